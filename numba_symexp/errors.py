@@ -1,0 +1,53 @@
+"""What can go wrong, in words: every message says what, where, and what to do.
+
+One base class; the leaf decides the exit code of the command line: 2 when the request itself is
+wrong, 1 when the data or the file system refuses.
+"""
+
+
+class SymexpError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(SymexpError, ValueError):
+    """The request is wrong: an option that cannot be, or options that contradict each other."""
+
+    exit_code = 2
+
+
+class SymmetryError(UsageError):
+    """The symmetry is unknown, improper, or its operators coincide."""
+
+
+class SourceError(SymexpError):
+    """The particle table cannot be read, or what it holds cannot be expanded."""
+
+
+class OutputError(SymexpError):
+    """The output cannot be written, or must not be replaced."""
+
+
+class FileFormatError(SymexpError):
+    """The file is not an expanded table of this package, or not a whole one."""
+
+
+class VersionTooOldError(FileFormatError):
+    """The expanded table has a format version that this package no longer reads."""
+
+
+class VersionTooNewError(FileFormatError):
+    """The expanded table was written by a newer format version than this package knows."""
+
+
+class SourceChangedError(SourceError):
+    """The source of an expanded table is gone, or is not what it was."""
+
+
+class Terminated(BaseException):  # noqa: N818 - a request to stop, like KeyboardInterrupt
+    """SIGTERM arrived: unwind, remove what is half-written, and leave."""
+
+
+class ExpansionWarning(UserWarning):
+    """Something in the source deserves a look, but does not stop the expansion."""

@@ -1,0 +1,123 @@
+"""Symmetry operators: rigid motions g: x -> R x + t of the map, with density(g x) = density(x).
+
+One type serves point groups (t = 0) and helices (t along z) alike. Pure NumPy, float64.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from numba_symexp.errors import SymmetryError
+
+Array = np.ndarray[Any, Any]
+
+MAX_OPERATORS = 65_536
+"""As many as operator_index, a uint16, can tell apart."""
+
+
+@dataclass(frozen=True)
+class Operators:
+    """A list of symmetry operators, the identity first in a full set.
+
+    Attributes
+    ----------
+    quaternion : (G, 4) float64
+        Rotation R of each operator, scalar first, length 1.
+    translation_A : (G, 3) float64
+        Translation t of each operator, in A.
+    label : tuple of str
+        Name of each operator: ``E`` the identity, ``C5.2^3`` three fifths of a turn about the
+        second 5-fold axis, ``h-1`` one helical unit down.
+    symmetry, convention : str
+        What the set was made from.
+    kind : str
+        ``group`` or ``helix``.
+    rise_index : (G,) int32
+        Number of helical units in each operator; 0 in a point group.
+    full_index : (G,) uint16
+        Number of each operator in the full set.
+    """
+
+    quaternion: Array
+    translation_A: Array
+    label: tuple[str, ...]
+    symmetry: str
+    convention: str
+    kind: str = "group"
+    rise_index: Array = field(default_factory=lambda: np.zeros(0, np.int32))
+    full_index: Array = field(default_factory=lambda: np.zeros(0, np.uint16))
+
+    def __post_init__(self) -> None:
+        order = len(self.quaternion)
+        if order > MAX_OPERATORS:
+            raise SymmetryError(
+                f"{self.symmetry} has {order:,} operators; at most {MAX_OPERATORS:,} fit "
+                "operator_index: use a lower order"
+            )
+        if not len(self.rise_index):
+            object.__setattr__(self, "rise_index", np.zeros(order, np.int32))
+        if not len(self.full_index):
+            object.__setattr__(self, "full_index", np.arange(order, dtype=np.uint16))
+
+    def __len__(self) -> int:
+        return len(self.quaternion)
+
+    @property
+    def matrix(self) -> Array:
+        """Rotation matrices R, (G, 3, 3) float64."""
+        w, x, y, z = self.quaternion.T
+        rows = (
+            (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+            (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+            (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
+        )
+        return np.moveaxis(np.array(rows), -1, 0)
+
+    @property
+    def angle_deg(self) -> Array:
+        """Angle of rotation of each operator, (G,) float64 in [0, 180] degrees."""
+        sine = np.linalg.norm(self.quaternion[:, 1:], axis=1)
+        return np.rad2deg(2 * np.arctan2(sine, np.abs(self.quaternion[:, 0])))
+
+    @property
+    def axis(self) -> Array:
+        """Unit axis of each rotation, (G, 3) float64; z for operators that do not turn."""
+        vector = self.quaternion[:, 1:] * np.where(self.quaternion[:, :1] < 0, -1.0, 1.0)
+        sine = np.linalg.norm(vector, axis=1, keepdims=True)
+        return np.where(sine > 0, vector / np.where(sine > 0, sine, 1.0), (0.0, 0.0, 1.0))
+
+    @property
+    def moves(self) -> bool:
+        """Whether any operator has a translation, so that pixel sizes are needed."""
+        return bool(np.any(self.translation_A))
+
+    @property
+    def fixed(self) -> Array:
+        """Indices of the operators that move nothing (R = I, t = 0)."""
+        still = ~np.any(self.quaternion[:, 1:], axis=1) & ~np.any(self.translation_A, axis=1)
+        return np.flatnonzero(still)
+
+
+def multiply(a: Array, b: Array) -> Array:
+    """Quaternion products ``a b`` over the last axis, scalar first."""
+    aw, ax, ay, az = np.moveaxis(a, -1, 0)
+    bw, bx, by, bz = np.moveaxis(b, -1, 0)
+    product = (
+        aw * bw - ax * bx - ay * by - az * bz,
+        aw * bx + ax * bw + ay * bz - az * by,
+        aw * by - ax * bz + ay * bw + az * bx,
+        aw * bz + ax * by - ay * bx + az * bw,
+    )
+    return np.stack(product, axis=-1)
+
+
+def canonical(quaternion: Array) -> Array:
+    """Length 1, exact zeros, and of q and -q the one whose first non-zero part is positive.
+
+    Takes extended precision, gives float64.
+    """
+    exact = quaternion / np.sqrt(np.sum(quaternion * quaternion, axis=-1, keepdims=True))
+    rounded = np.where(np.abs(exact) < 1e-15, 0, exact).astype(np.float64)
+    first = np.take_along_axis(rounded, np.argmax(rounded != 0, axis=-1)[..., None], axis=-1)
+    return np.asarray(rounded * np.sign(first) + 0.0)

@@ -1,0 +1,94 @@
+"""From what a user says (symbol, convention, twist, rise, order) to operators, and back to words."""
+
+import numpy as np
+
+from numba_symexp.errors import UsageError
+from numba_symexp.helices import helix
+from numba_symexp.operators import Array, Operators
+from numba_symexp.point_groups import KNOWN, point_group
+
+
+def resolve(
+    symmetry: str | None,
+    convention: str,
+    twist: float | None = None,
+    rise: float | None = None,
+    order: int | None = None,
+) -> Operators:
+    """Operators of a point group, a helix, or a helix times a point group.
+
+    Parameters
+    ----------
+    symmetry : str or None
+        Symbol of the point group.
+    convention : {"cryosparc", "relion"}
+        See `point_group`.
+    twist, rise, order : float, float, int, optional
+        Helix: degrees, A, number of units; all three or none.
+
+    Raises
+    ------
+    UsageError
+        No symmetry at all, part of a helix, or what `point_group` and `helix` refuse.
+    """
+    given = {"twist": twist, "rise": rise, "order": order}
+    missing = [name for name, value in given.items() if value is None]
+    if symmetry is None and len(missing) == len(given):
+        raise UsageError(
+            f"no symmetry: give --symmetry (one of {KNOWN}), or --twist, --rise and --order"
+        )
+    group = point_group("C1" if symmetry is None else symmetry, convention)
+    if twist is None or rise is None or order is None:
+        if len(missing) < len(given):
+            raise UsageError(
+                "a helix needs --twist, --rise and --order together: "
+                f"add {' and '.join('--' + name for name in missing)}"
+            )
+        return group
+    return helix(twist, rise, order, group)
+
+
+def axes(operators: Operators) -> list[tuple[int, Array]]:
+    """Rotation axes of the point group in a set, as (fold, unit vector).
+
+    Highest fold first, then nearest +z, then those in a coordinate plane. An axis points up (+z,
+    else +x, else +y). The turns of a helix need not close and count for nothing here.
+    """
+    vectors = operators.quaternion[operators.rise_index == 0, 1:]
+    vectors = vectors[np.any(vectors != 0, axis=1)]
+    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    keys = np.round(vectors[:, [2, 0, 1]], 6) + 0.0
+    up = np.sign(np.take_along_axis(keys, np.argmax(keys != 0, axis=1)[:, None], axis=1))
+    keys, index, count = np.unique(
+        keys * up + 0.0, axis=0, return_index=True, return_counts=True
+    )
+    z, x, y = keys.T
+    order = np.lexsort((-y, -x, -np.sum(keys == 0, axis=1), -z, -count))
+    directions = (vectors * up)[index]
+    return [(int(count[k]) + 1, directions[k] + 0.0) for k in order]
+
+
+def describe(operators: Operators) -> str:
+    """One line: the symmetry, its number of operators, and where its axes lie.
+
+    Of each fold the axis nearest +z is named, and the next one where that is z itself: this tells
+    I1 from I2 and I3 from I4, and a D7 with a 2-fold on y from one on x.
+    """
+    by_fold: dict[int, list[str]] = {}
+    for fold, axis in axes(operators):
+        by_fold.setdefault(fold, []).append(_direction(axis))
+    words = [
+        f"{fold}-fold on {' and '.join(names[: 2 if names[0] == 'z' else 1])}"
+        for fold, names in by_fold.items()
+    ]
+    return f"{operators.symmetry} ({operators.convention}), {len(operators):,} operator(s)" + (
+        f": {', '.join(words)}" if words else ""
+    )
+
+
+def _direction(axis: Array) -> str:
+    """``x``, ``y``, ``z``, or the vector with three decimals."""
+    for name, unit in zip("xyz", np.eye(3), strict=True):
+        if np.allclose(axis, unit, atol=1e-6):
+            return name
+    return "(" + ", ".join(f"{part + 0.0:.3f}" for part in np.round(axis, 3)) + ")"
