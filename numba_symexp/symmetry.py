@@ -74,13 +74,14 @@ def describe(operators: Operators) -> str:
     Of each fold the axis nearest +z is named, and the next one where that is z itself: this tells
     I1 from I2 and I3 from I4, and a D7 with a 2-fold on y from one on x.
     """
-    by_fold: dict[int, list[str]] = {}
+    by_fold: dict[int, list[Array]] = {}
     for fold, axis in axes(operators):
-        by_fold.setdefault(fold, []).append(_direction(axis))
-    words = [
-        f"{fold}-fold on {' and '.join(names[: 2 if names[0] == 'z' else 1])}"
-        for fold, names in by_fold.items()
-    ]
+        by_fold.setdefault(fold, []).append(axis)
+    words = []
+    for fold, directions in by_fold.items():
+        nearest = _direction(directions[0])
+        named = directions[: 2 if nearest == "z" else 1]
+        words.append(f"{fold}-fold on {' and '.join(map(_direction, named))}")
     return f"{operators.symmetry} ({operators.convention}), {len(operators):,} operator(s)" + (
         f": {', '.join(words)}" if words else ""
     )

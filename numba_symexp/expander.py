@@ -1,0 +1,162 @@
+"""From arrays to arrays: run the kernels over poses and shifts, with every operator."""
+
+import threading
+from typing import cast
+
+import numpy as np
+
+from numba_symexp import kernels
+from numba_symexp.errors import SourceError, UsageError
+from numba_symexp.findings import Findings, check_pose, check_psize, check_shift
+from numba_symexp.operators import Operators
+from numba_symexp.particles import native
+from numba_symexp.polynomials import HALF_ANGLE_OVER_SINE_F4, HALF_ANGLE_OVER_SINE_F8
+from numba_symexp.schema import POSE_FORMATS, PoseFormat
+from numba_symexp.table import Array
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Numba's workqueue layer ends the process when two threads call parallel kernels at once."""
+
+_KERNELS = {
+    "rotvec": (kernels.decode_rotvec, kernels.expand_rotvec),
+    "quaternion": (kernels.decode_quaternion, kernels.expand_quaternion),
+    "matrix": (kernels.decode_matrix, kernels.expand_matrix),
+    "euler_zyz": (kernels.decode_euler_zyz, kernels.expand_euler_zyz),
+}
+
+
+class Expander:
+    """Applies one set of operators to chunks of poses and shifts.
+
+    Parameters
+    ----------
+    operators : Operators
+        The set.
+    pose_format : PoseFormat
+        What the pose column holds, in and out.
+    """
+
+    def __init__(self, operators: Operators, pose_format: PoseFormat) -> None:
+        self._decode, self._expand = _KERNELS[pose_format.name]
+        self._quaternions = np.ascontiguousarray(operators.quaternion.T)
+        self._translations = np.ascontiguousarray(operators.translation_A.T)
+        self._fixed = operators.fixed
+        self._order = len(operators)
+        self._planes = np.zeros((4, 0))
+
+    def fill(
+        self, pose: Array, shift: Array, psize: Array, pose_out: Array, shift_out: Array
+    ) -> None:
+        """Fill the rows of n sources, particle-major.
+
+        Parameters
+        ----------
+        pose : (n, ...) float32 or float64
+            Contiguous, in the pose format.
+        shift : (n, 2) float32 or float64
+            Pixels.
+        psize : (n,) float
+            A per pixel; any positive number where no operator has a translation.
+        pose_out : (n * G, ...)
+            Same dtype as ``pose``; filled.
+        shift_out : (n * G, 2)
+            Same dtype as ``shift``; filled.
+        """
+        count = len(pose)
+        if not count:
+            return
+        if self._planes.shape[1] < count:
+            self._planes = np.zeros((4, kernels.padded(count)))
+        coefficients = (
+            HALF_ANGLE_OVER_SINE_F4 if pose.dtype.itemsize == 4 else HALF_ANGLE_OVER_SINE_F8
+        )
+        with _ONE_AT_A_TIME:
+            self._decode(pose.reshape(-1), count, self._planes)
+            self._expand(
+                self._planes, self._quaternions, coefficients, count, pose_out.reshape(-1)
+            )
+            kernels.expand_shift(
+                self._planes,
+                self._translations,
+                shift.reshape(-1),
+                psize,
+                count,
+                shift_out.reshape(-1),
+            )
+        for operator in self._fixed:
+            pose_out[operator :: self._order] = pose
+            shift_out[operator :: self._order] = shift
+
+
+def expand_poses(
+    pose: Array,
+    shift: Array,
+    operators: Operators,
+    psize: Array | float | None = None,
+    pose_format: str = "rotvec",
+) -> tuple[Array, Array]:
+    """Expand arrays of poses and shifts.
+
+    For particle i and operator g: exp(v_g) = R^T exp(v) and s_g = s - (A t)_xy / psize, with
+    A = exp(v)^T (CONVENTIONS of CryoSPARC and RELION).
+
+    Parameters
+    ----------
+    pose : (N, 3) float32 or float64
+        Rotation vectors, rad, image -> map; or as ``pose_format`` says.
+    shift : (N, 2) float32 or float64
+        In-plane shifts, pixels.
+    operators : Operators
+        From `point_group` or `helix`.
+    psize : float or (N,) float, optional
+        A per pixel; needed when an operator has a translation.
+    pose_format : {"rotvec", "quaternion", "matrix", "euler_zyz"}
+        What ``pose`` holds.
+
+    Returns
+    -------
+    pose : (N * G, ...)
+        Row ``i * G + g``; same format and dtype. Of operators that move nothing, bit for bit.
+    shift : (N * G, 2)
+
+    Raises
+    ------
+    UsageError
+        The format is unknown, or psize is missing though an operator has a translation.
+    SourceError
+        Wrong shape or dtype, different lengths, or rows that are no pose.
+    """
+    if pose_format not in POSE_FORMATS:
+        raise UsageError(
+            f"pose format {pose_format!r} is unknown: choose one of {', '.join(POSE_FORMATS)}"
+        )
+    if psize is None and operators.moves:
+        raise UsageError(f"psize is missing: {operators.symmetry} has translations; give A per pixel")
+    known = POSE_FORMATS[pose_format]
+    pose = _checked_array(pose, "pose", known.shape)
+    shift = _checked_array(shift, "shift", (2,))
+    sizes = np.array(np.broadcast_to(1.0 if psize is None else psize, len(pose)), dtype=np.float64)
+    if len(shift) != len(pose):
+        raise SourceError(f"pose has {len(pose)} rows and shift {len(shift)}: give one shift a pose")
+    bad = Findings()
+    check_pose(pose, known, "pose", 0, bad)
+    check_shift(shift, "shift", 0, bad)
+    check_psize(sizes, "psize", 0, bad)
+    if bad:
+        raise SourceError(f"{bad.lines()[0]}: remove these particles or repair them")
+    rows = len(pose) * len(operators)
+    pose_out = np.empty((rows, *known.shape), pose.dtype)
+    shift_out = np.empty((rows, 2), shift.dtype)
+    Expander(operators, known).fill(pose, shift, sizes, pose_out, shift_out)
+    return pose_out, shift_out
+
+
+def _checked_array(values: Array, name: str, shape: tuple[int, ...]) -> Array:
+    """Contiguous native float array of the right shape, or what is wrong with it."""
+    array = np.asarray(values)
+    if array.shape[1:] != shape or array.ndim != len(shape) + 1:
+        wanted = ", ".join(["N", *map(str, shape)])
+        raise SourceError(f"{name} has shape {array.shape}, not ({wanted})")
+    if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8):
+        raise SourceError(f"{name} is {array.dtype}, not float32 or float64: convert it")
+    return cast(Array, native(array))

@@ -1,0 +1,197 @@
+"""Run an expansion: plan it, stream it chunk by chunk, and publish the whole file."""
+
+import os
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from numba_symexp.errors import ExpansionWarning, SourceError
+from numba_symexp.files import check_space, check_target, publish, refusing, reserve, temporary
+from numba_symexp.fingerprint import Fingerprint
+from numba_symexp.job import ExpandJob, Summary
+from numba_symexp.layout import create, finish
+from numba_symexp.particles import native
+from numba_symexp.plan import Plan, make_plan
+from numba_symexp.provenance import first_attributes, last_attributes
+from numba_symexp.rows import RowFiller
+from numba_symexp.scan import blocks
+from numba_symexp.symmetry import describe, resolve
+from numba_symexp.table import Array, ParticleTable
+from numba_symexp.writer import RowWriter
+
+Progress = Callable[[int, int], None]
+
+CHUNK_ROWS = 65_536
+"""Rows made at a time: a few MB, so that they are still in the cache when they are written."""
+
+
+def expand(source: str, output: str, **options: Any) -> Summary:
+    """Expand a particle table in HDF5 by a symmetry, into another HDF5 file.
+
+    Parameters
+    ----------
+    source, output : str
+        Table to read, expanded table to write.
+    **options
+        The attributes of `ExpandJob`: ``symmetry="D7"``, ``twist=``, ``rise=``, ``order=``, ...
+
+    Returns
+    -------
+    Summary
+        Its warnings are issued as `ExpansionWarning` too.
+
+    Raises
+    ------
+    SymexpError
+        What is wrong, where, and what to do. Nothing was written then.
+
+    Notes
+    -----
+    The result is for local refinement, 3D classification and variability in C1. Never refine it
+    globally: copies of one particle in both half-sets spoil the FSC.
+
+    Examples
+    --------
+    >>> expand("particles.h5", "expanded.h5", symmetry="D7")  # doctest: +SKIP
+    """
+    summary = run(ExpandJob(source, output, **options))
+    for text in summary.warnings:
+        warnings.warn(text, ExpansionWarning, stacklevel=2)
+    return summary
+
+
+def run(job: ExpandJob, progress: Progress | None = None) -> Summary:
+    """Check a job, then carry it out.
+
+    Parameters
+    ----------
+    job : ExpandJob
+    progress : callable, optional
+        Called as ``progress(rows_done, rows)`` now and then.
+
+    Returns
+    -------
+    Summary
+
+    Raises
+    ------
+    SymexpError
+        What is wrong, where, and what to do. Nothing was written then.
+    """
+    started = time.perf_counter()
+    resolve(job.symmetry, job.convention or "cryosparc", job.twist, job.rise, job.order)
+    target = check_target(job.output, job.source, job.overwrite)
+    with ParticleTable(job.source, job.table) as table:
+        plan = make_plan(job, table, target)
+        check_space(job.output, target, plan.bytes)
+        if not job.dry_run:
+            _write(job, table, plan, target, started, progress)
+    return Summary(
+        source=job.source,
+        output=job.output,
+        symmetry=plan.operators.symmetry,
+        convention=plan.operators.convention,
+        description=describe(plan.operators),
+        operators=len(plan.operators),
+        particles=plan.source.n_rows,
+        rows=plan.rows,
+        bytes=plan.bytes if job.dry_run else os.path.getsize(target),
+        warnings=plan.warnings,
+        seconds=0.0 if job.dry_run else time.perf_counter() - started,
+        dry_run=job.dry_run,
+    )
+
+
+def _write(
+    job: ExpandJob,
+    table: ParticleTable,
+    plan: Plan,
+    target: str,
+    started: float,
+    progress: Progress | None,
+) -> None:
+    """Write the output under a hidden name, and name it when it is whole and on disk."""
+    with temporary(job.output, target) as path:
+        with refusing(job.output):
+            offsets = create(
+                path,
+                plan.written,
+                plan.rows,
+                plan.operators,
+                plan.source,
+                first_attributes(plan.operators),
+            )
+            descriptor = os.open(path, os.O_RDWR)
+            try:
+                reserve(descriptor, os.fstat(descriptor).st_size)
+                if plan.rows:
+                    _stream(job, table, plan, descriptor, offsets, progress)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            finish(path, last_attributes(job, plan.operators, time.perf_counter() - started))
+        publish(job.output, path, target, job.overwrite)
+
+
+def _stream(
+    job: ExpandJob,
+    table: ParticleTable,
+    plan: Plan,
+    descriptor: int,
+    offsets: dict[str, int],
+    progress: Progress | None,
+) -> None:
+    """Read, expand and write, chunk by chunk."""
+    from numba_symexp.expander import Expander  # bad input is refused before this is needed
+    from numba_symexp.threads import kernel_threads
+
+    columns, order = plan.columns, len(plan.operators)
+    chunk = max(1, min((job.chunk_rows or CHUNK_ROWS) // order, table.n_rows))
+    filler = RowFiller(
+        Expander(plan.operators, columns.pose_format),
+        plan.operators,
+        columns,
+        plan.carried,
+        plan.first_id,
+        order,
+        plan.halves,
+        chunk,
+    )
+    names = list(dict.fromkeys([*columns.names(), *plan.carried]))
+    fingerprint = Fingerprint()
+    done = 0
+    with (
+        kernel_threads(job.threads),
+        RowWriter(descriptor, plan.written, offsets, chunk * order) as writer,
+    ):
+        for start, stop in blocks(table, names, multiple=chunk):
+            rows = _read(table, plan, names, start, stop, job.psize)
+            fingerprint.update(rows[columns.pose], rows[columns.shift])
+            for first in range(0, stop - start, chunk):
+                buffer = writer.free()
+                part = {name: column[first : first + chunk] for name, column in rows.items()}
+                count = filler.fill(buffer, start + first, part)
+                writer.submit(buffer, done, count)
+                done += count
+                if progress:
+                    progress(done, plan.rows)
+    if fingerprint.text() != plan.source.fingerprint:
+        raise SourceError(
+            f"{table.path}: changed while it was read: wait until it is whole, then expand again"
+        )
+
+
+def _read(
+    table: ParticleTable, plan: Plan, names: list[str], start: int, stop: int, psize: float | None
+) -> dict[str, Array]:
+    """Read rows of the source; ``psize`` is the A per pixel of each, in float64."""
+    columns = plan.columns
+    rows = table.read(names, start, stop)
+    sizes: Any = rows[columns.psize] if columns.psize else (psize or 1.0)
+    rows["psize"] = np.array(np.broadcast_to(sizes, stop - start), np.float64)
+    for name in (columns.pose, columns.shift):
+        rows[name] = native(rows[name])
+    return rows

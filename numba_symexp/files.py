@@ -1,0 +1,155 @@
+"""Safe files: nothing stands under the output's name until it is whole and on disk."""
+
+import contextlib
+import ctypes
+import errno
+import os
+import secrets
+import shutil
+import socket
+import stat
+from collections.abc import Iterator
+
+from numba_symexp.errors import OutputError
+
+TEMPORARY_PREFIX = ".numba_symexp-"
+
+
+def check_target(output: str, source: str | None, overwrite: bool) -> str:
+    """Find the real path of an output, and refuse it where it must not be written.
+
+    Raises
+    ------
+    OutputError
+        It is the source (also through a link), exists without ``overwrite``, is no regular file,
+        or its folder is missing.
+    """
+    target = os.path.realpath(output)
+    folder = os.path.dirname(target)
+    if not os.path.isdir(folder):
+        raise OutputError(f"{output}: its folder {folder} does not exist: make it first")
+    if not os.path.lexists(target):
+        return target
+    if source is not None and os.path.exists(source) and os.path.samefile(source, target):
+        raise OutputError(f"{output}: is the source itself: choose another output")
+    if not stat.S_ISREG(os.stat(target).st_mode):
+        raise OutputError(f"{output}: exists and is not a regular file: choose another output")
+    if not overwrite:
+        raise OutputError(f"{output}: exists: choose another output, or add --overwrite")
+    return target
+
+
+def check_space(output: str, target: str, needed: int) -> None:
+    """Refuse an output for which the file system has no room.
+
+    Raises
+    ------
+    OutputError
+        Says how much is needed and how much there is.
+    """
+    free = shutil.disk_usage(os.path.dirname(target)).free
+    if needed > free:
+        raise OutputError(
+            f"{output}: needs {needed:,} bytes, and its file system has {free:,} free: "
+            "free some space or choose another place"
+        )
+
+
+@contextlib.contextmanager
+def temporary(output: str, target: str) -> Iterator[str]:
+    """Hold a hidden file in the target's folder; it is gone afterwards unless it was published.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written.
+    """
+    name = f"{TEMPORARY_PREFIX}{socket.gethostname()[:64]}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    path = os.path.join(os.path.dirname(target), name)
+    with refusing(output):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o666))
+    try:
+        yield path
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def publish(output: str, temporary_path: str, target: str, overwrite: bool) -> None:
+    """Give a whole file its name, in one step, and make the name last.
+
+    Without ``overwrite`` the name is taken only if it is still free.
+
+    Raises
+    ------
+    OutputError
+        Another run took the name meanwhile, or the folder cannot be written.
+    """
+    with refusing(output):
+        if overwrite:
+            os.replace(temporary_path, target)
+        else:
+            _take_free_name(output, temporary_path, target)
+        sync_folder(os.path.dirname(target))
+
+
+def _take_free_name(output: str, temporary_path: str, target: str) -> None:
+    """Name a file so that an existing one is never replaced."""
+    try:
+        os.link(temporary_path, target)
+    except FileExistsError as error:
+        raise OutputError(
+            f"{output}: appeared while this run was writing: it was left as it is; compare, or "
+            "add --overwrite"
+        ) from error
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+            raise
+        if os.path.lexists(target):  # no hard links here: as close as this file system allows
+            raise OutputError(f"{output}: appeared while this run was writing") from error
+        os.rename(temporary_path, target)
+
+
+def sync_folder(folder: str) -> None:
+    """Bring a folder's entries to disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def reserve(descriptor: int, size: int) -> None:
+    """Reserve the blocks of a file, so that a full disk shows before the work is done.
+
+    The system call, not glibc's function: where the file system cannot reserve, that one touches
+    every block instead. There, the file only gets its length.
+    """
+    library = ctypes.CDLL(None, use_errno=True)
+    allocate = getattr(library, "fallocate64", None) or getattr(library, "fallocate", None)
+    if size > 0 and allocate is not None:
+        allocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+        if allocate(descriptor, 0, 0, size) == 0:
+            return
+        number = ctypes.get_errno()
+        if number not in (errno.EOPNOTSUPP, errno.ENOSYS):
+            raise OSError(number, os.strerror(number))
+    os.ftruncate(descriptor, size)
+
+
+@contextlib.contextmanager
+def refusing(output: str) -> Iterator[None]:
+    """Turn an OSError of the file system into an OutputError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        hint = {
+            errno.ENOSPC: "free some space or choose another place",
+            errno.EDQUOT: "your quota is used up: free some space or choose another place",
+            errno.EFBIG: "a limit on file sizes is in the way (ulimit -f): raise it",
+            errno.EACCES: "choose a folder that you may write to",
+            errno.EPERM: "choose a folder that you may write to",
+            errno.EROFS: "choose a folder that can be written",
+        }.get(error.errno or 0, "check the folder and the file system")
+        reason = error.strerror or str(error).splitlines()[0]
+        raise OutputError(f"{output}: cannot be written ({reason}): {hint}") from error

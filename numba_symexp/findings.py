@@ -1,0 +1,113 @@
+"""What is wrong or odd in rows of poses, shifts and pixel sizes: reason, first row, how many."""
+
+import numpy as np
+
+from numba_symexp.schema import PoseFormat
+from numba_symexp.table import Array
+
+LONGEST_RAD = 1e6
+"""A float32 vector of this length no longer tells one rotation from another."""
+
+SUSPECT_RAD = 20.0
+"""Refinement programs stay below; degrees taken for radians do not."""
+
+_UNIT_TOLERANCE = 1e-3
+"""How far from length 1, or from orthonormal, a stored rotation may be: text with 4 digits is."""
+
+
+class Findings:
+    """Count the rows to which something applies, over all blocks of a table."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, int] = {}
+        self._count: dict[str, int] = {}
+
+    def add(self, reason: str, rows: Array, first_row: int) -> None:
+        """Count the rows of a mask, whose first row is ``first_row`` of the table."""
+        count = int(np.count_nonzero(rows))
+        if count:
+            self._first.setdefault(reason, first_row + int(np.argmax(rows)))
+            self._count[reason] = self._count.get(reason, 0) + count
+
+    def __bool__(self) -> bool:
+        return bool(self._count)
+
+    def lines(self) -> list[str]:
+        """One sentence for each reason."""
+        return [
+            f"{reason}: first in row {self._first[reason]}, {count:,} row(s) in all"
+            for reason, count in self._count.items()
+        ]
+
+
+def check_pose(pose: Array, known: PoseFormat, name: str, row: int, bad: Findings) -> None:
+    """Find poses that are no rotation.
+
+    Parameters
+    ----------
+    pose : (n, ...) float array
+        In the shape of the format.
+    known : PoseFormat
+        What the numbers mean.
+    name : str
+        Of the column, for messages.
+    row : int
+        Row of the table that the array starts with.
+    bad : Findings
+        Takes what is found.
+    """
+    if not _finite(pose, name, row, bad):
+        return
+    if known.name == "quaternion":
+        length = np.sqrt(np.sum(np.square(pose, dtype=np.float64), axis=1))
+        bad.add(f"{name} is not a quaternion of length 1", _off(length, 1.0), row)
+    elif known.name == "matrix":
+        matrix = pose.astype(np.float64)
+        gram = matrix @ matrix.swapaxes(1, 2)
+        skewed = _off(gram, np.eye(3)).any(axis=(1, 2))
+        bad.add(f"{name} is not an orthonormal matrix", skewed, row)
+        mirror = ~skewed & (np.linalg.det(matrix) < 0)
+        bad.add(f"{name} is a mirror image (determinant -1)", mirror, row)
+    else:
+        limit = LONGEST_RAD if known.name == "rotvec" else np.rad2deg(LONGEST_RAD)
+        if pose.size and np.abs(pose).max() > limit:
+            long = (np.abs(pose) > limit).any(axis=1)
+            bad.add(f"{name} is over {limit:.0e} {known.units}, no angle", long, row)
+
+
+def check_shift(shift: Array, name: str, row: int, bad: Findings) -> None:
+    """Find shifts that are no numbers."""
+    _finite(shift, name, row, bad)
+
+
+def check_psize(psize_A: Array, name: str, row: int, bad: Findings) -> None:  # noqa: N803
+    """Find pixel sizes that are no lengths."""
+    if _finite(psize_A, name, row, bad):
+        bad.add(f"{name} is not above 0", psize_A <= 0, row)
+
+
+def odd_poses(pose: Array, known: PoseFormat, name: str, row: int, odd: Findings) -> None:
+    """Find poses that can be expanded but may not be what they seem."""
+    if known.name in ("rotvec", "euler_zyz"):
+        unturned = ~pose.any(axis=1)
+    else:
+        identity = np.eye(3) if known.name == "matrix" else np.array([1.0, 0.0, 0.0, 0.0])
+        unturned = (pose == identity).reshape(len(pose), -1).all(axis=1)
+    odd.add(f"{name} is the zero rotation, which may mean never aligned", unturned, row)
+    if known.name == "rotvec" and pose.size and np.abs(pose).max() > SUSPECT_RAD:
+        long = np.linalg.norm(pose, axis=1) > SUSPECT_RAD
+        odd.add(f"{name} is longer than {SUSPECT_RAD:g} rad, which may mean degrees", long, row)
+
+
+def _finite(values: Array, name: str, row: int, bad: Findings) -> bool:
+    """Whether all numbers are finite; finds the rows where they are not."""
+    finite = np.isfinite(values)
+    if finite.all():
+        return True
+    bad.add(f"{name} is NaN or Inf", ~finite.reshape(len(values), -1).all(axis=1), row)
+    return False
+
+
+def _off(values: Array, exact: Array | float) -> Array:
+    """Where values are further from what they should be than rounding explains."""
+    return np.abs(values - exact) > _UNIT_TOLERANCE

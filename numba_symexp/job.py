@@ -1,0 +1,111 @@
+"""What is asked of an expansion, and what came of it."""
+
+import math
+from dataclasses import dataclass
+
+from numba_symexp.errors import UsageError
+
+MOST_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class ExpandJob:
+    """One expansion of a particle table, as asked for; nothing has happened yet.
+
+    Attributes
+    ----------
+    source, output : str
+        HDF5 particle table to read, expanded table to write.
+    symmetry : str, optional
+        Point group: C1, Cn, Dn, T, O, I (= I2), I1, I2, I3, I4.
+    convention : {"cryosparc", "relion"}, optional
+        Where the 2-folds of Dn lie; by default what the table says, else cryosparc.
+    twist, rise, order : float, float, int, optional
+        Helix: degrees and A per unit, number of units. All three or none.
+    table : str, optional
+        Place of the table in the file; by default ``/particles``, else the root.
+    pose, shift : str, optional
+        Columns, where they are not ``alignments3D/pose`` and ``alignments3D/shift``.
+    pose_format : {"rotvec", "quaternion", "matrix", "euler_zyz"}
+        What the pose column holds, and what is written.
+    psize : float, optional
+        A per pixel of the shifts, instead of the column ``alignments3D/psize_A``.
+    carry : tuple of str
+        Further columns to copy to every row; names or patterns such as ``ctf/*``.
+    chunk_rows : int, optional
+        About how many rows are made at a time; the result does not depend on it.
+    threads : int, optional
+        Threads of the kernels; the result does not depend on it.
+    assign_halves : int, optional
+        Seed of half-sets to be drawn, for a source that has none.
+    again : bool
+        Expand a table that is already expanded.
+    overwrite : bool
+        Replace an existing output.
+    dry_run : bool
+        Check everything and write nothing.
+
+    Raises
+    ------
+    UsageError
+        An option is out of its range.
+    """
+
+    source: str
+    output: str
+    symmetry: str | None = None
+    convention: str | None = None
+    twist: float | None = None
+    rise: float | None = None
+    order: int | None = None
+    table: str | None = None
+    pose: str | None = None
+    pose_format: str = "rotvec"
+    shift: str | None = None
+    psize: float | None = None
+    carry: tuple[str, ...] = ()
+    chunk_rows: int | None = None
+    threads: int | None = None
+    assign_halves: int | None = None
+    again: bool = False
+    overwrite: bool = False
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        if self.psize is not None and not (math.isfinite(self.psize) and self.psize > 0):
+            raise UsageError(f"psize {self.psize} must be above 0 A per pixel")
+        for name, least in (("chunk_rows", 1), ("threads", 1), ("assign_halves", 0)):
+            value = getattr(self, name)
+            if value is not None and not least <= value <= MOST_SEED:
+                raise UsageError(f"{name} {value} must be {least} or more")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What an expansion did, or would do.
+
+    Attributes
+    ----------
+    source, output : str
+    symmetry, convention, description : str
+        The symmetry, and one line about its axes.
+    operators, particles, rows, bytes : int
+        Counts, and the size of the output.
+    warnings : tuple of str
+    seconds : float
+        Wall time; 0 for a dry run.
+    dry_run : bool
+    """
+
+    source: str
+    output: str
+    symmetry: str
+    convention: str
+    description: str
+    operators: int
+    particles: int
+    rows: int
+    bytes: int
+    warnings: tuple[str, ...] = ()
+    seconds: float = 0.0
+    dry_run: bool = False

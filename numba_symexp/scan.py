@@ -1,0 +1,105 @@
+"""One pass over a source before anything is written: is every row fit, and what is the source?"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from numba_symexp.errors import SourceError
+from numba_symexp.findings import Findings, check_pose, check_psize, check_shift, odd_poses
+from numba_symexp.fingerprint import Fingerprint
+from numba_symexp.particles import PoseColumns, native
+from numba_symexp.schema import UID_DTYPE
+from numba_symexp.table import Array, ParticleTable
+
+_BLOCK_BYTES = 8 << 20
+_ROWS_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What one pass over a source found.
+
+    Attributes
+    ----------
+    fingerprint : str
+        Of all poses and shifts.
+    uids : (N,) uint64 or None
+        All ids, sorted; this is the one thing that grows with the source.
+    psize_least_A : float
+        Smallest pixel size, A; infinite where none was read.
+    shift_most_px : float
+        Largest shift component, pixels.
+    odd : list of str
+        Sentences about rows that can be expanded but deserve a look.
+    """
+
+    fingerprint: str
+    uids: Array | None
+    psize_least_A: float
+    shift_most_px: float
+    odd: list[str]
+
+
+def scan(table: ParticleTable, columns: PoseColumns) -> Scan:
+    """Read poses, shifts, pixel sizes and ids once, and check every row.
+
+    Raises
+    ------
+    SourceError
+        A row cannot be expanded, or two rows share an id.
+    """
+    names = [columns.pose, columns.shift, *filter(None, (columns.psize, columns.uid))]
+    bad, odd, fingerprint = Findings(), Findings(), Fingerprint()
+    uids = np.empty(table.n_rows, UID_DTYPE) if columns.uid else None
+    psize_least, shift_most = np.inf, 0.0
+    for start, stop in blocks(table, names):
+        rows = table.read(names, start, stop)
+        pose, shift = native(rows[columns.pose]), native(rows[columns.shift])
+        fingerprint.update(pose, shift)
+        check_pose(pose, columns.pose_format, columns.pose, start, bad)
+        check_shift(shift, columns.shift, start, bad)
+        if columns.psize:
+            psize = native(rows[columns.psize])
+            check_psize(psize, columns.psize, start, bad)
+            psize_least = min(psize_least, float(psize.min()))
+        if uids is not None and columns.uid:
+            negative = rows[columns.uid] < 0
+            bad.add(f"{columns.uid} is negative", negative, start)
+            uids[start:stop] = rows[columns.uid]
+        if not bad:
+            odd_poses(pose, columns.pose_format, columns.pose, start, odd)
+            shift_most = max(shift_most, float(np.abs(shift).max()))
+    if bad:
+        raise SourceError(
+            f"{table.path}: {bad.lines()[0]}: remove these particles or repair them, then expand"
+        )
+    if uids is not None:
+        uids.sort()
+        _refuse_double_ids(table, columns, uids)
+    return Scan(fingerprint.text(), uids, psize_least, shift_most, odd.lines())
+
+
+def blocks(table: ParticleTable, names: list[str], multiple: int = 1) -> Iterator[tuple[int, int]]:
+    """Row ranges that cover a table, each a few MB of the named columns."""
+    row_bytes = sum(table.columns[name].row_bytes for name in names)
+    rows = max(1, _BLOCK_BYTES // max(row_bytes, 1) // multiple) * multiple
+    for start in range(0, table.n_rows, rows):
+        yield start, min(start + rows, table.n_rows)
+
+
+def _refuse_double_ids(table: ParticleTable, columns: PoseColumns, uids: Array) -> None:
+    """Refuse a table in which two rows share an id, and say which rows."""
+    double = np.flatnonzero(uids[1:] == uids[:-1])
+    if not len(double) or columns.uid is None:
+        return
+    value = uids[double[0]]
+    rows: list[int] = []
+    for start, stop in blocks(table, [columns.uid]):
+        block = table.read([columns.uid], start, stop)[columns.uid]
+        rows += (np.flatnonzero(block == value) + start).tolist()
+    named = ", ".join(map(str, rows[:_ROWS_NAMED])) + (" ..." if len(rows) > _ROWS_NAMED else "")
+    raise SourceError(
+        f"{table.path}: {columns.uid} {value} stands in rows {named} ({len(double):,} double "
+        "id(s) in all): remove the duplicates; a table that is already expanded needs new ids"
+    )

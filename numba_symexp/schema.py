@@ -1,0 +1,78 @@
+"""Names, types and units of the columns, and of format version 1 of the expanded table."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+FORMAT = "numba_symexp/expanded-particles"
+FORMAT_VERSION = 1
+
+TABLE = "/particles"
+OPERATORS = "/operators"
+SOURCE = "/source"
+
+POSE = "alignments3D/pose"
+SHIFT = "alignments3D/shift"
+PSIZE = "alignments3D/psize_A"
+SPLIT = "alignments3D/split"
+UID = "uid"
+TUBE = "filament/filament_uid"
+SOURCE_INDEX = "source_index"
+OPERATOR_INDEX = "operator_index"
+CRYOSPARC_EXPANDED = "sym_expand/"
+"""Columns of CryoSPARC's own Symmetry Expansion start with this."""
+
+HALF_SET_DTYPE = np.dtype("<u4")
+UID_DTYPE = np.dtype("<u8")
+OPERATOR_INDEX_DTYPE = np.dtype("<u2")
+
+
+def source_index_dtype(n_sources: int) -> np.dtype[np.unsignedinteger]:
+    """Smallest of uint32 and uint64 that holds every source row."""
+    return np.dtype("<u4") if n_sources <= 2**32 else np.dtype("<u8")
+
+
+@dataclass(frozen=True)
+class PoseFormat:
+    """One way to write the rotation exp(v), image frame -> map frame.
+
+    Attributes
+    ----------
+    name : str
+        As ``--pose_format`` takes it.
+    shape : tuple of int
+        Shape of one pose.
+    units, description : str
+        Attributes of the written column.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    units: str
+    description: str
+
+
+POSE_FORMATS = {
+    known.name: known
+    for known in (
+        PoseFormat("rotvec", (3,), "rad", "rotation vector v; exp(v) maps image to map"),
+        PoseFormat("quaternion", (4,), "1", "quaternion of exp(v), image to map; scalar first"),
+        PoseFormat("matrix", (3, 3), "1", "rotation matrix exp(v), image to map"),
+        PoseFormat("euler_zyz", (3,), "deg", "rot, tilt, psi: Rz(rot) Ry(tilt) Rz(psi) = exp(v)"),
+    )
+}
+
+DESCRIPTIONS = {
+    SOURCE_INDEX: ("row", "row of the source table that this row was expanded from"),
+    OPERATOR_INDEX: ("row", "row of /operators that made this row; 0 is the identity"),
+    SPLIT: ("1", "half-set of the particle; all its copies share it"),
+    UID: ("1", "id of the row; operator 0 keeps the particle's"),
+    SHIFT: ("px", "in-plane shift s: x_image = (A x_map)_xy - s, A = exp(v)^T"),
+}
+"""(units, description) of each column that an expanded table may have."""
+
+
+def units_of(column: str) -> str:
+    """Units that a CryoSPARC column name ends in: ``ctf/df1_A`` is in A; else dimensionless."""
+    suffix = column.rpartition("_")[2]
+    return suffix if suffix in {"A", "A2", "rad", "deg", "px", "kv", "mm"} else "1"

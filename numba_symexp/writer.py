@@ -1,0 +1,104 @@
+"""The one writer of an output's rows: a thread that puts filled buffers at their file offsets."""
+
+import os
+import queue
+import threading
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from numba_symexp.layout import OutputColumn
+from numba_symexp.table import Array
+
+Buffer = dict[str, Array]
+
+_BUFFERS = 3
+"""One being filled, one waiting, one being written."""
+
+
+class RowWriter:
+    """Writes rows behind the back of whoever fills them; its buffers are used again and again.
+
+    Parameters
+    ----------
+    descriptor : int
+        Open file.
+    columns : sequence of OutputColumn
+        What a row consists of.
+    offsets : mapping of str to int
+        Where the first byte of each column lies in the file.
+    buffer_rows : int
+        Most rows in one buffer.
+
+    Raises
+    ------
+    OSError
+        On leaving, and from `free`: what the file system said when rows were written.
+    """
+
+    def __init__(
+        self,
+        descriptor: int,
+        columns: Sequence[OutputColumn],
+        offsets: Mapping[str, int],
+        buffer_rows: int,
+    ) -> None:
+        self._descriptor = descriptor
+        self._places = {c.name: (offsets[c.name], c.row_bytes) for c in columns}
+        self._free: queue.SimpleQueue[Buffer] = queue.SimpleQueue()
+        self._filled: queue.SimpleQueue[tuple[Buffer, int, int] | None] = queue.SimpleQueue()
+        self._error: BaseException | None = None
+        self._stopped = False
+        self._thread = threading.Thread(target=self._write_all, name="writer", daemon=True)
+        for _ in range(_BUFFERS):
+            self._free.put({c.name: np.zeros((buffer_rows, *c.shape), c.dtype) for c in columns})
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stopped = error is not None
+        self._filled.put(None)
+        self._thread.join()
+        if error is None:
+            self._raise_error()
+
+    def free(self) -> Buffer:
+        """Wait for a buffer that may be filled."""
+        buffer = self._free.get()
+        self._raise_error()
+        return buffer
+
+    def submit(self, buffer: Buffer, first_row: int, rows: int) -> None:
+        """Have the first ``rows`` rows of a buffer written from row ``first_row`` of the table."""
+        self._filled.put((buffer, first_row, rows))
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _write_all(self) -> None:
+        while (item := self._filled.get()) is not None:
+            buffer, first_row, rows = item
+            if self._error is None and not self._stopped:
+                try:
+                    self._write(buffer, first_row, rows)
+                except BaseException as error:  # handed to the thread that fills
+                    self._error = error
+            self._free.put(buffer)
+
+    def _write(self, buffer: Buffer, first_row: int, rows: int) -> None:
+        for name, (offset, row_bytes) in self._places.items():
+            data = memoryview(buffer[name].view(np.uint8).reshape(-1))[: rows * row_bytes]
+            position = offset + first_row * row_bytes
+            while data:
+                written = os.pwrite(self._descriptor, data, position)
+                data, position = data[written:], position + written
