@@ -45,7 +45,7 @@ class SourceChangedError(SourceError):
     """The source of an expanded table is gone, or is not what it was."""
 
 
-class Terminated(BaseException):  # noqa: N818 - a request to stop, like KeyboardInterrupt
+class Terminated(BaseException):
     """SIGTERM arrived: unwind, remove what is half-written, and leave."""
 
 

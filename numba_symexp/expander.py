@@ -1,7 +1,6 @@
 """From arrays to arrays: run the kernels over poses and shifts, with every operator."""
 
 import threading
-from typing import cast
 
 import numpy as np
 
@@ -72,9 +71,7 @@ class Expander:
         )
         with _ONE_AT_A_TIME:
             self._decode(pose.reshape(-1), count, self._planes)
-            self._expand(
-                self._planes, self._quaternions, coefficients, count, pose_out.reshape(-1)
-            )
+            self._expand(self._planes, self._quaternions, coefficients, count, pose_out.reshape(-1))
             kernels.expand_shift(
                 self._planes,
                 self._translations,
@@ -131,13 +128,17 @@ def expand_poses(
             f"pose format {pose_format!r} is unknown: choose one of {', '.join(POSE_FORMATS)}"
         )
     if psize is None and operators.moves:
-        raise UsageError(f"psize is missing: {operators.symmetry} has translations; give A per pixel")
+        raise UsageError(
+            f"psize is missing: {operators.symmetry} has translations; give A per pixel"
+        )
     known = POSE_FORMATS[pose_format]
     pose = _checked_array(pose, "pose", known.shape)
     shift = _checked_array(shift, "shift", (2,))
     sizes = np.array(np.broadcast_to(1.0 if psize is None else psize, len(pose)), dtype=np.float64)
     if len(shift) != len(pose):
-        raise SourceError(f"pose has {len(pose)} rows and shift {len(shift)}: give one shift a pose")
+        raise SourceError(
+            f"pose has {len(pose)} rows and shift {len(shift)}: give one shift a pose"
+        )
     bad = Findings()
     check_pose(pose, known, "pose", 0, bad)
     check_shift(shift, "shift", 0, bad)
@@ -159,4 +160,4 @@ def _checked_array(values: Array, name: str, shape: tuple[int, ...]) -> Array:
         raise SourceError(f"{name} has shape {array.shape}, not ({wanted})")
     if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8):
         raise SourceError(f"{name} is {array.dtype}, not float32 or float64: convert it")
-    return cast(Array, native(array))
+    return native(array)

@@ -1,5 +1,7 @@
 """What is wrong or odd in rows of poses, shifts and pixel sizes: reason, first row, how many."""
 
+from typing import Any
+
 import numpy as np
 
 from numba_symexp.schema import PoseFormat
@@ -22,7 +24,7 @@ class Findings:
         self._first: dict[str, int] = {}
         self._count: dict[str, int] = {}
 
-    def add(self, reason: str, rows: Array, first_row: int) -> None:
+    def add(self, reason: str, rows: Any, first_row: int) -> None:
         """Count the rows of a mask, whose first row is ``first_row`` of the table."""
         count = int(np.count_nonzero(rows))
         if count:
@@ -64,7 +66,7 @@ def check_pose(pose: Array, known: PoseFormat, name: str, row: int, bad: Finding
     elif known.name == "matrix":
         matrix = pose.astype(np.float64)
         gram = matrix @ matrix.swapaxes(1, 2)
-        skewed = _off(gram, np.eye(3)).any(axis=(1, 2))
+        skewed = _off(gram, np.eye(3)).reshape(len(pose), -1).any(axis=1)
         bad.add(f"{name} is not an orthonormal matrix", skewed, row)
         mirror = ~skewed & (np.linalg.det(matrix) < 0)
         bad.add(f"{name} is a mirror image (determinant -1)", mirror, row)
@@ -80,7 +82,7 @@ def check_shift(shift: Array, name: str, row: int, bad: Findings) -> None:
     _finite(shift, name, row, bad)
 
 
-def check_psize(psize_A: Array, name: str, row: int, bad: Findings) -> None:  # noqa: N803
+def check_psize(psize_A: Array, name: str, row: int, bad: Findings) -> None:
     """Find pixel sizes that are no lengths."""
     if _finite(psize_A, name, row, bad):
         bad.add(f"{name} is not above 0", psize_A <= 0, row)

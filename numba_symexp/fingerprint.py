@@ -22,7 +22,7 @@ class Fingerprint:
         """Add the next rows (contiguous, native byte order)."""
         for digest, rows in ((self._pose, pose), (self._shift, shift)):
             little = rows.astype(rows.dtype.newbyteorder("<"), copy=False)
-            digest.update(little.reshape(-1).view(np.uint8))
+            digest.update(little.reshape(-1).view(np.uint8).data)
 
     def text(self) -> str:
         """``sha256:`` and 64 hexadecimal digits."""

@@ -41,8 +41,8 @@ class HalfSets:
             tubes = np.union1d(tubes, table.read([columns.tube], start, stop)[columns.tube])
         if len(tubes) == 1:
             raise SourceError(
-                f"{table.path}: all particles belong to one tube ({columns.tube} {tubes[0]}), which "
-                "cannot be split into half-sets: expand without --assign_halves"
+                f"{table.path}: all particles belong to one tube ({columns.tube} {tubes[0]}), "
+                "which cannot be split into half-sets: expand without --assign_halves"
             )
         self._tubes = tubes
         self._half_of_tube = np.empty(len(tubes), HALF_SET_DTYPE)

@@ -15,7 +15,7 @@ def first_new_id(
     fingerprint: str,
     operators: Operators,
     uids: Array,
-    center_A: tuple[float, float, float] = (0.0, 0.0, 0.0),  # noqa: N803 - a unit
+    center_A: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> int:
     """First of the consecutive ids that the mates of all particles get.
 

@@ -1,4 +1,4 @@
-"""How functions are compiled: once, on disk where a cache can be kept, and never from a stale one."""
+"""How functions are compiled: cached where a folder can be written, never from a stale cache."""
 
 import contextlib
 import hashlib
@@ -47,7 +47,7 @@ def _harden_cache(compiled: Any) -> None:
     in another file, it would go on running the old poses. A cache that fills up while it is
     written costs speed, not the run.
     """
-    cache = getattr(compiled, "_cache", None)
+    cache: Any = getattr(compiled, "_cache", None)
     if not hasattr(getattr(cache, "_cache_file", None), "_source_stamp"):
         return  # compilation is switched off, or Numba keeps its cache in another way
     cache._cache_file._source_stamp = _source_digest()

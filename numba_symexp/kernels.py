@@ -196,29 +196,30 @@ def expand_shift(
             matrix = to_matrix(
                 planes[0, source], planes[1, source], planes[2, source], planes[3, source]
             )
-            pixels_per_A = 1.0 / np.float64(psize[source])  # noqa: N806 - a unit
+            pixels_per_A = 1.0 / np.float64(psize[source])
             x = np.float64(shift[2 * source])
             y = np.float64(shift[2 * source + 1])
             for g in range(order):
                 tx, ty, tz = translations[0, g], translations[1, g], translations[2, g]
                 row = 2 * (source * order + g)
                 out[row] = x - (matrix[0] * tx + matrix[3] * ty + matrix[6] * tz) * pixels_per_A
-                out[row + 1] = (
-                    y - (matrix[1] * tx + matrix[4] * ty + matrix[7] * tz) * pixels_per_A
-                )
+                out[row + 1] = y - (matrix[1] * tx + matrix[4] * ty + matrix[7] * tz) * pixels_per_A
 
 
 @algebra
 def _block_of(planes: Array, first: int) -> tuple[Array, Array, Array, Array]:
     """One block of each quaternion component."""
     last = first + BLOCK
-    return planes[0, first:last], planes[1, first:last], planes[2, first:last], planes[3, first:last]
+    return (
+        planes[0, first:last],
+        planes[1, first:last],
+        planes[2, first:last],
+        planes[3, first:last],
+    )
 
 
 @algebra
-def _interleave(
-    rows: Array, first: int, count: int, order: int, operator: int, out: Array
-) -> None:
+def _interleave(rows: Array, first: int, count: int, order: int, operator: int, out: Array) -> None:
     """Write one operator's rows of a block from planes (W, BLOCK) to the flat table."""
     width = rows.shape[0]
     last = min(BLOCK, count - first)

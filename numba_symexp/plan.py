@@ -94,7 +94,9 @@ def make_plan(job: ExpandJob, table: ParticleTable, target: str) -> Plan:
     size = size_of(written, rows, operators)
     if size > _MOST_BYTES:
         raise SourceError(f"{rows:,} rows do not fit one file: use fewer particles or operators")
-    first_id = first_new_id(found.fingerprint, operators, found.uids) if found.uids is not None else 0
+    first_id = (
+        first_new_id(found.fingerprint, operators, found.uids) if found.uids is not None else 0
+    )
     halves = HalfSets(job.assign_halves, table, columns) if job.assign_halves is not None else None
     record = SourceRecord(
         path=job.source,
@@ -195,9 +197,11 @@ def _written(
             known.shape,
             known.units,
             known.description,
-            {"pose_format": known.name},
+            {"part": "pose", "pose_format": known.name},
         ),
-        OutputColumn(columns.shift, little[columns.shift], (2,), *DESCRIPTIONS[SHIFT]),
+        OutputColumn(
+            columns.shift, little[columns.shift], (2,), *DESCRIPTIONS[SHIFT], {"part": "shift"}
+        ),
     ]
     if columns.split or job.assign_halves is not None:
         written.append(described(SPLIT, little.get(SPLIT, HALF_SET_DTYPE), ()))

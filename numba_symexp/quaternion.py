@@ -1,7 +1,7 @@
-"""Scalar quaternion algebra for the kernels: scalar first, unit, float64; q and -q are one rotation.
+"""Scalar quaternion algebra for the kernels: scalar first, length 1, float64.
 
 A pose is the rotation vector ``v`` whose ``exp(v)`` maps the image frame to the map frame. All
-formats of a pose (rotation vector, quaternion, matrix, Euler angles) stand for that same ``exp(v)``.
+formats of a pose (rotation vector, quaternion, matrix, Euler angles) stand for that ``exp(v)``.
 Nothing here branches where a loop over it has to become vector code.
 """
 
@@ -157,9 +157,7 @@ def polar_angle(x: float, y: float, half_angle_over_sine: Scalars) -> float:
 
 
 @algebra
-def to_euler_zyz(
-    w: float, x: float, y: float, z: float, half_angle_over_sine: Scalars
-) -> Scalars:
+def to_euler_zyz(w: float, x: float, y: float, z: float, half_angle_over_sine: Scalars) -> Scalars:
     """(rot, tilt, psi) in degrees: rot and psi in [-180, 180], tilt in [0, 180].
 
     The half sum of rot and psi is the polar angle of (w, z), their half difference that of

@@ -57,9 +57,7 @@ class RowFiller:
         self._order = len(operators)
         self._first_id = first_id
         self._ids_per_source = full_order - 1
-        self._operator = np.tile(
-            np.arange(self._order, dtype=OPERATOR_INDEX_DTYPE), chunk_sources
-        )
+        self._operator = np.tile(np.arange(self._order, dtype=OPERATOR_INDEX_DTYPE), chunk_sources)
         self._source = np.repeat(np.arange(chunk_sources, dtype=np.uint64), self._order)
         mate = operators.full_index.astype(np.uint64) - np.uint64(1)
         self._id = self._source * np.uint64(self._ids_per_source) + np.tile(mate, chunk_sources)

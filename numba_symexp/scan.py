@@ -1,4 +1,4 @@
-"""One pass over a source before anything is written: is every row fit, and what is the source?"""
+"""One pass over a source before anything is written: whether every row is fit."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""From what a user says (symbol, convention, twist, rise, order) to operators, and back to words."""
+"""From what a user says (symbol, convention, twist, rise, order) to operators, and back."""
 
 import numpy as np
 
@@ -59,9 +59,7 @@ def axes(operators: Operators) -> list[tuple[int, Array]]:
     vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     keys = np.round(vectors[:, [2, 0, 1]], 6) + 0.0
     up = np.sign(np.take_along_axis(keys, np.argmax(keys != 0, axis=1)[:, None], axis=1))
-    keys, index, count = np.unique(
-        keys * up + 0.0, axis=0, return_index=True, return_counts=True
-    )
+    keys, index, count = np.unique(keys * up + 0.0, axis=0, return_index=True, return_counts=True)
     z, x, y = keys.T
     order = np.lexsort((-y, -x, -np.sum(keys == 0, axis=1), -z, -count))
     directions = (vectors * up)[index]
@@ -71,16 +69,16 @@ def axes(operators: Operators) -> list[tuple[int, Array]]:
 def describe(operators: Operators) -> str:
     """One line: the symmetry, its number of operators, and where its axes lie.
 
-    Of each fold the axis nearest +z is named, and the next one where that is z itself: this tells
-    I1 from I2 and I3 from I4, and a D7 with a 2-fold on y from one on x.
+    Of each fold the axis nearest +z is named, and of the highest the next one too where that is z
+    itself: this tells I1 from I2, I3 from I4, and a D7 with a 2-fold on y from one on x.
     """
     by_fold: dict[int, list[Array]] = {}
     for fold, axis in axes(operators):
         by_fold.setdefault(fold, []).append(axis)
-    words = []
+    words: list[str] = []
     for fold, directions in by_fold.items():
         nearest = _direction(directions[0])
-        named = directions[: 2 if nearest == "z" else 1]
+        named = directions[: 2 if nearest == "z" and not words else 1]
         words.append(f"{fold}-fold on {' and '.join(map(_direction, named))}")
     return f"{operators.symmetry} ({operators.convention}), {len(operators):,} operator(s)" + (
         f": {', '.join(words)}" if words else ""

@@ -53,6 +53,7 @@ class ParticleTable:
     Attributes
     ----------
     path, location : str
+    file : h5py.File
     columns : dict of str to Column
     attributes : dict
         HDF5 attributes of the file, overlaid by those of the table.
@@ -67,17 +68,17 @@ class ParticleTable:
 
     def __init__(self, path: str, location: str | None = None) -> None:
         self.path = path
-        self._file = _open(path)
+        self.file = _open(path)
         try:
             with self.reading("its structure"):
                 self._node, self.location = self._find(location)
                 self.compound = isinstance(self._node, h5py.Dataset)
-                self.attributes = {**self._file.attrs, **self._node.attrs}
+                self.attributes = {**self.file.attrs, **self._node.attrs}
                 self._fields: dict[str, tuple[str, ...]] = {}
                 self._datasets: dict[str, h5py.Dataset] = {}
                 self.columns = self._columns()
         except BaseException:
-            self._file.close()
+            self.file.close()
             raise
 
     def __enter__(self) -> Self:
@@ -93,7 +94,7 @@ class ParticleTable:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self.file.close()
 
     def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         """Rows ``start`` to ``stop`` of some columns, by name."""
@@ -130,9 +131,9 @@ class ParticleTable:
     def _find(self, location: str | None) -> tuple[Any, str]:
         """Find the table's group or dataset."""
         if location is None:
-            has_default = self._file.get(TABLE, getlink=True) is not None
+            has_default = self.file.get(TABLE, getlink=True) is not None
             location = TABLE if has_default else "/"
-        node: Any = self._file
+        node: Any = self.file
         walked = ""
         for part in location.strip("/").split("/") if location.strip("/") else ():
             walked += f"/{part}"
@@ -153,7 +154,7 @@ class ParticleTable:
     def _candidates(self) -> str:
         """Places in the file that could be a table, for a message."""
         found = ["/"]
-        for name, link in _links(self._file):
+        for name, link in _links(self.file):
             if isinstance(link, h5py.HardLink):
                 found.append(f"/{name}")
         return ", ".join(found[:_NAMED_AT_MOST])

@@ -9,9 +9,14 @@ import numba
 from numba_symexp.errors import UsageError
 
 
+def most_threads() -> int:
+    """As many as Numba was started with; it cannot start more later."""
+    return int(getattr(numba.config, "NUMBA_NUM_THREADS", 1))
+
+
 def default_threads() -> int:
-    """Threads of this process: its processors (and NUMBA_NUM_THREADS), within a SLURM task's share."""
-    most = int(numba.config.NUMBA_NUM_THREADS)
+    """As many as the process has processors (or NUMBA_NUM_THREADS), within a SLURM task's share."""
+    most = most_threads()
     share = os.environ.get("SLURM_CPUS_PER_TASK", "")
     return min(most, int(share)) if share.isdecimal() and int(share) > 0 else most
 
@@ -25,7 +30,7 @@ def kernel_threads(threads: int | None) -> Iterator[None]:
     UsageError
         More threads than Numba was started with.
     """
-    most = int(numba.config.NUMBA_NUM_THREADS)
+    most = most_threads()
     wanted = default_threads() if threads is None else threads
     if wanted > most:
         raise UsageError(

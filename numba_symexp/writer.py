@@ -97,7 +97,7 @@ class RowWriter:
 
     def _write(self, buffer: Buffer, first_row: int, rows: int) -> None:
         for name, (offset, row_bytes) in self._places.items():
-            data = memoryview(buffer[name].view(np.uint8).reshape(-1))[: rows * row_bytes]
+            data = buffer[name].view(np.uint8).reshape(-1).data[: rows * row_bytes]
             position = offset + first_row * row_bytes
             while data:
                 written = os.pwrite(self._descriptor, data, position)

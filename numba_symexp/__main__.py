@@ -1,0 +1,8 @@
+"""``python -m numba_symexp`` is the program."""
+
+import sys
+
+from numba_symexp.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""Check a command line before Fire sees it, and rewrite it so that nothing is left to guess.
+
+Fire runs the function first and complains afterwards, takes single letters for flags, lets the last
+of two equal flags win, swallows the word after a switch, and ignores what follows a lone ``--``.
+Here each word must be understood, or nothing runs.
+"""
+
+import difflib
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from numba_symexp.errors import UsageError
+
+HELP_FLAGS = ("--help", "-h")
+
+_SWITCH_WORDS = {"true": "True", "yes": "True", "false": "False", "no": "False"}
+
+
+def asks_for_help(words: Sequence[str]) -> bool:
+    """Whether any word asks for help."""
+    return any(word in HELP_FLAGS for word in words)
+
+
+def canonical(words: Sequence[str], commands: Mapping[str, Callable[..., Any]]) -> list[str]:
+    """Rewrite a command line as ``command --name=value ...``, every value in place.
+
+    Parameters
+    ----------
+    words : sequence of str
+        What follows the program's name.
+    commands : mapping of str to function
+        Their parameters are the flags: those annotated ``bool`` are switches, those without
+        default must be given, by place or by name.
+
+    Raises
+    ------
+    UsageError
+        A word is not understood, comes twice, or is missing.
+    """
+    if not words:
+        raise UsageError(f"no command: use one of {', '.join(commands)} (--help says more)")
+    command, *rest = words
+    if command not in commands:
+        raise UsageError(
+            f"unknown command {command!r}{_nearest(command, commands)}: use one of "
+            f"{', '.join(commands)} (--help says more)"
+        )
+    parameters = inspect.signature(commands[command]).parameters
+    required = [p.name for p in parameters.values() if p.default is inspect.Parameter.empty]
+    given = _given(command, rest, parameters, required)
+    missing = [name for name in required if name not in given]
+    if missing:
+        raise UsageError(
+            f"{command} needs {' and '.join(m.upper() for m in missing)}: {_see(command)}"
+        )
+    return [command, *(f"--{name}={value}" for name, value in given.items())]
+
+
+def _given(
+    command: str,
+    words: Sequence[str],
+    parameters: Mapping[str, inspect.Parameter],
+    required: Sequence[str],
+) -> dict[str, str]:
+    """Values by parameter."""
+    given: dict[str, str] = {}
+    waiting = list(words)
+    while waiting:
+        word = waiting.pop(0)
+        if word in ("-", "--"):
+            raise UsageError(f"a lone {word} is not understood: {_see(command)}")
+        if _is_flag(word):
+            name, value = _flag(command, word, waiting, parameters)
+        else:
+            free = [each for each in required if each not in given]
+            if not free:
+                raise UsageError(f"{command} does not take {word!r}: {_see(command)}")
+            name, value = free[0], word
+        if name in given:
+            raise UsageError(f"--{name} is given twice: give it once")
+        given[name] = value
+    return given
+
+
+def _flag(
+    command: str, word: str, waiting: list[str], parameters: Mapping[str, inspect.Parameter]
+) -> tuple[str, str]:
+    """One flag's parameter and value; takes the value from the waiting words where it must."""
+    flag, equals, value = word.partition("=")
+    name = flag.removeprefix("--").replace("-", "_")
+    if not flag.startswith("--") or name not in parameters:
+        raise UsageError(
+            f"{command} has no flag {flag}{_nearest(name, parameters)}: {_see(command)}"
+        )
+    if is_switch(parameters[name]):
+        return name, _switch(name, value) if equals else "True"
+    if not equals:
+        if not waiting or _is_flag(waiting[0]) or waiting[0] == "--":
+            raise UsageError(f"--{name} needs a value: --{name}=VALUE")
+        value = waiting.pop(0)
+    if not value:
+        raise UsageError(f"--{name} needs a value, not '': --{name}=VALUE")
+    return name, value
+
+
+def is_switch(parameter: inspect.Parameter) -> bool:
+    """Whether a flag is switched on by its name alone."""
+    return parameter.annotation in (bool, "bool")
+
+
+def _is_flag(word: str) -> bool:
+    """Whether a word is a flag; ``-27.3`` is a number."""
+    return re.match(r"--.|-[A-Za-z]", word) is not None
+
+
+def _switch(name: str, value: str) -> str:
+    """``True`` or ``False`` for what may follow a switch's equals sign."""
+    if value.lower() not in _SWITCH_WORDS:
+        raise UsageError(f"--{name}={value} is not understood: use --{name} or --{name}=false")
+    return _SWITCH_WORDS[value.lower()]
+
+
+def _nearest(word: str, known: Mapping[str, Any]) -> str:
+    """Suggest what a mistyped word may have meant."""
+    near = difflib.get_close_matches(word, known, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def _see(command: str) -> str:
+    """Where to look."""
+    return f"see numba-symexp {command} --help"

@@ -1,0 +1,107 @@
+"""The program: words become a request, Fire has read them all, and only then it runs."""
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+
+from numba_symexp import __version__
+from numba_symexp.argv import asks_for_help, canonical
+from numba_symexp.commands import COMMANDS, Request
+from numba_symexp.errors import SymexpError, Terminated, UsageError
+from numba_symexp.helptext import command_help, program_help
+
+PROGRAM = "numba-symexp"
+DEBUG = "NUMBA_SYMEXP_DEBUG"
+ABOUT = """\
+Symmetry expansion of cryo-EM particle poses: HDF5 particle table in, expanded HDF5 table out.
+No image is read or written. What comes out is for local refinement, 3D classification and
+variability in C1, never for a global refinement."""
+
+_DONE, _REFUSED, _INTERRUPTED, _TERMINATED = 0, 1, 130, 143
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run a command line.
+
+    Parameters
+    ----------
+    words : sequence of str, optional
+        What follows the program's name; by default from ``sys.argv``.
+
+    Returns
+    -------
+    int
+        0 done, 1 the data or the file system refused, 2 the command line is wrong, 130 Ctrl-C,
+        143 SIGTERM.
+    """
+    given = list(sys.argv[1:] if words is None else words)
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        _answer(given)
+    except SymexpError as error:
+        return _fail(error, str(error), error.exit_code)
+    except KeyboardInterrupt as error:
+        return _fail(error, "interrupted", _INTERRUPTED)
+    except Terminated as error:
+        return _fail(error, "terminated", _TERMINATED)
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _REFUSED
+    except Exception as error:
+        text = f"unexpected {type(error).__name__} ({error}): report it, with {DEBUG}=1"
+        return _fail(error, text, _REFUSED)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return _DONE
+
+
+def _answer(words: list[str]) -> None:
+    """Print help or the version, or run the one request that the words make."""
+    if words == ["--version"]:
+        text = f"{PROGRAM} {__version__}"
+    elif asks_for_help(words):
+        text = _help(words[0])
+    else:
+        request = _request(canonical(words, COMMANDS))
+        result = request.act()
+        text = json.dumps(result) if request.json else request.text(result)
+        if request.quiet and not request.json:
+            return
+    print(text, flush=True)
+
+
+def _help(first_word: str) -> str:
+    """Help on a command, or on the program."""
+    if first_word in COMMANDS:
+        return command_help(PROGRAM, first_word, COMMANDS[first_word])
+    return program_help(PROGRAM, ABOUT, COMMANDS)
+
+
+def _request(words: list[str]) -> Request:
+    """Let Fire turn checked words into a request; every value stays text."""
+    import fire  # help and mistakes do not wait for it
+
+    commands = {name: fire.decorators.SetParseFn(str)(call) for name, call in COMMANDS.items()}
+    request = fire.Fire(commands, command=words, name=PROGRAM, serialize=lambda _: None)
+    if not isinstance(request, Request):
+        raise UsageError(f"{' '.join(words)} is not understood: see {PROGRAM} --help")
+    return request
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """Unwind on SIGTERM as on Ctrl-C."""
+    raise Terminated
+
+
+def _fail(error: BaseException, text: str, exit_code: int) -> int:
+    """Print one line, or the traceback when it is asked for."""
+    if os.environ.get(DEBUG) == "1":
+        traceback.print_exception(error)
+    line = " ".join(text.split())
+    print(f"error: {line}", file=sys.stderr)
+    return exit_code

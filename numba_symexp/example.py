@@ -1,0 +1,65 @@
+"""A small particle table to try things on."""
+
+import h5py
+import numpy as np
+
+from numba_symexp.files import check_target, publish, refusing, temporary
+from numba_symexp.schema import POSE, PSIZE, SHIFT, SPLIT, TABLE, UID
+
+N_PARTICLES = 1000
+_SEED = 7
+
+
+def write_example(output: str, overwrite: bool = False) -> int:
+    """Write a table of random particles, the same every time.
+
+    Poses are uniform over all rotations, shifts normal with 2 pixels, and there are ids,
+    half-sets and defoci: what CryoSPARC would have.
+
+    Parameters
+    ----------
+    output : str
+        HDF5 file to write.
+    overwrite : bool
+        Replace an existing file.
+
+    Returns
+    -------
+    int
+        Number of particles.
+
+    Raises
+    ------
+    OutputError
+        The file exists, or cannot be written.
+    """
+    target = check_target(output, None, overwrite)
+    columns = _columns(np.random.default_rng(_SEED))
+    with temporary(output, target) as path:
+        with refusing(output), h5py.File(path, "w", locking="best-effort") as file:
+            file.create_group(TABLE).attrs["convention"] = "cryosparc"
+            for name, values in columns.items():
+                file[f"{TABLE}/{name}"] = values
+        publish(output, path, target, overwrite)
+    return N_PARTICLES
+
+
+def _columns(random: np.random.Generator) -> dict[str, np.ndarray]:
+    """Columns of the example by name."""
+    n = N_PARTICLES
+    quaternion = random.normal(size=(n, 4))
+    quaternion /= np.linalg.norm(quaternion, axis=1, keepdims=True)
+    half_angle = np.arccos(quaternion[:, :1])
+    pose = 2 * half_angle / np.sin(half_angle) * quaternion[:, 1:]
+    defocus = random.normal(15_000, 3_000, n)
+    return {
+        UID: random.integers(1, 2**63, n, dtype=np.uint64),
+        POSE: pose.astype(np.float32),
+        SHIFT: random.normal(0, 2, (n, 2)).astype(np.float32),
+        PSIZE: np.full(n, 1.06, np.float32),
+        SPLIT: (np.arange(n) % 2).astype(np.uint32),
+        "ctf/df1_A": (defocus + 150).astype(np.float32),
+        "ctf/df2_A": (defocus - 150).astype(np.float32),
+        "blob/path": np.array([f"images/{i // 100:03d}.mrc" for i in range(n)], dtype="S14"),
+        "blob/idx": (np.arange(n) % 100).astype(np.uint32),
+    }

@@ -1,0 +1,86 @@
+"""What a particle table holds, and whether it can be expanded."""
+
+from typing import Any
+
+from numba_symexp.errors import SymexpError
+from numba_symexp.particles import expanded_by, find_columns
+from numba_symexp.reader import open_expanded
+from numba_symexp.scan import scan
+from numba_symexp.schema import FORMAT
+from numba_symexp.symmetry import describe
+from numba_symexp.table import ParticleTable
+
+
+def inspect(
+    path: str,
+    table: str | None = None,
+    pose: str | None = None,
+    pose_format: str = "rotvec",
+    shift: str | None = None,
+) -> dict[str, Any]:
+    """Look at a particle table, expanded or not, and check every row.
+
+    Parameters
+    ----------
+    path : str
+        HDF5 file.
+    table, pose, pose_format, shift
+        As in `ExpandJob`.
+
+    Returns
+    -------
+    dict
+        ``file``, ``table``, ``layout``, ``particles``, ``columns``, ``expandable``, ``reason`` (why
+        not), ``notes``; for an expanded table also ``expansion``.
+
+    Raises
+    ------
+    SymexpError
+        The file cannot be read, or holds no table.
+    """
+    with ParticleTable(path, table) as source:
+        report: dict[str, Any] = {
+            "file": path,
+            "table": source.location,
+            "layout": "compound dataset" if source.compound else "group of columns",
+            "particles": source.n_rows,
+            "columns": {name: str(column) for name, column in sorted(source.columns.items())},
+            "expandable": True,
+            "reason": None,
+            "notes": [],
+        }
+        if source.attributes.get("format") == FORMAT:
+            report["expansion"] = _expansion(path)
+        try:
+            columns = find_columns(source, pose, pose_format, shift)
+            found = scan(source, columns)
+            report["notes"] = found.odd
+            report["fingerprint"] = found.fingerprint
+        except SymexpError as error:
+            report.update(expandable=False, reason=str(error))
+            return report
+        program = expanded_by(source)
+        if program:
+            report.update(expandable=False, reason=f"already expanded by {program} (see --again)")
+        for name, meaning in (
+            (columns.psize, "no pixel size column: a helix needs --psize"),
+            (columns.uid, "no ids: the expanded rows get none"),
+            (columns.split, "no half-sets: consider --assign_halves=SEED"),
+        ):
+            if name is None:
+                report["notes"].append(meaning)
+    return report
+
+
+def _expansion(path: str) -> dict[str, Any]:
+    """What the attributes of an expanded table say."""
+    with open_expanded(path) as table:
+        return {
+            "symmetry": describe(table.operators),
+            "operators": len(table.operators),
+            "rows": len(table),
+            "particles": table.n_sources,
+            "created": table.attributes.get("created"),
+            "generated_by": table.attributes.get("generated_by"),
+            "source": table.source_path,
+        }

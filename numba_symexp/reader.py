@@ -1,0 +1,278 @@
+"""Read expanded tables; columns of the source are joined when they are asked for."""
+
+import os
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+
+from numba_symexp.errors import (
+    FileFormatError,
+    SourceChangedError,
+    SourceError,
+    VersionTooNewError,
+    VersionTooOldError,
+)
+from numba_symexp.fingerprint import Fingerprint
+from numba_symexp.operators import Operators
+from numba_symexp.particles import native
+from numba_symexp.scan import blocks
+from numba_symexp.schema import (
+    FORMAT,
+    FORMAT_VERSION,
+    OPERATORS,
+    SOURCE,
+    SOURCE_INDEX,
+)
+from numba_symexp.table import Array, ParticleTable
+
+_WIDEST_GAP = 8
+"""A join reads whole ranges of the source while they hold at most this many rows per row asked."""
+
+
+def open_expanded(path: str, source: str | None = None) -> "ExpandedTable":
+    """Open an expanded table for reading.
+
+    Parameters
+    ----------
+    path : str
+        A file that `expand` wrote.
+    source : str, optional
+        The table that it was expanded from, where it is no longer found: looked for relative to
+        the expanded file, then where it was.
+
+    Returns
+    -------
+    ExpandedTable
+        ``table["ctf/df1_A"][a:b]`` gives a column, expanded or joined from the source.
+
+    Raises
+    ------
+    FileFormatError
+        Not an expanded table, not a whole one, or of a version that is not known.
+    SourceError
+        The file cannot be read.
+
+    Examples
+    --------
+    >>> with open_expanded("expanded.h5") as table:  # doctest: +SKIP
+    ...     defocus = table["ctf/df1_A"][:1000]
+    """
+    return ExpandedTable(path, source)
+
+
+class ExpandedTable:
+    """An expanded table, open for reading; see `open_expanded`.
+
+    Attributes
+    ----------
+    attributes : dict
+        Of the root: symmetry, convention, created, provenance, ...
+    operators : Operators
+    n_sources : int
+        Rows of the source.
+    """
+
+    def __init__(self, path: str, source: str | None = None) -> None:
+        self.path = path
+        self._given_source = source
+        self._source: ParticleTable | None = None
+        self._table = ParticleTable(path)
+        try:
+            self.attributes = self._table.attributes
+            _check_format(path, self.attributes)
+            with self._table.reading("its operators and source"):
+                file = self._table.file
+                self.operators = _read_operators(file, self.attributes)
+                self._record = dict(file[SOURCE].attrs)
+            self._pose, self._shift = self._pose_columns()
+        except BaseException:
+            self._table.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return self._table.n_rows
+
+    def __getitem__(self, name: str) -> "ExpandedColumn":
+        return ExpandedColumn(self, name)
+
+    @property
+    def n_sources(self) -> int:
+        """Number of rows of the source."""
+        return int(self._record["n_rows"])
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns in the file itself."""
+        return sorted(self._table.columns)
+
+    @property
+    def source_path(self) -> str:
+        """Path of the source as it was given."""
+        return str(self._record["path"])
+
+    @property
+    def source(self) -> ParticleTable:
+        """The table that this one was expanded from, found and checked when first asked for.
+
+        Raises
+        ------
+        SourceChangedError
+            It is nowhere, or its poses and shifts are not what they were.
+        """
+        if self._source is None:
+            self._source = self._find_source()
+        return self._source
+
+    def close(self) -> None:
+        """Close the files."""
+        self._table.close()
+        if self._source is not None:
+            self._source.close()
+
+    def read(self, name: str, start: int, stop: int) -> Array:
+        """Rows ``start`` to ``stop`` of a column, the expanded one before the source's."""
+        if name in self._table.columns:
+            return self._table.read([name], start, stop)[name]
+        if name not in self.source.columns:
+            raise SourceError(
+                f"{self.path}: no column {name}, neither expanded ({self._table.listed()}) nor in "
+                f"the source ({self.source.listed()})"
+            )
+        index = self._table.read([SOURCE_INDEX], start, stop)[SOURCE_INDEX].astype(np.int64)
+        return self._joined(name, index)
+
+    def _joined(self, name: str, index: Array) -> Array:
+        """Rows of a source column by row number, in as few reads as are reasonable."""
+        wanted, place = np.unique(index, return_inverse=True)
+        if not len(wanted):
+            return self.source.read([name], 0, 0)[name]
+        gaps = np.flatnonzero(np.diff(wanted) > _WIDEST_GAP) + 1
+        parts = []
+        for run in np.split(wanted, gaps):
+            rows = self.source.read([name], int(run[0]), int(run[-1]) + 1)[name]
+            parts.append(rows[run - run[0]])
+        return np.concatenate(parts)[place]
+
+    def _pose_columns(self) -> tuple[str, str]:
+        """Names of the pose and the shift, the columns that the fingerprint is made of."""
+        with self._table.reading("its columns"):
+            marked = {
+                part: name
+                for name in self._table.columns
+                if (part := self._table.column_attributes(name).get("part"))
+            }
+        if not {"pose", "shift"} <= marked.keys():
+            raise FileFormatError(f"{self.path}: pose or shift is missing: expand again")
+        return marked["pose"], marked["shift"]
+
+    def _find_source(self) -> ParticleTable:
+        """Open the first candidate that exists and has the fingerprint."""
+        changed = None
+        for path in self._candidates():
+            if not os.path.isfile(path):
+                continue
+            table = ParticleTable(path, str(self._record["table"]))
+            try:
+                if self._is_source(table):
+                    return table
+            except BaseException:
+                table.close()
+                raise
+            table.close()
+            changed = changed or path
+        if changed:
+            raise SourceChangedError(
+                f"{self.path}: its source {changed} is not what it was when it was expanded "
+                "(poses or shifts differ): name the original with source=, or expand again"
+            )
+        raise SourceChangedError(
+            f"{self.path}: its source {self.source_path} is gone: name it with source="
+        )
+
+    def _candidates(self) -> list[str]:
+        """Where the source may be, the likeliest first."""
+        if self._given_source is not None:
+            return [self._given_source]
+        folder = os.path.dirname(os.path.realpath(self.path))
+        relative = os.path.normpath(os.path.join(folder, str(self._record["relative_path"])))
+        return [relative, str(self._record["absolute_path"]), self.source_path]
+
+    def _is_source(self, table: ParticleTable) -> bool:
+        """Whether a table holds the poses and shifts that were expanded."""
+        names = [self._pose, self._shift]
+        if not set(names) <= table.columns.keys() or table.n_rows != self.n_sources:
+            return False
+        fingerprint = Fingerprint()
+        for start, stop in blocks(table, names):
+            rows = table.read(names, start, stop)
+            fingerprint.update(*(native(rows[name]) for name in names))
+        return fingerprint.text() == self._record["fingerprint"]
+
+
+class ExpandedColumn:
+    """One column of an expanded table; slicing or indexing reads just those rows."""
+
+    def __init__(self, table: ExpandedTable, name: str) -> None:
+        self._table = table
+        self.name = name
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __getitem__(self, rows: slice | int) -> Array:
+        if isinstance(rows, slice):
+            wanted = range(len(self))[rows]
+            if not wanted:
+                return self._table.read(self.name, 0, 0)
+            first, last = min(wanted[0], wanted[-1]), max(wanted[0], wanted[-1])
+            return self._table.read(self.name, first, last + 1)[np.array(wanted) - first]
+        row = range(len(self))[rows]
+        return self._table.read(self.name, row, row + 1)[0]
+
+
+def _check_format(path: str, attributes: dict[str, Any]) -> None:
+    """Refuse what is not a whole expanded table of a version that is known."""
+    if attributes.get("format") != FORMAT:
+        raise FileFormatError(
+            f"{path}: not an expanded table: expand it first, or open it with h5py"
+        )
+    version = attributes.get("format_version")
+    if not isinstance(version, int | np.integer):
+        raise FileFormatError(f"{path}: has no format version: expand again")
+    if version > FORMAT_VERSION:
+        raise VersionTooNewError(
+            f"{path}: has format version {version}, and {FORMAT_VERSION} is the newest that this "
+            "numba_symexp knows: install a newer one"
+        )
+    if version < FORMAT_VERSION:
+        raise VersionTooOldError(f"{path}: has format version {version}: expand again")
+    if attributes.get("complete") != 1:
+        raise FileFormatError(f"{path}: an expansion that was not finished: expand again")
+
+
+def _read_operators(file: h5py.File, attributes: dict[str, Any]) -> Operators:
+    """Operators of an expanded table."""
+    group = file[OPERATORS]
+    return Operators(
+        quaternion=group["quaternion"][()],
+        translation_A=group["translation_A"][()],
+        label=tuple(label.decode() for label in group["label"][()]),
+        symmetry=str(attributes["symmetry"]),
+        convention=str(attributes["convention"]),
+        kind=str(group.attrs["kind"]),
+        rise_index=group["rise_index"][()],
+        full_index=group["full_index"][()],
+    )

@@ -1,0 +1,102 @@
+"""Results in words, for a terminal."""
+
+from typing import Any
+
+from numba_symexp.operators import Operators
+from numba_symexp.symmetry import describe
+
+NEXT_STEPS = (
+    "next: local refinement, 3D classification or variability, in C1; "
+    "never a global refinement (copies of a particle spoil the FSC)"
+)
+
+
+def summary_text(summary: dict[str, Any]) -> str:
+    """Lines about an expansion that was done, or would be: the `Summary`, as a dict."""
+    dry = summary["dry_run"]
+    rate = summary["rows"] / summary["seconds"] if summary["seconds"] else 0
+    ending = (
+        "; nothing was written" if dry else f", {summary['seconds']:.2f} s ({rate:,.0f} rows/s)"
+    )
+    return "\n".join(
+        [
+            summary["description"],
+            f"{'would write' if dry else 'wrote'} {summary['output']}: {summary['particles']:,} "
+            f"particles x {summary['operators']:,} = {summary['rows']:,} rows, "
+            f"{_size(summary['bytes'])}{ending}",
+            NEXT_STEPS,
+        ]
+    )
+
+
+def operators_record(operators: Operators) -> dict[str, Any]:
+    """Everything about a set of operators, for JSON."""
+    rows = zip(
+        operators.label,
+        operators.angle_deg.tolist(),
+        operators.axis.tolist(),
+        operators.rise_index.tolist(),
+        operators.translation_A.tolist(),
+        operators.quaternion.tolist(),
+        operators.matrix.tolist(),
+        strict=True,
+    )
+    names = ("label", "angle_deg", "axis", "rise_index", "translation_A", "quaternion", "matrix")
+    return {
+        "symmetry": operators.symmetry,
+        "convention": operators.convention,
+        "description": describe(operators),
+        "kind": operators.kind,
+        "operators": [
+            {"index": index, **dict(zip(names, row, strict=True))} for index, row in enumerate(rows)
+        ],
+    }
+
+
+def operators_text(record: dict[str, Any]) -> str:
+    """Return the table of a set of operators."""
+    moves = record["kind"] == "helix"
+    width = max(5, *(len(each["label"]) for each in record["operators"]))
+    head = f"{'index':>5}  {'label':<{width}}  {'angle_deg':>9}  {'axis':<24}"
+    lines = [record["description"], head + (f"  {'k':>4}  {'z_A':>10}" if moves else "")]
+    for each in record["operators"]:
+        axis = "  ".join(f"{part + 0.0:7.4f}" for part in each["axis"])
+        line = f"{each['index']:>5}  {each['label']:<{width}}  {each['angle_deg']:9.4f}  {axis}"
+        if moves:
+            line += f"  {each['rise_index']:>+4d}  {each['translation_A'][2]:10.3f}"
+        lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+def inspection_text(report: dict[str, Any]) -> str:
+    """Lines about a table."""
+    lines = [
+        f"{report['file']}: {report['table']}, a {report['layout']}, {report['particles']:,} rows",
+        *(f"  {name}  {column}" for name, column in report["columns"].items()),
+    ]
+    if "expansion" in report:
+        made = report["expansion"]
+        lines.append(f"expanded: {made['symmetry']}")
+        lines.append(
+            f"  from {made['particles']:,} particles of {made['source']}, {made['created']}, "
+            f"{made['generated_by']}"
+        )
+    lines += [f"note: {note}" for note in report["notes"]]
+    lines.append(
+        "can be expanded" if report["expandable"] else f"not to be expanded: {report['reason']}"
+    )
+    return "\n".join(lines)
+
+
+def example_text(made: dict[str, Any]) -> str:
+    """Line about an example that was written."""
+    return f"wrote {made['output']}: {made['particles']:,} particles"
+
+
+def _size(count: float) -> str:
+    """Bytes in the unit that a person reads."""
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.4g} {unit}"
+        count /= 1000
+    return f"{count:.4g} GB"
