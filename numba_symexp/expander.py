@@ -137,7 +137,7 @@ def expand_poses(
     sizes = np.array(np.broadcast_to(1.0 if psize is None else psize, len(pose)), dtype=np.float64)
     if len(shift) != len(pose):
         raise SourceError(
-            f"pose has {len(pose)} rows and shift {len(shift)}: give one shift a pose"
+            f"pose has {len(pose)} rows, shift has {len(shift)}: give one shift a pose"
         )
     bad = Findings()
     check_pose(pose, known, "pose", 0, bad)

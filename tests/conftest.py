@@ -1,0 +1,87 @@
+"""Tables to expand, the program as a user runs it, and where the real files are."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20)
+
+
+def random_columns(rng, n, dtype=np.float32):
+    """Columns of a table as CryoSPARC names them."""
+    return {
+        "uid": rng.permutation(np.arange(n, dtype=np.uint64) * 7919 + 10**12),
+        "alignments3D/pose": rng.normal(0, 1.5, (n, 3)).astype(dtype),
+        "alignments3D/shift": rng.normal(0, 3, (n, 2)).astype(dtype),
+        "alignments3D/psize_A": rng.uniform(0.8, 1.4, n).astype(dtype),
+        "alignments3D/split": rng.integers(0, 2, n).astype(np.uint32),
+        "ctf/df1_A": rng.normal(15000, 2000, n).astype(np.float32),
+        "blob/path": np.array([f"stack_{i % 7}.mrc" for i in range(n)], dtype="S12"),
+    }
+
+
+def write_table(path, columns, place="/particles", compound=False, **attributes):
+    """Write columns as a group, or as one compound dataset; return the path as text."""
+    with h5py.File(path, "w") as file:
+        if compound:
+            fields = [(name, c.dtype, c.shape[1:]) for name, c in columns.items()]
+            rows = np.zeros(len(next(iter(columns.values()))), fields)
+            for name, column in columns.items():
+                rows[name] = column
+            file[place] = rows
+        else:
+            group = file.require_group(place)
+            for name, column in columns.items():
+                group[name] = column
+        file[place].attrs.update(attributes)
+    return str(path)
+
+
+@pytest.fixture
+def columns(rng):
+    return random_columns(rng, 50)
+
+
+@pytest.fixture
+def source(tmp_path, columns):
+    """A table of 50 particles."""
+    return write_table(tmp_path / "source.h5", columns)
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Run the program in a folder of its own; gives the finished process."""
+
+    def run(*words, cwd=tmp_path, **environment):
+        command = [sys.executable, "-m", "numba_symexp", *map(str, words)]
+        return subprocess.run(
+            command,
+            cwd=cwd,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder of real files, or a skip that says what is missing."""
+    named = os.environ.get("NUMBA_SYMEXP_REAL_DATA")
+    folder = Path(named) if named else HERE.parent.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real files in {folder}: name their folder with NUMBA_SYMEXP_REAL_DATA")
+    return folder

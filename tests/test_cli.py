@@ -1,0 +1,366 @@
+"""The program as people and pipelines call it: help, output, exit codes, lines that run nothing."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import termios
+import time
+
+import h5py
+import numpy as np
+import pytest
+from conftest import random_columns, write_table
+
+import numba_symexp
+from numba_symexp.argv import canonical
+from numba_symexp.cli import main
+from numba_symexp.commands import COMMANDS
+from numba_symexp.errors import UsageError
+
+WORDS = ["expand", "in.h5", "out.h5", "--symmetry=C2"]
+
+
+def refused(result, code, *words):
+    """One line of error, nothing on standard output."""
+    assert result.returncode == code, result.stderr
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: "), result.stderr
+    assert result.stderr.count("\n") == 1, result.stderr
+    for word in words:
+        assert word in result.stderr, result.stderr
+
+
+# Help and version
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_of_the_program(program, flag):
+    result = program(flag)
+    assert result.returncode == 0
+    assert result.stderr == ""
+    for name in COMMANDS:
+        assert f"\n  {name}" in result.stdout
+    assert "never for a global refinement" in result.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command_tells_every_flag(name, capsys):
+    assert main([name, "--help"]) == 0
+    shown = capsys.readouterr().out
+    for word, parameter in COMMANDS[name].__annotations__.items():
+        if word != "return":
+            assert f"--{word}" in shown or word.upper() in shown
+        assert parameter is not None
+
+
+def test_help_needs_no_compiler_no_reader_and_no_pager(program):
+    code = (
+        "import sys; from numba_symexp.cli import main; main(['expand', '--help']);"
+        "print(*sorted({'numba', 'h5py', 'numpy', 'fire'} & sys.modules.keys()), file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(
+        command, env={**os.environ, "PAGER": "false"}, capture_output=True, text=True, check=True
+    )
+    assert result.stderr.strip() == ""
+    assert "--symmetry" in result.stdout
+
+
+def test_version(program):
+    result = program("--version")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == f"numba-symexp {numba_symexp.__version__}\n"
+
+
+# Lines that run nothing
+
+
+@pytest.mark.parametrize(
+    ("words", "say"),
+    [
+        ([], ["no command", "expand, operators, inspect, example"]),
+        (["expnd"], ["unknown command 'expnd'", "did you mean expand"]),
+        (["expand"], ["needs SOURCE and OUTPUT"]),
+        (["expand", "in.h5", "--symmetry=C2"], ["needs OUTPUT"]),
+        ([*WORDS, "--symetry=C2"], ["no flag --symetry", "did you mean symmetry"]),
+        ([*WORDS, "--overwrit"], ["no flag --overwrit"]),
+        ([*WORDS, "--nooverwrite"], ["no flag"]),
+        ([*WORDS, "-o"], ["no flag -o"]),
+        ([*WORDS, "--symmetry=C3"], ["--symmetry is given twice"]),
+        ([*WORDS, "--dry_run", "--dry-run"], ["--dry_run is given twice"]),
+        ([*WORDS, "more"], ["does not take 'more'"]),
+        ([*WORDS, "--source=other.h5"], ["--source is given twice"]),
+        ([*WORDS, "--table"], ["--table needs a value"]),
+        ([*WORDS, "--table", "--overwrite"], ["--table needs a value"]),
+        ([*WORDS, "--table="], ["--table needs a value"]),
+        ([*WORDS, "--overwrite=maybe"], ["--overwrite=maybe is not understood"]),
+        ([*WORDS, "--overwrite="], ["--overwrite= is not understood"]),
+        ([*WORDS, "--"], ["a lone --"]),
+        ([*WORDS, "--", "--trace"], ["a lone --"]),
+        ([*WORDS, "-"], ["a lone -"]),
+        (["expand", "in.h5", "out.h5"], ["no symmetry"]),
+        (["expand", "in.h5", "out.h5", "--symmetry="], ["--symmetry needs a value"]),
+        (["expand", "in.h5", "out.h5", "--symmetry=Ih"], ["'Ih'", "I1, I2, I3, I4"]),
+        (["expand", "in.h5", "out.h5", "--symmetry", "C0"], ["'C0'"]),
+        (["expand", "in.h5", "out.h5", "--symmetry=None"], ["'None'"]),
+        (["expand", "in.h5", "out.h5", "--symmetry=D70000"], ["65,536"]),
+        ([*WORDS, "--convention=eman"], ["'eman' is unknown"]),
+        ([*WORDS, "--twist=20"], ["add --rise and --order"]),
+        ([*WORDS, "--twist=abc"], ["--twist=abc is not a number"]),
+        ([*WORDS, "--twist=nan", "--rise=2", "--order=3"], ["must be numbers"]),
+        ([*WORDS, "--order=2.5"], ["--order=2.5 is not a whole number"]),
+        ([*WORDS, "--order=0", "--twist=20", "--rise=3"], ["1 or more"]),
+        ([*WORDS, "--twist=60", "--rise=0", "--order=12"], ["coincide"]),
+        ([*WORDS[:3], "--symmetry=O", "--twist=6", "--rise=2", "--order=2"], ["only Cn and Dn"]),
+        ([*WORDS, "--psize=0"], ["psize 0.0 must be above 0"]),
+        ([*WORDS, "--psize=inf"], ["psize inf must be above 0"]),
+        ([*WORDS, "--chunk_rows=0"], ["chunk_rows 0 must be 1 or more"]),
+        ([*WORDS, "--threads=0"], ["threads 0 must be 1 or more"]),
+        ([*WORDS, "--assign_halves=-1"], ["assign_halves -1 must be 0 or more"]),
+        ([*WORDS, "--pose_format=euler"], ["'euler' is unknown"]),
+        ([*WORDS, "--threads=100000"], ["threads 100000"]),
+        (["operators"], ["no symmetry"]),
+        (["operators", "C2"], ["does not take 'C2'"]),
+        (["inspect"], ["needs FILE"]),
+        (["example"], ["needs OUTPUT"]),
+    ],
+)
+def test_wrong_lines_run_nothing(words, say, tmp_path, columns, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_table("in.h5", columns)
+    assert main(words) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("error: ")
+    assert shown.err.count("\n") == 1
+    for word in say:
+        assert word in shown.err
+    assert os.listdir(tmp_path) == ["in.h5"]
+
+
+def test_a_wrong_line_as_a_process(program, tmp_path, columns):
+    write_table(tmp_path / "in.h5", columns)
+    refused(program(*WORDS, "--symetry=C2"), 2, "did you mean symmetry")
+    refused(program("expand", "in.h5", "out.h5"), 2, "no symmetry")
+    assert os.listdir(tmp_path) == ["in.h5"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["expand", "a", "b"], ["expand", "--source=a", "--output=b"]),
+        (["expand", "--output", "b", "a"], ["expand", "--output=b", "--source=a"]),
+        (
+            ["expand", "--overwrite", "a", "b", "--twist", "-27.3", "--dry-run=no"],
+            [
+                "expand",
+                "--overwrite=True",
+                "--source=a",
+                "--output=b",
+                "--twist=-27.3",
+                "--dry_run=False",
+            ],
+        ),
+        (["operators", "--symmetry=a=b"], ["operators", "--symmetry=a=b"]),
+    ],
+)
+def test_lines_become_unmistakable(words, expected):
+    assert canonical(words, COMMANDS) == expected
+
+
+def test_flags_are_not_abbreviated():
+    with pytest.raises(UsageError, match="no flag --sym"):
+        canonical(["expand", "a", "b", "--sym=C2"], COMMANDS)
+
+
+# Lines that run
+
+
+@pytest.mark.parametrize(
+    "name", ["1e5", "None", "4", "a#b.h5", "a b.h5", "-1", "True", "[1,2]", "é"]
+)
+def test_paths_stay_text(name, tmp_path, columns, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_table("in.h5", columns)
+    assert main(["expand", "in.h5", name, "--symmetry=C2", "--quiet"]) == 0
+    assert sorted(os.listdir(tmp_path)) == sorted(["in.h5", name])
+    assert main(["inspect", name]) == 0
+
+
+def test_expand_says_what_it_did_and_what_may_follow(program, source):
+    result = program("expand", source, "out.h5", "--symmetry=D7")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "D7 (cryosparc), 14 operator(s): 7-fold on z, 2-fold on y" in result.stdout
+    assert "50 particles x 14 = 700 rows" in result.stdout
+    assert "never a global refinement" in result.stdout
+
+
+def test_expand_in_json(program, source, tmp_path):
+    result = program("expand", source, "out.h5", "--symmetry=i", "--json")
+    record = json.loads(result.stdout)
+    assert result.stderr == ""
+    assert record["symmetry"] == "I2"
+    assert (record["operators"], record["particles"], record["rows"]) == (60, 50, 3000)
+    assert record["bytes"] == (tmp_path / "out.h5").stat().st_size
+    assert record["dry_run"] is False
+
+
+def test_quiet_prints_nothing_but_warnings(program, source):
+    result = program("expand", source, "out.h5", "--symmetry=C1", "--quiet")
+    assert result.stdout == ""
+    assert result.stderr.startswith("warning: C1 has one operator")
+
+
+def test_dry_run_writes_nothing(program, source, tmp_path):
+    result = program("expand", source, "out.h5", "--symmetry=O", "--dry_run", "--json")
+    assert json.loads(result.stdout)["rows"] == 1200
+    assert (
+        "nothing was written"
+        in program("expand", source, "out.h5", "--symmetry=O", "--dry-run").stdout
+    )
+    assert sorted(os.listdir(tmp_path)) == ["source.h5"]
+
+
+def test_carry_and_house_flags_reach_the_job(program, tmp_path, rng):
+    columns = random_columns(rng, 10, np.float64)
+    house = {
+        "angles": np.degrees(columns["alignments3D/shift"][:, [0, 1, 0]]),
+        "origin": columns["alignments3D/shift"],
+        "ctf/df1_A": columns["ctf/df1_A"],
+    }
+    write_table(tmp_path / "in.h5", house, "/mine")
+    result = program(
+        *("expand", "in.h5", "out.h5", "--table=/mine", "--pose=angles", "--shift=origin"),
+        *("--pose_format=euler_zyz", "--twist=-20.5", "--rise", "-3", "--order=3", "--psize=1.5"),
+        *("--carry=ctf/*", "--assign_halves=3", "--chunk_rows=9", "--threads=1", "--json"),
+    )
+    assert result.returncode == 0, result.stderr
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert file["particles/angles"].shape == (30, 3)
+        assert file["particles/ctf/df1_A"].shape == (30,)
+        assert file["particles/alignments3D/split"].shape == (30,)
+        assert file["operators/rise_index"][:].tolist() == [0, 1, -1]
+
+
+def test_operators_for_people_and_programs(program):
+    shown = program("operators", "--symmetry=D3", "--twist=27.3", "--rise=4.75", "--order=2")
+    assert shown.returncode == 0
+    assert "h+1 U2" in shown.stdout
+    record = json.loads(program("operators", "--symmetry=I1", "--json").stdout)
+    assert record["symmetry"] == "I1"
+    assert len(record["operators"]) == 60
+    assert record["operators"][0]["matrix"] == np.eye(3).tolist()
+
+
+def test_operators_in_the_other_convention(capsys):
+    assert main(["operators", "--symmetry=D7", "--convention=relion"]) == 0
+    assert "2-fold on x" in capsys.readouterr().out
+
+
+def test_inspect_a_source_and_its_expansion(program, source):
+    shown = program("inspect", source).stdout
+    assert "50 rows" in shown
+    assert "can be expanded" in shown
+    program("expand", source, "out.h5", "--symmetry=C3")
+    record = json.loads(program("inspect", "out.h5", "--json").stdout)
+    assert record["expandable"] is False
+    assert record["expansion"]["particles"] == 50
+    assert record["expansion"]["rows"] == 150
+    assert "expanded: C3" in program("inspect", "out.h5").stdout
+
+
+def test_inspect_says_why_a_table_cannot_be_expanded(tmp_path, columns, capsys):
+    columns["alignments3D/pose"][4] = np.nan
+    assert main(["inspect", write_table(tmp_path / "bad.h5", columns)]) == 0
+    assert "not to be expanded: " in capsys.readouterr().out
+    bare = {name: columns[name] for name in ("alignments3D/shift",)}
+    assert main(["inspect", write_table(tmp_path / "bare.h5", bare), "--json"]) == 0
+    assert "no pose column" in json.loads(capsys.readouterr().out)["reason"]
+
+
+def test_inspect_notes_what_is_missing(tmp_path, columns, capsys):
+    for name in ("uid", "alignments3D/split", "alignments3D/psize_A"):
+        del columns[name]
+    assert main(["inspect", write_table(tmp_path / "few.h5", columns)]) == 0
+    assert capsys.readouterr().out.count("note: no ") == 3
+
+
+def test_example_can_be_expanded(program, tmp_path):
+    assert program("example", "example.h5").stdout == "wrote example.h5: 1,000 particles\n"
+    first = (tmp_path / "example.h5").read_bytes()
+    refused(program("example", "example.h5"), 1, "exists")
+    assert program("example", "example.h5", "--overwrite", "--json").returncode == 0
+    assert (tmp_path / "example.h5").read_bytes() == first
+    result = program("expand", "example.h5", "out.h5", "--twist=30", "--rise=5", "--order=3")
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+# How it ends
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    command = f"{sys.executable} -m numba_symexp operators --symmetry=D5000 | head -1"
+    result = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert result.stderr == ""
+    assert result.stdout.startswith("D5000")
+
+
+def test_a_bug_is_one_line_and_a_traceback_on_request(monkeypatch, capsys):
+    def broken(words, commands):
+        raise ZeroDivisionError("the unforeseen")
+
+    monkeypatch.setattr("numba_symexp.cli.canonical", broken)
+    assert main(["operators", "--symmetry=C2"]) == 1
+    assert capsys.readouterr().err.startswith(
+        "error: unexpected ZeroDivisionError (the unforeseen)"
+    )
+    monkeypatch.setenv("NUMBA_SYMEXP_DEBUG", "1")
+    assert main(["operators", "--symmetry=C2"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("existing", [False, True])
+def test_a_stopped_run_leaves_nothing(number, code, existing, tmp_path, rng):
+    """Stopped while rows are written: the old file or none, no leftovers, one line."""
+    columns = random_columns(rng, 20_000)
+    write_table(tmp_path / "in.h5", columns)
+    out = tmp_path / "out.h5"
+    if existing:
+        out.write_text("the old file")
+    command = [sys.executable, "-m", "numba_symexp", "expand", "in.h5", "out.h5"]
+    command += ["--symmetry=C1000", "--chunk_rows=1000", "--overwrite"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    before = {"in.h5", "out.h5"} if existing else {"in.h5"}
+    deadline = time.monotonic() + 60
+    while process.poll() is None and set(os.listdir(tmp_path)) == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(0.2)
+    process.send_signal(number)
+    _, shown = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert shown.startswith("error: ")
+    assert shown.count("\n") == 1
+    assert set(os.listdir(tmp_path)) == before
+    assert not existing or out.read_text() == "the old file"
+
+
+def test_a_terminal_sees_a_progress_bar_with_rows_per_second(source, tmp_path):
+    terminal, stderr = pty.openpty()
+    termios.tcsetwinsize(stderr, (24, 100))
+    command = [sys.executable, "-m", "numba_symexp", "expand", source, str(tmp_path / "out.h5")]
+    subprocess.run([*command, "--symmetry=C3"], stderr=stderr, check=True, capture_output=False)
+    os.close(stderr)
+    shown = b""
+    try:
+        while chunk := os.read(terminal, 4096):
+            shown += chunk
+    except OSError:
+        pass
+    os.close(terminal)
+    assert b"150/150" in shown
+    assert b"row/s" in shown
