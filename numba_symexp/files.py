@@ -151,5 +151,5 @@ def refusing(output: str) -> Iterator[None]:
             errno.EPERM: "choose a folder that you may write to",
             errno.EROFS: "choose a folder that can be written",
         }.get(error.errno or 0, "check the folder and the file system")
-        reason = error.strerror or str(error).splitlines()[0]
+        reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
         raise OutputError(f"{output}: cannot be written ({reason}): {hint}") from error

@@ -1,7 +1,10 @@
 """The HDF5 side of an expanded table: its skeleton, where each column lies, and its last mark."""
 
+import contextlib
+import errno
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,7 +68,7 @@ def create(
     The columns are contiguous and allocated, so that rows can be written at their offsets by
     anyone who knows the row size, in any order, without HDF5.
     """
-    with h5py.File(path, "w", locking="best-effort") as file:
+    with _system_errors(), h5py.File(path, "w", locking="best-effort") as file:
         file.attrs.update({"format": FORMAT, "format_version": FORMAT_VERSION, **attributes})
         _create_operators(_group(file, OPERATORS), operators)
         _group(file, SOURCE).attrs.update(vars(source))
@@ -77,12 +80,22 @@ def create(
 
 def finish(path: str, attributes: Mapping[str, Any]) -> None:
     """Add the last attributes, and ``complete`` when all else is on disk."""
-    with h5py.File(path, "r+", locking="best-effort") as file:
+    with _system_errors(), h5py.File(path, "r+", locking="best-effort") as file:
         file.attrs.update(attributes)
         file.flush()
         _sync(path)
         file.attrs["complete"] = 1
     _sync(path)
+
+
+@contextlib.contextmanager
+def _system_errors() -> Iterator[None]:
+    """HDF5 raises a RuntimeError where it cannot flush: pass on what the system said."""
+    try:
+        yield
+    except RuntimeError as error:
+        number = re.search(r"errno = (\d+)", f"{error.__context__} {error}")
+        raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error
 
 
 def _create_operators(group: h5py.Group, operators: Operators) -> None:
