@@ -2,13 +2,11 @@
 
 import json
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from types import FrameType
 
-from numba_symexp import __version__
+from numba_symexp import __version__, interrupts
 from numba_symexp.argv import asks_for_help, canonical
 from numba_symexp.commands import COMMANDS, Request
 from numba_symexp.errors import SymexpError, Terminated, UsageError
@@ -39,9 +37,9 @@ def main(words: Sequence[str] | None = None) -> int:
         143 SIGTERM.
     """
     given = list(sys.argv[1:] if words is None else words)
-    before = signal.signal(signal.SIGTERM, _terminate)
     try:
-        _answer(given)
+        with interrupts.noted():
+            _answer(given)
     except SymexpError as error:
         return _fail(error, str(error), error.exit_code)
     except KeyboardInterrupt as error:
@@ -55,8 +53,6 @@ def main(words: Sequence[str] | None = None) -> int:
     except Exception as error:
         text = f"unexpected {type(error).__name__} ({error}): report it, with {DEBUG}=1"
         return _fail(error, text, _REFUSED)
-    finally:
-        signal.signal(signal.SIGTERM, before)
     return _DONE
 
 
@@ -91,11 +87,6 @@ def _request(words: list[str]) -> Request:
     if not isinstance(request, Request):
         raise UsageError(f"{' '.join(words)} is not understood: see {PROGRAM} --help")
     return request
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    """Unwind on SIGTERM as on Ctrl-C."""
-    raise Terminated
 
 
 def _fail(error: BaseException, text: str, exit_code: int) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from numba_symexp import interrupts
 from numba_symexp.errors import ExpansionWarning, SourceError
 from numba_symexp.files import check_space, check_target, publish, refusing, reserve, temporary
 from numba_symexp.fingerprint import Fingerprint
@@ -133,6 +134,7 @@ def _write(
             finally:
                 os.close(descriptor)
             finish(path, last_attributes(job, plan.operators, time.perf_counter() - started))
+        interrupts.check()
         publish(job.output, path, target, job.overwrite)
 
 
@@ -171,6 +173,7 @@ def _stream(
             rows = _read(table, plan, names, start, stop, job.psize)
             fingerprint.update(rows[columns.pose], rows[columns.shift])
             for first in range(0, stop - start, chunk):
+                interrupts.check()
                 buffer = writer.free()
                 part = {name: column[first : first + chunk] for name, column in rows.items()}
                 count = filler.fill(buffer, start + first, part)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numba_symexp import interrupts
 from numba_symexp.errors import SourceError
 from numba_symexp.findings import Findings, check_pose, check_psize, check_shift, odd_poses
 from numba_symexp.fingerprint import Fingerprint
@@ -85,6 +86,7 @@ def blocks(table: ParticleTable, names: list[str], multiple: int = 1) -> Iterato
     row_bytes = sum(table.columns[name].row_bytes for name in names)
     rows = max(1, _BLOCK_BYTES // max(row_bytes, 1) // multiple) * multiple
     for start in range(0, table.n_rows, rows):
+        interrupts.check()
         yield start, min(start + rows, table.n_rows)
 
 

@@ -1,0 +1,55 @@
+"""Signals are noted and taken at safe places; the second is taken at once."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from numba_symexp import interrupts
+from numba_symexp.errors import Terminated
+
+STOPS = [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
+
+
+@pytest.mark.parametrize(("number", "stop"), STOPS)
+def test_the_first_signal_waits_for_a_safe_place(number, stop):
+    before = signal.getsignal(number)
+    with interrupts.noted():
+        interrupts.check()
+        os.kill(os.getpid(), number)
+        with pytest.raises(stop):
+            interrupts.check()
+    assert signal.getsignal(number) is before
+    interrupts.check()
+
+
+@pytest.mark.parametrize(("number", "stop"), STOPS)
+def test_the_second_signal_does_not_wait(number, stop):
+    with interrupts.noted():
+        os.kill(os.getpid(), number)
+        with pytest.raises(stop):
+            os.kill(os.getpid(), number)
+
+
+def test_ignored_signals_stay_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interrupts.noted():
+            os.kill(os.getpid(), signal.SIGINT)
+            interrupts.check()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_other_threads_leave_signals_alone():
+    handlers = []
+
+    def work():
+        with interrupts.noted():
+            handlers.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert handlers == [signal.getsignal(signal.SIGTERM)]
