@@ -35,7 +35,8 @@ class ExpandJob:
     chunk_rows : int, optional
         About how many rows are made at a time; the result does not depend on it.
     threads : int, optional
-        Threads of the kernels; the result does not depend on it.
+        Threads of the job, one of which writes; the result does not depend on it. By default
+        those of the machine (NUMBA_NUM_THREADS, SLURM_CPUS_PER_TASK), as far as they are of use.
     assign_halves : int, optional
         Seed of half-sets to be drawn, for a source that has none.
     again : bool
