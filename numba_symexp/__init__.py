@@ -6,29 +6,29 @@ The public names are loaded when they are first used: ``--help`` and bad input n
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from numba_symexp.version import __version__
 
 if TYPE_CHECKING:
     from numba_symexp.errors import SymexpError
-    from numba_symexp.expander import expand_poses
-    from numba_symexp.expansion import expand
-    from numba_symexp.helices import helix
-    from numba_symexp.job import ExpandJob, Summary
-    from numba_symexp.operators import Operators
-    from numba_symexp.point_groups import point_group
+    from numba_symexp.expansion.expander import expand_poses
+    from numba_symexp.expansion.job import ExpandJob, Summary
+    from numba_symexp.expansion.run import expand
     from numba_symexp.reader import ExpandedTable, open_expanded
+    from numba_symexp.symmetry.helices import helix
+    from numba_symexp.symmetry.operators import Operators
+    from numba_symexp.symmetry.point_groups import point_group
 
 _HOME = {
-    "ExpandJob": "job",
+    "ExpandJob": "expansion.job",
     "ExpandedTable": "reader",
-    "Operators": "operators",
-    "Summary": "job",
+    "Operators": "symmetry.operators",
+    "Summary": "expansion.job",
     "SymexpError": "errors",
-    "expand": "expansion",
-    "expand_poses": "expander",
-    "helix": "helices",
+    "expand": "expansion.run",
+    "expand_poses": "expansion.expander",
+    "helix": "symmetry.helices",
     "open_expanded": "reader",
-    "point_group": "point_groups",
+    "point_group": "symmetry.point_groups",
 }
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 import sys
 
-from numba_symexp.cli import main
+from numba_symexp.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

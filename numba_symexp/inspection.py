@@ -3,12 +3,12 @@
 from typing import Any
 
 from numba_symexp.errors import SymexpError
-from numba_symexp.particles import expanded_by, find_columns
+from numba_symexp.particles.columns import expanded_by, find_columns
+from numba_symexp.particles.scan import scan
+from numba_symexp.particles.schema import FORMAT
+from numba_symexp.particles.table import ParticleTable
 from numba_symexp.reader import open_expanded
-from numba_symexp.scan import scan
-from numba_symexp.schema import FORMAT
-from numba_symexp.symmetry import describe
-from numba_symexp.table import ParticleTable
+from numba_symexp.symmetry.resolve import describe
 
 
 def inspect(

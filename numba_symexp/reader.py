@@ -7,6 +7,7 @@ from typing import Any, Self
 import h5py
 import numpy as np
 
+from numba_symexp.arrays import Array
 from numba_symexp.errors import (
     FileFormatError,
     SourceChangedError,
@@ -14,18 +15,18 @@ from numba_symexp.errors import (
     VersionTooNewError,
     VersionTooOldError,
 )
-from numba_symexp.fingerprint import Fingerprint
-from numba_symexp.operators import Operators
-from numba_symexp.particles import native
-from numba_symexp.scan import blocks
-from numba_symexp.schema import (
+from numba_symexp.particles.columns import native
+from numba_symexp.particles.fingerprint import Fingerprint
+from numba_symexp.particles.scan import blocks
+from numba_symexp.particles.schema import (
     FORMAT,
     FORMAT_VERSION,
     OPERATORS,
     SOURCE,
     SOURCE_INDEX,
 )
-from numba_symexp.table import Array, ParticleTable
+from numba_symexp.particles.table import ParticleTable
+from numba_symexp.symmetry.operators import Operators
 
 _WIDEST_GAP = 8
 """A join reads whole ranges of the source while they hold at most this many rows per row asked."""

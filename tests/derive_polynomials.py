@@ -1,6 +1,7 @@
-"""Derive the constants of ``numba_symexp/polynomials.py`` with 50 digits, and print the module.
+"""Derive the polynomials of the kernels with 50 digits, and print their module.
 
-Run ``python tests/derive_polynomials.py > numba_symexp/polynomials.py`` after a change of a degree.
+After a change of a degree:
+``python tests/derive_polynomials.py > numba_symexp/kernels/polynomials.py``.
 ``test_polynomials.py`` holds the module against this script.
 """
 
@@ -64,7 +65,7 @@ def pi_parts():
 
 
 def module_text():
-    """Text of ``numba_symexp/polynomials.py``."""
+    """Text of ``numba_symexp/kernels/polynomials.py``."""
     lines = [HEADER]
     for name, function, upper, degree, meaning in FITS:
         coefficients, error = fit(function, upper, degree)

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from conftest import random_columns, write_table
 
-from numba_symexp.cli import main
+from numba_symexp.cli.main import main
 from numba_symexp.errors import SourceError
-from numba_symexp.ids import first_new_id
-from numba_symexp.operators import Operators
-from numba_symexp.point_groups import point_group
+from numba_symexp.expansion.ids import first_new_id
+from numba_symexp.symmetry.operators import Operators
+from numba_symexp.symmetry.point_groups import point_group
 
 POSE, SHIFT, PSIZE = "alignments3D/pose", "alignments3D/shift", "alignments3D/psize_A"
 HELIX = ("--twist=20", "--rise=5", "--order=3")
@@ -239,7 +239,7 @@ def test_more_ids_than_there_are(tmp_path):
 
 
 def test_more_rows_than_a_file_holds(source, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("numba_symexp.plan._MOST_BYTES", 1000)
+    monkeypatch.setattr("numba_symexp.expansion.plan._MOST_BYTES", 1000)
     assert main(["expand", source, str(tmp_path / "out.h5"), "--symmetry=C3"]) == 1
     assert "150 rows do not fit one file" in capsys.readouterr().err
 

@@ -20,9 +20,9 @@ from numba_symexp.errors import (
     SourceError,
     UsageError,
 )
-from numba_symexp.expansion import run
-from numba_symexp.job import ExpandJob
-from numba_symexp.schema import source_index_dtype
+from numba_symexp.expansion.job import ExpandJob
+from numba_symexp.expansion.run import run
+from numba_symexp.particles.schema import source_index_dtype
 
 POSE, SHIFT, SPLIT = "alignments3D/pose", "alignments3D/shift", "alignments3D/split"
 
@@ -408,7 +408,7 @@ def test_blocks_of_a_long_table_meet(rng, tmp_path, monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
     whole, parts = str(tmp_path / "whole.h5"), str(tmp_path / "parts.h5")
     expand(source, whole, symmetry="C3")
-    monkeypatch.setattr("numba_symexp.scan._BLOCK_BYTES", 1000)
+    monkeypatch.setattr("numba_symexp.particles.scan._BLOCK_BYTES", 1000)
     expand(source, parts, symmetry="C3", chunk_rows=12)
     assert digest(whole) == digest(parts)
 
@@ -497,9 +497,9 @@ def test_a_source_that_changes_during_the_run_is_noticed(rng, tmp_path, monkeypa
             file.write(np.float32(0.25).tobytes())
         return create(*arguments)
 
-    from numba_symexp.layout import create
+    from numba_symexp.expansion.layout import create
 
-    monkeypatch.setattr("numba_symexp.expansion.create", change_first)
+    monkeypatch.setattr("numba_symexp.expansion.run.create", change_first)
     with pytest.raises(SourceError, match="changed while it was read"):
         expand(source, str(tmp_path / "out.h5"), symmetry="C2")
     assert os.listdir(tmp_path) == ["source.h5"]
@@ -512,9 +512,9 @@ def test_a_name_that_is_taken_during_the_run_is_left_alone(source, tmp_path, mon
         out.write_text("somebody else's")
         return finish(*arguments)
 
-    from numba_symexp.layout import finish
+    from numba_symexp.expansion.layout import finish
 
-    monkeypatch.setattr("numba_symexp.expansion.finish", take_name)
+    monkeypatch.setattr("numba_symexp.expansion.run.finish", take_name)
     with pytest.raises(OutputError, match="appeared while"):
         expand(source, str(out), symmetry="C2")
     assert out.read_text() == "somebody else's"

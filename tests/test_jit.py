@@ -8,9 +8,10 @@ import numba
 import numpy as np
 import pytest
 
-from numba_symexp import expand_poses, jit, kernels, point_group
+from numba_symexp import expand_poses, point_group
 from numba_symexp.errors import UsageError
-from numba_symexp.threads import default_threads, kernel_threads, most_threads
+from numba_symexp.kernels import jit, poses
+from numba_symexp.kernels.threads import default_threads, kernel_threads, most_threads
 
 compiled_only = pytest.mark.skipif(
     bool(numba.config.DISABLE_JIT), reason="compilation is switched off"
@@ -60,9 +61,9 @@ def test_a_cache_that_cannot_be_saved_does_not_matter(tmp_path):
 @compiled_only
 def test_the_cache_belongs_to_all_compiled_sources(monkeypatch):
     """Numba alone would not notice a change of the algebra, which lives in another file."""
-    stamp = kernels.expand_rotvec._cache._cache_file._source_stamp
+    stamp = poses.expand_rotvec._cache._cache_file._source_stamp
     assert stamp == jit._source_digest()
-    assert {"kernels.py", "quaternion.py", "polynomials.py"} <= set(jit._COMPILED_SOURCES)
+    assert {"poses.py", "quaternion.py", "polynomials.py"} <= set(jit._COMPILED_SOURCES)
     monkeypatch.setattr(jit, "_COMPILED_SOURCES", jit._COMPILED_SOURCES[:-1])
     assert stamp != jit._source_digest()
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numba_symexp import polynomials
-from numba_symexp.quaternion import (
+from numba_symexp.kernels import polynomials
+from numba_symexp.kernels.quaternion import (
     cosine_and_sine,
     from_euler_zyz,
     polar_angle,

@@ -43,7 +43,7 @@ def test_public_names_exist():
 
 
 def test_every_flag_of_the_readme_exists():
-    from numba_symexp.commands import COMMANDS
+    from numba_symexp.cli.commands import COMMANDS
 
     known = {name for call in COMMANDS.values() for name in call.__annotations__}
     flags = set(re.findall(r"--([a-z]\w*)", README.read_text()))

@@ -15,7 +15,7 @@ from naive import euler_zyz, exp
 from relion_peer import CASES, PROGRAM, PSIZE_A, TEXT_A, expand_with_relion, make_particles
 
 import numba_symexp
-from numba_symexp.symmetry import resolve
+from numba_symexp.symmetry.resolve import resolve
 
 RECORD = json.loads(Path(__file__).with_name("relion_recorded.json").read_text())
 CASE = {str(case): case for case in CASES}

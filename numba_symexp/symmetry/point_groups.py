@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from numba_symexp.arrays import Array
 from numba_symexp.errors import SymmetryError
-from numba_symexp.operators import MAX_OPERATORS, Array, Operators, canonical, multiply
+from numba_symexp.symmetry.operators import MAX_OPERATORS, Operators, canonical, multiply
 
 CONVENTIONS = ("cryosparc", "relion")
 KNOWN = "C1, Cn, Dn (n >= 1), T, O, I (= I2), I1, I2, I3, I4"

@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from numba_symexp.arrays import Array
 from numba_symexp.errors import UsageError
-from numba_symexp.helices import helix
-from numba_symexp.operators import Array, Operators
-from numba_symexp.point_groups import KNOWN, point_group
+from numba_symexp.symmetry.helices import helix
+from numba_symexp.symmetry.operators import Operators
+from numba_symexp.symmetry.point_groups import KNOWN, point_group
 
 
 def resolve(

@@ -4,11 +4,12 @@ import hashlib
 
 import numpy as np
 
+from numba_symexp.arrays import Array
 from numba_symexp.errors import SourceError
-from numba_symexp.particles import PoseColumns
-from numba_symexp.scan import blocks
-from numba_symexp.schema import HALF_SET_DTYPE
-from numba_symexp.table import Array, ParticleTable
+from numba_symexp.particles.columns import PoseColumns
+from numba_symexp.particles.scan import blocks
+from numba_symexp.particles.schema import HALF_SET_DTYPE
+from numba_symexp.particles.table import ParticleTable
 
 
 class HalfSets:

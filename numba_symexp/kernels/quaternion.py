@@ -9,8 +9,8 @@ import math
 
 import numpy as np
 
-from numba_symexp.jit import algebra
-from numba_symexp.polynomials import COSINE, PI_PARTS, SINC
+from numba_symexp.kernels.jit import algebra
+from numba_symexp.kernels.polynomials import COSINE, PI_PARTS, SINC
 
 Scalars = tuple[float, ...]
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numba_symexp.arrays import Array
 from numba_symexp.errors import SourceError, UsageError
-from numba_symexp.schema import (
+from numba_symexp.particles.schema import (
     CRYOSPARC_EXPANDED,
     FORMAT,
     OPERATOR_INDEX,
@@ -19,7 +20,7 @@ from numba_symexp.schema import (
     UID,
     PoseFormat,
 )
-from numba_symexp.table import Array, ParticleTable
+from numba_symexp.particles.table import ParticleTable
 
 
 @dataclass(frozen=True)

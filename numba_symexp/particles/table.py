@@ -15,10 +15,9 @@ from typing import Any, Self
 import h5py
 import numpy as np
 
+from numba_symexp.arrays import Array
 from numba_symexp.errors import SourceError
-from numba_symexp.schema import TABLE
-
-Array = np.ndarray[Any, Any]
+from numba_symexp.particles.schema import TABLE
 
 _NAMED_AT_MOST = 12
 

@@ -106,10 +106,10 @@ def expand(
     quiet
         No progress bar, no summary.
     """
-    from numba_symexp.expansion import run
-    from numba_symexp.job import ExpandJob
-    from numba_symexp.progress import ProgressBar
-    from numba_symexp.report import summary_text
+    from numba_symexp.cli.progress import ProgressBar
+    from numba_symexp.cli.report import summary_text
+    from numba_symexp.expansion.job import ExpandJob
+    from numba_symexp.expansion.run import run
 
     job = ExpandJob(
         source=source,
@@ -174,8 +174,8 @@ def operators(
     json
         Print one JSON object, with quaternions and matrices.
     """
-    from numba_symexp.report import operators_record, operators_text
-    from numba_symexp.symmetry import resolve
+    from numba_symexp.cli.report import operators_record, operators_text
+    from numba_symexp.symmetry.resolve import resolve
 
     helix = _number("twist", twist), _number("rise", rise), _integer("order", order)
     return Request(
@@ -213,8 +213,8 @@ def inspect(
     json
         Print one JSON object.
     """
+    from numba_symexp.cli.report import inspection_text
     from numba_symexp.inspection import inspect as look
-    from numba_symexp.report import inspection_text
 
     return Request(
         lambda: look(file, table, pose, pose_format, shift), inspection_text, _is_on(json)
@@ -235,8 +235,8 @@ def example(output: str, *, overwrite: bool = False, json: bool = False) -> Requ
     json
         Print one JSON object.
     """
+    from numba_symexp.cli.report import example_text
     from numba_symexp.example import write_example
-    from numba_symexp.report import example_text
 
     return Request(
         lambda: {"output": output, "particles": write_example(output, _is_on(overwrite))},

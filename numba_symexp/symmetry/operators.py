@@ -4,13 +4,11 @@ One type serves point groups (t = 0) and helices (t along z) alike. Pure NumPy, 
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
+from numba_symexp.arrays import Array
 from numba_symexp.errors import SymmetryError
-
-Array = np.ndarray[Any, Any]
 
 MAX_OPERATORS = 65_536
 """As many as operator_index, a uint16, can tell apart."""

@@ -4,14 +4,14 @@ import threading
 
 import numpy as np
 
-from numba_symexp import kernels
+from numba_symexp.arrays import Array
 from numba_symexp.errors import SourceError, UsageError
-from numba_symexp.findings import Findings, check_pose, check_psize, check_shift
-from numba_symexp.operators import Operators
-from numba_symexp.particles import native
-from numba_symexp.polynomials import HALF_ANGLE_OVER_SINE_F4, HALF_ANGLE_OVER_SINE_F8
-from numba_symexp.schema import POSE_FORMATS, PoseFormat
-from numba_symexp.table import Array
+from numba_symexp.kernels import poses as kernels
+from numba_symexp.kernels.polynomials import HALF_ANGLE_OVER_SINE_F4, HALF_ANGLE_OVER_SINE_F8
+from numba_symexp.particles.columns import native
+from numba_symexp.particles.findings import Findings, check_pose, check_psize, check_shift
+from numba_symexp.particles.schema import POSE_FORMATS, PoseFormat
+from numba_symexp.symmetry.operators import Operators
 
 _ONE_AT_A_TIME = threading.Lock()
 """Numba's workqueue layer ends the process when two threads call parallel kernels at once."""

@@ -5,15 +5,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numba_symexp.half_sets import HalfSets
-from numba_symexp.operators import Operators
-from numba_symexp.particles import PoseColumns
-from numba_symexp.schema import OPERATOR_INDEX, OPERATOR_INDEX_DTYPE, SOURCE_INDEX, SPLIT, UID
-from numba_symexp.table import Array
-from numba_symexp.writer import Buffer
+from numba_symexp.arrays import Array
+from numba_symexp.expansion.half_sets import HalfSets
+from numba_symexp.expansion.writer import Buffer
+from numba_symexp.particles.columns import PoseColumns
+from numba_symexp.particles.schema import (
+    OPERATOR_INDEX,
+    OPERATOR_INDEX_DTYPE,
+    SOURCE_INDEX,
+    SPLIT,
+    UID,
+)
+from numba_symexp.symmetry.operators import Operators
 
 if TYPE_CHECKING:
-    from numba_symexp.expander import Expander
+    from numba_symexp.expansion.expander import Expander
 
 
 class RowFiller:

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from numba_symexp.errors import FileFormatError, SourceError, UsageError
-from numba_symexp.half_sets import HalfSets
-from numba_symexp.ids import first_new_id
-from numba_symexp.job import ExpandJob
-from numba_symexp.layout import OutputColumn, SourceRecord, size_of
-from numba_symexp.operators import Operators
-from numba_symexp.particles import PoseColumns, expanded_by, find_columns
-from numba_symexp.scan import Scan, scan
-from numba_symexp.schema import (
+from numba_symexp.expansion.half_sets import HalfSets
+from numba_symexp.expansion.ids import first_new_id
+from numba_symexp.expansion.job import ExpandJob
+from numba_symexp.expansion.layout import OutputColumn, SourceRecord, size_of
+from numba_symexp.particles.columns import PoseColumns, expanded_by, find_columns
+from numba_symexp.particles.scan import Scan, scan
+from numba_symexp.particles.schema import (
     DESCRIPTIONS,
     FORMAT,
     HALF_SET_DTYPE,
@@ -29,8 +28,9 @@ from numba_symexp.schema import (
     source_index_dtype,
     units_of,
 )
-from numba_symexp.symmetry import resolve
-from numba_symexp.table import ParticleTable
+from numba_symexp.particles.table import ParticleTable
+from numba_symexp.symmetry.operators import Operators
+from numba_symexp.symmetry.resolve import resolve
 
 _MOST_BYTES = 2**62
 

@@ -9,13 +9,12 @@ Shapes: ``planes`` (4, P) float64 with P = ``padded(n)``; ``operators`` (4, G) f
 ``shift`` and the outputs flat, C order; ``count`` is the number n of sources.
 """
 
-from typing import Any
-
 import numpy as np
 from numba import prange
 
-from numba_symexp.jit import algebra, kernel
-from numba_symexp.quaternion import (
+from numba_symexp.arrays import Array
+from numba_symexp.kernels.jit import algebra, kernel
+from numba_symexp.kernels.quaternion import (
     Scalars,
     conjugate_product,
     from_euler_zyz,
@@ -27,8 +26,6 @@ from numba_symexp.quaternion import (
     to_quaternion,
     to_rotation_vector,
 )
-
-Array = np.ndarray[Any, Any]
 
 BLOCK = 64
 

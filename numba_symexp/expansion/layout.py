@@ -12,8 +12,8 @@ import h5py
 import numpy as np
 
 from numba_symexp.errors import OutputError
-from numba_symexp.operators import Operators
-from numba_symexp.schema import FORMAT, FORMAT_VERSION, OPERATORS, SOURCE, TABLE
+from numba_symexp.particles.schema import FORMAT, FORMAT_VERSION, OPERATORS, SOURCE, TABLE
+from numba_symexp.symmetry.operators import Operators
 
 _METADATA_BYTES = 16_384
 """More than the groups, attributes and headers of an expanded table take, without columns."""

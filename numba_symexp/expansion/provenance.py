@@ -10,9 +10,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from numba_symexp import __version__
-from numba_symexp.job import ExpandJob
-from numba_symexp.operators import Operators
+from numba_symexp.expansion.job import ExpandJob
+from numba_symexp.symmetry.operators import Operators
+from numba_symexp.version import __version__
 
 SCHEMA_VERSION = "1.0"
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from numba_symexp.errors import SymmetryError
-from numba_symexp.operators import MAX_OPERATORS, Operators, canonical, multiply
-from numba_symexp.point_groups import point_group
+from numba_symexp.symmetry.operators import MAX_OPERATORS, Operators, canonical, multiply
+from numba_symexp.symmetry.point_groups import point_group
 
 COINCIDENT_DEG = 1e-6
 COINCIDENT_A = 1e-6

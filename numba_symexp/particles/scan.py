@@ -6,12 +6,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from numba_symexp import interrupts
+from numba_symexp.arrays import Array
 from numba_symexp.errors import SourceError
-from numba_symexp.findings import Findings, check_pose, check_psize, check_shift, odd_poses
-from numba_symexp.fingerprint import Fingerprint
-from numba_symexp.particles import PoseColumns, native
-from numba_symexp.schema import UID_DTYPE
-from numba_symexp.table import Array, ParticleTable
+from numba_symexp.particles.columns import PoseColumns, native
+from numba_symexp.particles.findings import (
+    Findings,
+    check_pose,
+    check_psize,
+    check_shift,
+    odd_poses,
+)
+from numba_symexp.particles.fingerprint import Fingerprint
+from numba_symexp.particles.schema import UID_DTYPE
+from numba_symexp.particles.table import ParticleTable
 
 _BLOCK_BYTES = 8 << 20
 _ROWS_NAMED = 5

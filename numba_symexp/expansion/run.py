@@ -9,19 +9,27 @@ from typing import Any
 import numpy as np
 
 from numba_symexp import interrupts
+from numba_symexp.arrays import Array
 from numba_symexp.errors import ExpansionWarning, SourceError
-from numba_symexp.files import check_space, check_target, publish, refusing, reserve, temporary
-from numba_symexp.fingerprint import Fingerprint
-from numba_symexp.job import ExpandJob, Summary
-from numba_symexp.layout import create, finish
-from numba_symexp.particles import native
-from numba_symexp.plan import Plan, make_plan
-from numba_symexp.provenance import first_attributes, last_attributes
-from numba_symexp.rows import RowFiller
-from numba_symexp.scan import blocks
-from numba_symexp.symmetry import describe, resolve
-from numba_symexp.table import Array, ParticleTable
-from numba_symexp.writer import RowWriter
+from numba_symexp.expansion.files import (
+    check_space,
+    check_target,
+    publish,
+    refusing,
+    reserve,
+    temporary,
+)
+from numba_symexp.expansion.job import ExpandJob, Summary
+from numba_symexp.expansion.layout import create, finish
+from numba_symexp.expansion.plan import Plan, make_plan
+from numba_symexp.expansion.provenance import first_attributes, last_attributes
+from numba_symexp.expansion.rows import RowFiller
+from numba_symexp.expansion.writer import RowWriter
+from numba_symexp.particles.columns import native
+from numba_symexp.particles.fingerprint import Fingerprint
+from numba_symexp.particles.scan import blocks
+from numba_symexp.particles.table import ParticleTable
+from numba_symexp.symmetry.resolve import describe, resolve
 
 Progress = Callable[[int, int], None]
 
@@ -147,8 +155,10 @@ def _stream(
     progress: Progress | None,
 ) -> None:
     """Read, expand and write, chunk by chunk."""
-    from numba_symexp.expander import Expander  # bad input is refused before this is needed
-    from numba_symexp.threads import kernel_threads
+    from numba_symexp.expansion.expander import (
+        Expander,  # bad input is refused before this is needed
+    )
+    from numba_symexp.kernels.threads import kernel_threads
 
     columns, order = plan.columns, len(plan.operators)
     chunk = max(1, min((job.chunk_rows or CHUNK_ROWS) // order, table.n_rows))

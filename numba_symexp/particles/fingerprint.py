@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 
-from numba_symexp.table import Array
+from numba_symexp.arrays import Array
 
 
 class Fingerprint:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from numba_symexp.operators import Operators
-from numba_symexp.symmetry import describe
+from numba_symexp.symmetry.operators import Operators
+from numba_symexp.symmetry.resolve import describe
 
 NEXT_STEPS = (
     "next: local refinement, 3D classification or variability, in C1; "

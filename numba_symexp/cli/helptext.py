@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from numba_symexp.argv import is_switch
+from numba_symexp.cli.argv import is_switch
 
 
 def program_help(program: str, about: str, commands: Mapping[str, Callable[..., Any]]) -> str:

@@ -9,8 +9,8 @@ from typing import Self
 
 import numpy as np
 
-from numba_symexp.layout import OutputColumn
-from numba_symexp.table import Array
+from numba_symexp.arrays import Array
+from numba_symexp.expansion.layout import OutputColumn
 
 Buffer = dict[str, Array]
 

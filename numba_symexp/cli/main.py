@@ -6,11 +6,12 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from numba_symexp import __version__, interrupts
-from numba_symexp.argv import asks_for_help, canonical
-from numba_symexp.commands import COMMANDS, Request
+from numba_symexp import interrupts
+from numba_symexp.cli.argv import asks_for_help, canonical
+from numba_symexp.cli.commands import COMMANDS, Request
+from numba_symexp.cli.helptext import command_help, program_help
 from numba_symexp.errors import SymexpError, Terminated, UsageError
-from numba_symexp.helptext import command_help, program_help
+from numba_symexp.version import __version__
 
 PROGRAM = "numba-symexp"
 DEBUG = "NUMBA_SYMEXP_DEBUG"

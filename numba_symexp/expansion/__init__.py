@@ -1,0 +1,1 @@
+"""The expansion job: plan, stream, write, publish."""

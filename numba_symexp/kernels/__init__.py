@@ -1,0 +1,1 @@
+"""Compiled kernels: quaternion algebra, expansion of poses, helical shifts."""

@@ -1,0 +1,1 @@
+"""Particle tables in HDF5: layouts, columns, checks of every row."""

@@ -1,0 +1,1 @@
+"""Symmetry operators: point groups, helices, and how they are named."""
