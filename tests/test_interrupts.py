@@ -8,6 +8,8 @@ import pytest
 
 from numba_symexp import interrupts
 from numba_symexp.errors import Terminated
+from numba_symexp.expansion.job import ExpandJob
+from numba_symexp.expansion.run import run
 
 STOPS = [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
 
@@ -30,6 +32,20 @@ def test_the_second_signal_does_not_wait(number, stop):
         os.kill(os.getpid(), number)
         with pytest.raises(stop):
             os.kill(os.getpid(), number)
+
+
+def test_a_signal_stops_a_run_between_two_chunks(source, tmp_path):
+    done = []
+
+    def progress(rows_done, rows):
+        done.append(rows_done)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    job = ExpandJob(source, str(tmp_path / "out.h5"), symmetry="C5", chunk_rows=25)
+    with pytest.raises(Terminated), interrupts.noted():
+        run(job, progress)
+    assert done == [25]
+    assert os.listdir(tmp_path) == ["source.h5"]
 
 
 def test_ignored_signals_stay_ignored():

@@ -1,0 +1,33 @@
+"""The poses of all mates with SciPy's Rotation, chunked; nothing else, and nothing is written.
+
+Usage: ``python bench/scipy_baseline.py SOURCE OPERATORS.npy``. Prints the seconds that the poses
+took and the number of rows; needs NumPy, h5py and SciPy.
+"""
+
+import sys
+import time
+
+import h5py
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+_CHUNK = 4096
+
+
+def main(source: str, operators: str) -> None:
+    """Turn every pose by every operator: exp(v_g) = R^T exp(v)."""
+    quaternion = np.load(operators)
+    inverses = Rotation.from_quat(np.roll(quaternion, -1, axis=1)).inv()
+    with h5py.File(source, "r") as file:
+        pose = file["particles/alignments3D/pose"][:]
+    out = np.empty((len(pose), len(quaternion), 3), np.float32)
+    started = time.perf_counter()
+    for first in range(0, len(pose), _CHUNK):
+        poses = Rotation.from_rotvec(pose[first : first + _CHUNK])
+        for operator, inverse in enumerate(inverses):
+            out[first : first + _CHUNK, operator] = (inverse * poses).as_rotvec()
+    print(time.perf_counter() - started, out[..., 0].size)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
