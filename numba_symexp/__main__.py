@@ -1,8 +1,6 @@
 """``python -m numba_symexp`` is the program."""
 
-import sys
-
-from numba_symexp.cli.main import main
+from numba_symexp.cli.main import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

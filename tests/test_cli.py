@@ -308,6 +308,19 @@ def test_a_reader_that_leaves_early_is_no_error():
     assert result.stdout.startswith("D5000")
 
 
+def test_a_full_standard_output_is_one_line(program):
+    code = "import sys; from numba_symexp.cli.main import main; sys.exit(main(['--version']))"
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [sys.executable, "-c", code],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert result.stderr.startswith("error: standard output cannot be written (No space left")
+
+
 def test_a_bug_is_one_line_and_a_traceback_on_request(monkeypatch, capsys):
     def broken(words, commands):
         raise ZeroDivisionError("the unforeseen")

@@ -58,7 +58,9 @@ def operators_text(record: dict[str, Any]) -> str:
     moves = record["kind"] == "helix"
     width = max(5, *(len(each["label"]) for each in record["operators"]))
     head = f"{'index':>5}  {'label':<{width}}  {'angle_deg':>9}  {'axis':<24}"
-    lines = [record["description"], head + (f"  {'k':>4}  {'z_A':>10}" if moves else "")]
+    if moves:
+        head += f"  {'k':>4}  {'z_A':>10}"
+    lines = [record["description"], head.rstrip()]
     for each in record["operators"]:
         axis = "  ".join(f"{part + 0.0:7.4f}" for part in each["axis"])
         line = f"{each['index']:>5}  {each['label']:<{width}}  {each['angle_deg']:9.4f}  {axis}"
