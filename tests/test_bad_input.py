@@ -312,6 +312,12 @@ def test_output_through_a_link_replaces_what_it_points_to(program, tmp_path, col
     assert h5py.is_hdf5(tmp_path / "real.h5")
 
 
+def test_output_has_an_impossible_name(refuse, tmp_path, columns):
+    write_table(tmp_path / "in.h5", columns)
+    refuse("File name too long", output="x" * 300)
+    refuse("is not UTF-8 text", output=os.fsdecode(b"\xff.h5"), code=2)
+
+
 def test_output_folder_is_missing(refuse, tmp_path, columns):
     write_table(tmp_path / "in.h5", columns)
     refuse("does not exist", output="nowhere/out.h5")

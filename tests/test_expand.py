@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import h5py
 import naive
@@ -20,9 +21,13 @@ from numba_symexp.errors import (
     SourceError,
     UsageError,
 )
+from numba_symexp.expansion.expander import Expander
+from numba_symexp.expansion.ids import first_new_id
 from numba_symexp.expansion.job import ExpandJob
+from numba_symexp.expansion.rows import RowFiller
 from numba_symexp.expansion.run import run
-from numba_symexp.particles.schema import source_index_dtype
+from numba_symexp.particles.columns import PoseColumns
+from numba_symexp.particles.schema import POSE_FORMATS, source_index_dtype
 
 POSE, SHIFT, SPLIT = "alignments3D/pose", "alignments3D/shift", "alignments3D/split"
 
@@ -322,6 +327,45 @@ def test_ids_of_other_integer_types_become_uint64(kind, columns, tmp_path):
     expand(write_table(tmp_path / "source.h5", columns), out, symmetry="C2")
     assert ids_of(out).dtype == np.uint64
     assert np.array_equal(ids_of(out)[::2], np.arange(50, 100))
+
+
+def test_ids_of_another_centre_are_others(columns):
+    uids = np.sort(columns["uid"])
+    starts = {
+        first_new_id("sha256:0", point_group("C4"), uids, center)
+        for center in ((0.0, 0.0, 0.0), (0.0, 0.0, 50.0), (10.0, 0.0, 0.0))
+    }
+    assert len(starts) == 3
+
+
+def test_a_subset_of_an_expansion_has_the_same_ids(columns):
+    """Ids are numbered by the operators of the full set, whichever of them are written."""
+    whole = point_group("C5")
+    subset = replace(
+        whole,
+        quaternion=whole.quaternion[[0, 3]],
+        translation_A=whole.translation_A[[0, 3]],
+        label=(whole.label[0], whole.label[3]),
+        rise_index=whole.rise_index[[0, 3]],
+        full_index=whole.full_index[[0, 3]],
+    )
+    ids = {}
+    for operators in (whole, subset):
+        names = PoseColumns(POSE, POSE_FORMATS["rotvec"], SHIFT, None, "uid", None, None)
+        expander = Expander(operators, POSE_FORMATS["rotvec"])
+        filler = RowFiller(expander, operators, names, (), 1000, 5, None, 50)
+        rows = 50 * len(operators)
+        buffer = {
+            "source_index": np.zeros(rows, np.uint32),
+            "operator_index": np.zeros(rows, np.uint16),
+            POSE: np.zeros((rows, 3), np.float32),
+            SHIFT: np.zeros((rows, 2), np.float32),
+            "uid": np.zeros(rows, np.uint64),
+        }
+        assert filler.fill(buffer, 0, {**columns, "psize": np.ones(50)}) == rows
+        ids[len(operators)] = buffer["uid"].reshape(50, -1)
+    assert np.array_equal(ids[2], ids[5][:, [0, 3]])
+    assert np.array_equal(ids[5][:, 3], 1000 + 4 * np.arange(50) + 2)
 
 
 # Half-sets

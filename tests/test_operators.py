@@ -147,6 +147,13 @@ def test_unknown_symbols_are_refused_with_the_list(symbol):
         point_group(symbol)
 
 
+def test_conventions_ignore_case():
+    assert point_group("D7", "RELION").convention == "relion"
+    assert np.array_equal(
+        point_group("D7", "RELION").quaternion, point_group("d7", "relion").quaternion
+    )
+
+
 def test_unknown_convention_is_refused():
     with pytest.raises(SymmetryError, match="cryosparc, relion"):
         point_group("D7", "eman")

@@ -39,6 +39,9 @@ def canonical(words: Sequence[str], commands: Mapping[str, Callable[..., Any]]) 
     UsageError
         A word is not understood, comes twice, or is missing.
     """
+    for word in words:
+        if any("\ud800" <= letter <= "\udfff" for letter in word):  # bytes that are no UTF-8
+            raise UsageError(f"{word!a} is not UTF-8 text: rename the file")
     if not words:
         raise UsageError(f"no command: use one of {', '.join(commands)} (--help says more)")
     command, *rest = words

@@ -28,11 +28,14 @@ def check_target(output: str, source: str | None, overwrite: bool) -> str:
     folder = os.path.dirname(target)
     if not os.path.isdir(folder):
         raise OutputError(f"{output}: its folder {folder} does not exist: make it first")
-    if not os.path.lexists(target):
-        return target
+    with refusing(output):
+        try:
+            mode = os.stat(target).st_mode
+        except FileNotFoundError:
+            return target
     if source is not None and os.path.exists(source) and os.path.samefile(source, target):
         raise OutputError(f"{output}: is the source itself: choose another output")
-    if not stat.S_ISREG(os.stat(target).st_mode):
+    if not stat.S_ISREG(mode):
         raise OutputError(f"{output}: exists and is not a regular file: choose another output")
     if not overwrite:
         raise OutputError(f"{output}: exists: choose another output, or add --overwrite")

@@ -32,7 +32,7 @@ def first_new_id(
     operators : Operators
         The full set.
     uids : (N,) uint64
-        Ids of the particles.
+        Ids of the particles, sorted.
     center_A : tuple of float
         Point of the map, in A, that is put at the image centre.
 
@@ -52,6 +52,7 @@ def first_new_id(
         turn = digest.copy()
         turn.update(attempt.to_bytes(8, "little"))
         first = int.from_bytes(turn.digest()[:8], "little") % (_ID_SPACE - count)
-        if not count or not np.any(uids - np.uint64(first) < np.uint64(count)):
+        next_uid = int(np.searchsorted(uids, np.uint64(first)))
+        if next_uid == len(uids) or int(uids[next_uid]) >= first + count:
             return first
         attempt += 1

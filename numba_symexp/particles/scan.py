@@ -22,6 +22,7 @@ from numba_symexp.particles.table import ParticleTable
 
 _BLOCK_BYTES = 8 << 20
 _ROWS_NAMED = 5
+_SORTED_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -99,16 +100,22 @@ def blocks(table: ParticleTable, names: list[str], multiple: int = 1) -> Iterato
 
 def _refuse_double_ids(table: ParticleTable, columns: PoseColumns, uids: Array) -> None:
     """Refuse a table in which two rows share an id, and say which rows."""
-    double = np.flatnonzero(uids[1:] == uids[:-1])
-    if not len(double) or columns.uid is None:
+    count, value = 0, None
+    for start in range(0, len(uids), _SORTED_AT_ONCE):
+        part = uids[start : start + _SORTED_AT_ONCE + 1]
+        double = np.flatnonzero(part[1:] == part[:-1])
+        count += len(double)
+        if value is None and len(double):
+            value = part[double[0]]
+    if value is None or columns.uid is None:
         return
-    value = uids[double[0]]
     rows: list[int] = []
     for start, stop in blocks(table, [columns.uid]):
-        block = table.read([columns.uid], start, stop)[columns.uid]
-        rows += (np.flatnonzero(block == value) + start).tolist()
+        if len(rows) <= _ROWS_NAMED:
+            block = table.read([columns.uid], start, stop)[columns.uid]
+            rows += (np.flatnonzero(block == value)[: _ROWS_NAMED + 1] + start).tolist()
     named = ", ".join(map(str, rows[:_ROWS_NAMED])) + (" ..." if len(rows) > _ROWS_NAMED else "")
     raise SourceError(
-        f"{table.path}: {columns.uid} {value} stands in rows {named} ({len(double):,} double "
+        f"{table.path}: {columns.uid} {value} stands in rows {named} ({count:,} double "
         "id(s) in all): remove the duplicates; a table that is already expanded needs new ids"
     )

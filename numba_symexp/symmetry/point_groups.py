@@ -50,19 +50,21 @@ def point_group(symbol: str, convention: str = "cryosparc") -> Operators:
     SymmetryError
         The symbol or the convention is unknown, or the group has over 65,536 operators.
     """
-    if convention not in CONVENTIONS:
+    if convention.lower() not in CONVENTIONS:
         raise SymmetryError(
             f"convention {convention!r} is unknown: choose one of {', '.join(CONVENTIONS)}"
         )
     name = symbol.strip().upper()
     cyclic = re.fullmatch(r"([CD])([1-9][0-9]*)", name, re.ASCII)
     if cyclic:
-        return _axial(cyclic[1], int(cyclic[2]), convention)
+        return _axial(cyclic[1], int(cyclic[2]), convention.lower())
     polyhedral = "I2" if name == "I" else name
     if polyhedral not in _GENERATORS:
         raise SymmetryError(f"symmetry {symbol!r} is not a point group of rotations: use {KNOWN}")
     labels, quaternions = _by_axis(_closure(_GENERATORS[polyhedral]))
-    return Operators(quaternions, np.zeros((len(labels), 3)), labels, polyhedral, convention)
+    return Operators(
+        quaternions, np.zeros((len(labels), 3)), labels, polyhedral, convention.lower()
+    )
 
 
 def _axial(family: str, n: int, convention: str) -> Operators:
