@@ -25,7 +25,8 @@ from numba_symexp.expansion.expander import Expander
 from numba_symexp.expansion.ids import first_new_id
 from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.expansion.rows import RowFiller
-from numba_symexp.expansion.run import run
+from numba_symexp.expansion.run import chunk_sources, run
+from numba_symexp.kernels.blocks import BLOCK
 from numba_symexp.particles.columns import PoseColumns
 from numba_symexp.particles.schema import POSE_FORMATS, source_index_dtype
 
@@ -563,6 +564,14 @@ def test_a_name_that_is_taken_during_the_run_is_left_alone(source, tmp_path, mon
         expand(source, str(out), symmetry="C2")
     assert out.read_text() == "somebody else's"
     assert len(os.listdir(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("order", [1, 4, 14, 60, 1000, 9000, 65536])
+def test_chunks_are_whole_blocks_of_bounded_size(order):
+    sources = chunk_sources(order)
+    assert sources * order <= 600_000
+    assert sources % BLOCK == 0 or sources < BLOCK
+    assert chunk_sources(order, 10) == max(1, 10 // order)
 
 
 def test_source_rows_beyond_32_bits_get_a_wider_index():

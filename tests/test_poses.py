@@ -7,6 +7,7 @@ import pytest
 from numba_symexp import expand_poses, helix, point_group
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.kernels import poses as kernels
+from numba_symexp.kernels.blocks import BLOCK
 from numba_symexp.kernels.polynomials import HALF_ANGLE_OVER_SINE_F8
 from numba_symexp.symmetry.operators import Operators
 
@@ -223,7 +224,7 @@ def _each_has_a_partner(points, others, tolerance_px=1e-8):
     return bool(np.all(distances.min(axis=1) < tolerance_px))
 
 
-@pytest.mark.parametrize("count", [1, kernels.BLOCK - 1, kernels.BLOCK, kernels.BLOCK + 1, 200])
+@pytest.mark.parametrize("count", [1, BLOCK - 1, BLOCK, BLOCK + 1, 200])
 def test_bytes_do_not_depend_on_how_many_rows_go_together(count, rng):
     pose = rng.normal(0, 2, (200, 3)).astype(np.float32)
     shift = rng.normal(0, 2, (200, 2)).astype(np.float32)
@@ -240,7 +241,7 @@ def test_bytes_do_not_depend_on_how_many_rows_go_together(count, rng):
 def test_vector_code_and_scalar_code_give_the_same_bits(rng):
     """No processor's fused or reordered arithmetic: kernels run as plain Python agree exactly."""
     interpreted = getattr(kernels.expand_rotvec, "py_func", kernels.expand_rotvec)
-    planes = rng.normal(size=(4, kernels.BLOCK))
+    planes = rng.normal(size=(4, BLOCK))
     operators = np.ascontiguousarray(point_group("D3").quaternion.T)
     compiled_out, interpreted_out = np.zeros((2, 6 * 60 * 3))
     for kernel, out in ((kernels.expand_rotvec, compiled_out), (interpreted, interpreted_out)):

@@ -7,6 +7,7 @@ import numpy as np
 from numba_symexp.arrays import Array
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.kernels import poses as kernels
+from numba_symexp.kernels.blocks import padded
 from numba_symexp.kernels.polynomials import HALF_ANGLE_OVER_SINE_F4, HALF_ANGLE_OVER_SINE_F8
 from numba_symexp.particles.columns import native
 from numba_symexp.particles.findings import Findings, check_pose, check_psize, check_shift
@@ -65,7 +66,7 @@ class Expander:
         if not count:
             return
         if self._planes.shape[1] < count:
-            self._planes = np.zeros((4, kernels.padded(count)))
+            self._planes = np.zeros((4, padded(count)))
         coefficients = (
             HALF_ANGLE_OVER_SINE_F4 if pose.dtype.itemsize == 4 else HALF_ANGLE_OVER_SINE_F8
         )

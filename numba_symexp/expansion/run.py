@@ -25,6 +25,7 @@ from numba_symexp.expansion.plan import Plan, make_plan
 from numba_symexp.expansion.provenance import first_attributes, last_attributes
 from numba_symexp.expansion.rows import RowFiller
 from numba_symexp.expansion.writer import RowWriter
+from numba_symexp.kernels.blocks import BLOCK
 from numba_symexp.particles.columns import native
 from numba_symexp.particles.fingerprint import Fingerprint
 from numba_symexp.particles.scan import blocks
@@ -35,6 +36,9 @@ Progress = Callable[[int, int], None]
 
 CHUNK_ROWS = 65_536
 """Rows made at a time: a few MB, so that they are still in the cache when they are written."""
+
+MOST_CHUNK_ROWS = 8 * CHUNK_ROWS
+"""The same for symmetries so high that even one block of sources makes more."""
 
 
 def expand(source: str, output: str, **options: Any) -> Summary:
@@ -155,13 +159,12 @@ def _stream(
     progress: Progress | None,
 ) -> None:
     """Read, expand and write, chunk by chunk."""
-    from numba_symexp.expansion.expander import (
-        Expander,  # bad input is refused before this is needed
-    )
+    # Only now, because the compiler takes a while to load, and bad input needs none.
+    from numba_symexp.expansion.expander import Expander
     from numba_symexp.kernels.threads import kernel_threads
 
     columns, order = plan.columns, len(plan.operators)
-    chunk = max(1, min((job.chunk_rows or CHUNK_ROWS) // order, table.n_rows))
+    chunk = max(1, min(chunk_sources(order, job.chunk_rows), table.n_rows))
     filler = RowFiller(
         Expander(plan.operators, columns.pose_format),
         plan.operators,
@@ -195,6 +198,22 @@ def _stream(
         raise SourceError(
             f"{table.path}: changed while it was read: wait until it is whole, then expand again"
         )
+
+
+def chunk_sources(order: int, chunk_rows: int | None = None) -> int:
+    """Sources to expand at a time: whole blocks of the kernels, where nobody says otherwise.
+
+    Parameters
+    ----------
+    order : int
+        Number of operators.
+    chunk_rows : int, optional
+        About how many rows to make at a time.
+    """
+    if chunk_rows is not None:
+        return max(1, chunk_rows // order)
+    whole_blocks = max(1, CHUNK_ROWS // order // BLOCK) * BLOCK
+    return min(whole_blocks, max(1, MOST_CHUNK_ROWS // order))
 
 
 def _read(

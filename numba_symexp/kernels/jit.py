@@ -10,7 +10,7 @@ from numba import njit
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_COMPILED_SOURCES = ("jit.py", "poses.py", "polynomials.py", "quaternion.py")
+_COMPILED_SOURCES = ("blocks.py", "jit.py", "poses.py", "polynomials.py", "quaternion.py")
 
 algebra = njit(error_model="numpy", forceinline=True)
 """Compile scalar algebra that kernels inline. No fastmath anywhere: IEEE rounding is the same on

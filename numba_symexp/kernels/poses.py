@@ -13,6 +13,7 @@ import numpy as np
 from numba import prange
 
 from numba_symexp.arrays import Array
+from numba_symexp.kernels.blocks import BLOCK
 from numba_symexp.kernels.jit import algebra, kernel
 from numba_symexp.kernels.quaternion import (
     Scalars,
@@ -26,13 +27,6 @@ from numba_symexp.kernels.quaternion import (
     to_quaternion,
     to_rotation_vector,
 )
-
-BLOCK = 64
-
-
-def padded(count: int) -> int:
-    """Length of a plane that holds ``count`` sources in whole blocks."""
-    return -(-count // BLOCK) * BLOCK
 
 
 @kernel
