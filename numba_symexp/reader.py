@@ -1,7 +1,6 @@
 """Read expanded tables; columns of the source are joined when they are asked for."""
 
 import os
-from types import TracebackType
 from typing import Any, Self
 
 import h5py
@@ -95,12 +94,7 @@ class ExpandedTable:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __len__(self) -> int:

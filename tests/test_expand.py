@@ -262,6 +262,15 @@ def test_half_sets_and_carried_columns_follow_the_particle(source, columns, tmp_
         assert file["particles/ctf/df1_A"].attrs["units"] == "A"
 
 
+def test_a_carried_column_may_have_any_name(columns, tmp_path):
+    columns["psize"] = np.arange(50.0)
+    out = str(tmp_path / "out.h5")
+    source = write_table(tmp_path / "source.h5", columns)
+    expand(source, out, twist=20.0, rise=5.0, order=3, carry=("psize",))
+    assert np.array_equal(rows_of(out)["psize"], np.repeat(columns["psize"], 3))
+    hold_against_naive(columns, rows_of(out), helix(20.0, 5.0, 3))
+
+
 def test_carry_refuses_what_it_cannot_do(source, columns, tmp_path):
     out = str(tmp_path / "out.h5")
     with pytest.raises(SourceError, match=r"matches --carry=nothing/\*"):
@@ -363,7 +372,7 @@ def test_a_subset_of_an_expansion_has_the_same_ids(columns):
             SHIFT: np.zeros((rows, 2), np.float32),
             "uid": np.zeros(rows, np.uint64),
         }
-        assert filler.fill(buffer, 0, {**columns, "psize": np.ones(50)}) == rows
+        assert filler.fill(buffer, 0, columns, np.ones(50)) == rows
         ids[len(operators)] = buffer["uid"].reshape(50, -1)
     assert np.array_equal(ids[2], ids[5][:, [0, 3]])
     assert np.array_equal(ids[5][:, 3], 1000 + 4 * np.arange(50) + 2)

@@ -1,7 +1,6 @@
 """A progress bar in rows on standard error, where a person sees it."""
 
 import sys
-from types import TracebackType
 from typing import Any, Self
 
 
@@ -15,12 +14,7 @@ class ProgressBar:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._bar is not None:
             self._bar.close()
 

@@ -86,6 +86,10 @@ def make_plan(job: ExpandJob, table: ParticleTable, target: str) -> Plan:
             f"{table.path}: no pixel size column {PSIZE} in {table.location} (columns: "
             f"{table.listed()}), and {operators.symmetry} has a rise: give --psize=A_PER_PIXEL"
         )
+    if columns.split and job.assign_halves is not None:
+        raise UsageError(
+            f"{table.path}: has half-sets already ({columns.split}): leave out --assign_halves"
+        )
     carried = _carried(job, table, columns)
     found = scan(table, columns)
     _refuse_overflow(job, table, columns, operators, found)
@@ -228,10 +232,6 @@ def _warnings(
     texts = [f"{table.path}: {sentence}" for sentence in found.odd]
     if len(operators) == 1:
         texts.append(f"{operators.symmetry} has one operator: the set is copied, not expanded")
-    if columns.split and job.assign_halves is not None:
-        raise UsageError(
-            f"{table.path}: has half-sets already ({columns.split}): leave out --assign_halves"
-        )
     if not columns.split and job.assign_halves is None:
         texts.append(
             f"{table.path}: no half-set column {SPLIT}: programs that draw halves per row put "

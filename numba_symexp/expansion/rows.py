@@ -69,14 +69,16 @@ class RowFiller:
         self._id = self._source * np.uint64(self._ids_per_source) + np.tile(mate, chunk_sources)
         self._kept = np.flatnonzero(operators.full_index == 0)
 
-    def fill(self, buffer: Buffer, first_source: int, rows: dict[str, Array]) -> int:
+    def fill(
+        self, buffer: Buffer, first_source: int, rows: dict[str, Array], psize_A: Array
+    ) -> int:
         """Fill a buffer with all mates of some source rows; return how many rows these are."""
         names = self._columns
         pose, shift = rows[names.pose], rows[names.shift]
         sources = len(pose)
         count = sources * self._order
         self._expander.fill(
-            pose, shift, rows["psize"], buffer[names.pose][:count], buffer[names.shift][:count]
+            pose, shift, psize_A, buffer[names.pose][:count], buffer[names.shift][:count]
         )
         np.add(
             self._source[:count],

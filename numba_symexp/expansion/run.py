@@ -183,13 +183,14 @@ def _stream(
         RowWriter(descriptor, plan.written, offsets, chunk * order) as writer,
     ):
         for start, stop in blocks(table, names, multiple=chunk):
-            rows = _read(table, plan, names, start, stop, job.psize)
+            rows, psize_A = _read(table, plan, names, start, stop, job.psize)
             fingerprint.update(rows[columns.pose], rows[columns.shift])
             for first in range(0, stop - start, chunk):
                 interrupts.check()
                 buffer = writer.free()
-                part = {name: column[first : first + chunk] for name, column in rows.items()}
-                count = filler.fill(buffer, start + first, part)
+                some = slice(first, first + chunk)
+                part = {name: column[some] for name, column in rows.items()}
+                count = filler.fill(buffer, start + first, part, psize_A[some])
                 writer.submit(buffer, done, count)
                 done += count
                 if progress:
@@ -218,12 +219,11 @@ def chunk_sources(order: int, chunk_rows: int | None = None) -> int:
 
 def _read(
     table: ParticleTable, plan: Plan, names: list[str], start: int, stop: int, psize: float | None
-) -> dict[str, Array]:
-    """Read rows of the source; ``psize`` is the A per pixel of each, in float64."""
+) -> tuple[dict[str, Array], Array]:
+    """Read rows of the source, and the A per pixel of each in float64."""
     columns = plan.columns
     rows = table.read(names, start, stop)
     sizes: Any = rows[columns.psize] if columns.psize else (psize or 1.0)
-    rows["psize"] = np.array(np.broadcast_to(sizes, stop - start), np.float64)
     for name in (columns.pose, columns.shift):
         rows[name] = native(rows[name])
-    return rows
+    return rows, np.array(np.broadcast_to(sizes, stop - start), np.float64)
