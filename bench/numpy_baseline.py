@@ -12,8 +12,8 @@ import numpy as np
 
 from numba_symexp import point_group
 
-_CHUNK_ROWS = 32_768
-"""Measured: smaller ones pay for Python, larger ones leave the cache."""
+_CHUNK_ROWS = 131_072
+"""The fastest of 8,192 to 2,097,152: less pays for Python calls, more leaves the cache."""
 _POSE, _SHIFT = "alignments3D/pose", "alignments3D/shift"
 _SPLIT, _UID = "alignments3D/split", "uid"
 

@@ -22,11 +22,14 @@ class Bar:
         Whether the value must reach the bound rather than stay below it.
     text : str
         What stands in the table.
+    applies : bool
+        Whether it is a bar for a row of this size; else it stands there, and nothing is judged.
     """
 
     bound: float
     text: str
     at_least: bool = False
+    applies: bool = True
 
     def met_by(self, value: float) -> bool:
         """Whether a value keeps the bar."""
@@ -49,9 +52,7 @@ class Row:
     peers : list of float
         The peer's numbers, round by round.
     faster : bool
-        Show how many times faster than the peer, not how many times as long.
-    factor : float
-        By what the ratio is multiplied: the sizes of peer and row, where these differ.
+        Show how many times as fast as the peer, not how many times as long.
     bar : Bar, optional
     value : float, optional
         What the bar is about, where that is neither the ratio nor the median.
@@ -65,7 +66,6 @@ class Row:
     against: str = ""
     peers: list[float] = field(default_factory=list)
     faster: bool = False
-    factor: float = 1.0
     bar: Bar | None = None
     value: float | None = None
     note: str = ""
@@ -76,12 +76,12 @@ class Row:
         if not self.peers or not self.samples:
             return None
         pair = (self.peers, self.samples) if self.faster else (self.samples, self.peers)
-        return ratio_of(*pair) * self.factor
+        return ratio_of(*pair)
 
     @property
     def met(self) -> bool | None:
         """Whether the bar is kept, or None."""
-        if self.bar is None or not self.samples:
+        if self.bar is None or not self.bar.applies or not self.samples:
             return None
         judged = self.value if self.value is not None else self.ratio
         return self.bar.met_by(statistics.median(self.samples) if judged is None else judged)
@@ -90,9 +90,7 @@ class Row:
         """Texts of the row, as `HEADER` names them."""
         if self.note:
             return (self.what, "0", self.note, self.against, "", self._bar_text(), "")
-        low, middle, high = (
-            f(self.samples) for f in (min, statistics.median, max)
-        )
+        low, middle, high = (f(self.samples) for f in (min, statistics.median, max))
         scale, unit = _scale(middle, self.unit)
         span = f"{middle / scale:.3g} {unit} ({low / scale:.3g}-{high / scale:.3g})"
         against = self.against
@@ -103,7 +101,7 @@ class Row:
         ratio = "" if self.ratio is None else f"{self.ratio:.3g} x"
         met = {True: "yes", False: "no", None: ""}[self.met]
         if self.faster and ratio:
-            ratio += " faster"
+            ratio += " as fast"
         return (self.what, str(len(self.samples)), span, against, ratio, self._bar_text(), met)
 
     def record(self) -> dict[str, Any]:
@@ -119,7 +117,9 @@ def markdown(rows: Iterable[Row]) -> str:
     cells = [HEADER, *(row.cells() for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(HEADER))]
     lines = [
-        "| " + " | ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) + " |"
+        "| "
+        + " | ".join(text.ljust(width) for text, width in zip(line, widths, strict=True))
+        + " |"
         for line in cells
     ]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")

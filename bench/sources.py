@@ -5,27 +5,39 @@ import os
 import h5py
 import numpy as np
 
-from numba_symexp.schema import POSE, PSIZE, SHIFT, SPLIT, UID
+POSE, SHIFT, PSIZE = "alignments3D/pose", "alignments3D/shift", "alignments3D/psize_A"
+SPLIT, UID = "alignments3D/split", "uid"
 
 _SEED = 7
 _PIXEL_SIZE_A = 1.06
 _BLOCK = 250_000
 _STAR_COLUMNS = (
-    "rlnImageName rlnAngleRot rlnAngleTilt rlnAnglePsi rlnOriginXAngst rlnOriginYAngst "
-    "rlnRandomSubset rlnOpticsGroup"
-).split()
+    "rlnImageName",
+    "rlnAngleRot",
+    "rlnAngleTilt",
+    "rlnAnglePsi",
+    "rlnOriginXAngst",
+    "rlnOriginYAngst",
+    "rlnRandomSubset",
+    "rlnOpticsGroup",
+)
 _OPTICS = """\
+# version 30001
+
 data_optics
 
 loop_
 _rlnOpticsGroup
 _rlnOpticsGroupName
 _rlnImagePixelSize
-_rlnImageSize
-_rlnImageDimensionality
-1 opticsGroup1 1.06 256 2
+_rlnVoltage
+_rlnSphericalAberration
+1 opticsGroup1 1.06 300 2.7
+
+# version 30001
 
 """
+"""RELION 3.1 expands nothing, and does not complain, without voltage and aberration."""
 
 Array = np.ndarray
 
@@ -90,7 +102,9 @@ def _as_format(quaternion: Array, pose_format: str) -> Array:
     if pose_format == "euler_zyz":
         half_sum, half_difference = np.arctan2(z, w), np.arctan2(-x, y)
         tilt = 2 * np.arctan2(np.hypot(x, y), np.hypot(w, z))
-        return np.degrees(np.stack((half_sum + half_difference, tilt, half_sum - half_difference), 1))
+        return np.degrees(
+            np.stack((half_sum + half_difference, tilt, half_sum - half_difference), 1)
+        )
     rows = (
         (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
         (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),

@@ -22,9 +22,9 @@ def stopwatch(action: Callable[[], object]) -> float:
 
 
 def interleaved(
-    cases: Mapping[str, Measure], runs: int, watch: bool = True
+    cases: Mapping[str, Measure], runs: int, watch: bool = True, warm: bool = False
 ) -> dict[str, list[float]]:
-    """Measure cases in turn (A B C A B C ...), after a first round that does not count.
+    """Measure cases in turn (A B C, C B A, A B C ...), after a first round that does not count.
 
     Parameters
     ----------
@@ -36,19 +36,22 @@ def interleaved(
         Repeat rounds in which other programs used the processors, at most as many as ``runs``;
         the least disturbed ones count. Which round counts never depends on what it measured.
         Not for cases that wait for the disk: the kernel's own threads would count as others.
+    warm : bool
+        The cases are warm already: every round counts.
 
     Returns
     -------
     dict of str to list of float
         Seconds of each run, by name; the k-th ones belong to the same round.
     """
-    for measure in cases.values():
+    for measure in () if warm else cases.values():
         measure()
     rounds: list[tuple[float, dict[str, float]]] = []
     quiet = 0
     while quiet < runs and len(rounds) < (2 * runs if watch else runs):
         started, elsewhere = time.perf_counter(), _seconds_elsewhere()
-        taken = {name: measure() for name, measure in cases.items()}
+        turn = list(cases)[:: -1 if len(rounds) % 2 else 1]
+        taken = {name: cases[name]() for name in turn}
         spent = _seconds_elsewhere() - elsewhere if watch else 0.0
         share = max(0.0, spent - _TICK_NOISE_S) / (time.perf_counter() - started)
         rounds.append((max(share, _DISTURBED_SHARE), taken))

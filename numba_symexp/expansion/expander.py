@@ -40,6 +40,7 @@ class Expander:
         self._decode, self._expand = _KERNELS[pose_format.name]
         self._quaternions = np.ascontiguousarray(operators.quaternion.T)
         self._translations = np.ascontiguousarray(operators.translation_A.T)
+        self._moves = operators.moves
         self._fixed = operators.fixed
         self._order = len(operators)
         self._planes = np.zeros((4, 0))
@@ -73,14 +74,17 @@ class Expander:
         with _ONE_AT_A_TIME:
             self._decode(pose.reshape(-1), count, self._planes)
             self._expand(self._planes, self._quaternions, coefficients, count, pose_out.reshape(-1))
-            kernels.expand_shift(
-                self._planes,
-                self._translations,
-                shift.reshape(-1),
-                psize,
-                count,
-                shift_out.reshape(-1),
-            )
+            if self._moves:
+                kernels.expand_shift(
+                    self._planes,
+                    self._translations,
+                    shift.reshape(-1),
+                    psize,
+                    count,
+                    shift_out.reshape(-1),
+                )
+            else:
+                kernels.repeat_shift(shift.reshape(-1), self._order, count, shift_out.reshape(-1))
         for operator in self._fixed:
             pose_out[operator :: self._order] = pose
             shift_out[operator :: self._order] = shift

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import errno
+import functools
 import os
 import secrets
 import shutil
@@ -13,6 +14,9 @@ from collections.abc import Iterator
 from numba_symexp.errors import OutputError
 
 TEMPORARY_PREFIX = ".numba_symexp-"
+
+_SYNC_FILE_RANGE_WRITE = 2
+"""From <fcntl.h>: start to write dirty pages, wait for none."""
 
 
 def check_target(output: str, source: str | None, overwrite: bool) -> str:
@@ -128,16 +132,34 @@ def reserve(descriptor: int, size: int) -> None:
     The system call, not glibc's function: where the file system cannot reserve, that one touches
     every block instead. There, the file only gets its length.
     """
-    library = ctypes.CDLL(None, use_errno=True)
-    allocate = getattr(library, "fallocate64", None) or getattr(library, "fallocate", None)
-    if size > 0 and allocate is not None:
-        allocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-        if allocate(descriptor, 0, 0, size) == 0:
-            return
-        number = ctypes.get_errno()
-        if number not in (errno.EOPNOTSUPP, errno.ENOSYS):
-            raise OSError(number, os.strerror(number))
-    os.ftruncate(descriptor, size)
+    number = _system_call("fallocate", descriptor, 0, 0, size) if size else errno.ENOSYS
+    if number in (errno.EOPNOTSUPP, errno.ENOSYS):
+        os.ftruncate(descriptor, size)
+    elif number:
+        raise OSError(number, os.strerror(number))
+
+
+def start_writeback(descriptor: int, offset: int, size: int) -> None:
+    """Have the system begin to bring a range to disk, so that the fsync at the end has less to do.
+
+    It promises nothing, and nothing is lost where the file system cannot.
+    """
+    _system_call("sync_file_range", descriptor, offset, size, _SYNC_FILE_RANGE_WRITE)
+
+
+def _system_call(name: str, descriptor: int, *numbers: int) -> int:
+    """Call what Python's os module does not offer; return the error number, 0 when it went well."""
+    call = getattr(_library(), name, None)
+    if call is None:
+        return errno.ENOSYS
+    failed = call(ctypes.c_int(descriptor), *map(ctypes.c_int64, numbers))
+    return ctypes.get_errno() if failed else 0
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
+    """Return the C library of this process."""
+    return ctypes.CDLL(None, use_errno=True)
 
 
 @contextlib.contextmanager

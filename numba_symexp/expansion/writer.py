@@ -9,9 +9,13 @@ from typing import Self
 import numpy as np
 
 from numba_symexp.arrays import Array
+from numba_symexp.expansion.files import start_writeback
 from numba_symexp.expansion.layout import OutputColumn
 
 Buffer = dict[str, Array]
+
+_WRITEBACK_BYTES = 32 << 20
+"""How much is written between two requests to begin with bringing it to disk."""
 
 _BUFFERS = 3
 """One being filled, one waiting, one being written."""
@@ -48,6 +52,7 @@ class RowWriter:
         self._places = {c.name: (offsets[c.name], c.row_bytes) for c in columns}
         self._free: queue.SimpleQueue[Buffer] = queue.SimpleQueue()
         self._filled: queue.SimpleQueue[tuple[Buffer, int, int] | None] = queue.SimpleQueue()
+        self._behind = 0  # first row that the disk has not been asked to take yet
         self._error: BaseException | None = None
         self._stopped = False
         self._thread = threading.Thread(target=self._write_all, name="writer", daemon=True)
@@ -72,7 +77,10 @@ class RowWriter:
         return buffer
 
     def submit(self, buffer: Buffer, first_row: int, rows: int) -> None:
-        """Have the first ``rows`` rows of a buffer written from row ``first_row`` of the table."""
+        """Have the first ``rows`` rows of a buffer written from row ``first_row`` of the table.
+
+        Rows come in order, each once.
+        """
         self._filled.put((buffer, first_row, rows))
 
     def _raise_error(self) -> None:
@@ -96,3 +104,12 @@ class RowWriter:
             while data:
                 written = os.pwrite(self._descriptor, data, position)
                 data, position = data[written:], position + written
+        self._push_to_disk(first_row + rows)
+
+    def _push_to_disk(self, end: int) -> None:
+        rows = end - self._behind
+        if rows * sum(row_bytes for _, row_bytes in self._places.values()) < _WRITEBACK_BYTES:
+            return
+        for offset, row_bytes in self._places.values():
+            start_writeback(self._descriptor, offset + self._behind * row_bytes, rows * row_bytes)
+        self._behind = end

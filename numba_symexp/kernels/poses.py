@@ -166,12 +166,7 @@ def expand_euler_zyz(
 
 @kernel
 def expand_shift(
-    planes: Array,
-    translations: Array,
-    shift: Array,
-    psize: Array,
-    count: int,
-    out: Array,
+    planes: Array, translations: Array, shift: Array, psize: Array, count: int, out: Array
 ) -> None:
     """Shifts (pixels) of all mates, (count * G * 2): s_g = s - (A t)_xy / psize.
 
@@ -179,22 +174,30 @@ def expand_shift(
     are the first two columns of the matrix of the pose's quaternion.
     """
     order = translations.shape[1]
-    for block in prange((count + BLOCK - 1) // BLOCK):
-        first = block * BLOCK
-        last = min(BLOCK, count - first)
-        for k in range(last):
-            source = first + k
-            matrix = to_matrix(
-                planes[0, source], planes[1, source], planes[2, source], planes[3, source]
-            )
-            pixels_per_A = 1.0 / np.float64(psize[source])
-            x = np.float64(shift[2 * source])
-            y = np.float64(shift[2 * source + 1])
-            for g in range(order):
-                tx, ty, tz = translations[0, g], translations[1, g], translations[2, g]
-                row = 2 * (source * order + g)
-                out[row] = x - (matrix[0] * tx + matrix[3] * ty + matrix[6] * tz) * pixels_per_A
-                out[row + 1] = y - (matrix[1] * tx + matrix[4] * ty + matrix[7] * tz) * pixels_per_A
+    tx, ty, tz = translations[0], translations[1], translations[2]
+    for source in prange(count):
+        matrix = to_matrix(
+            planes[0, source], planes[1, source], planes[2, source], planes[3, source]
+        )
+        per_A = 1.0 / np.float64(psize[source])
+        x, y = np.float64(shift[2 * source]), np.float64(shift[2 * source + 1])
+        ax, ay, az = per_A * matrix[0], per_A * matrix[3], per_A * matrix[6]
+        bx, by, bz = per_A * matrix[1], per_A * matrix[4], per_A * matrix[7]
+        first = 2 * source * order
+        for g in range(order):
+            out[first + 2 * g] = x - (ax * tx[g] + ay * ty[g] + az * tz[g])
+            out[first + 2 * g + 1] = y - (bx * tx[g] + by * ty[g] + bz * tz[g])
+
+
+@kernel
+def repeat_shift(shift: Array, order: int, count: int, out: Array) -> None:
+    """Shifts of all mates where no operator has a translation, (count * G * 2)."""
+    for source in prange(count):
+        x, y = shift[2 * source], shift[2 * source + 1]
+        first = 2 * source * order
+        for g in range(order):
+            out[first + 2 * g] = x
+            out[first + 2 * g + 1] = y
 
 
 @algebra
