@@ -5,6 +5,8 @@ import os
 import time
 from collections.abc import Iterator
 
+from numba_symexp.expansion import writer
+
 _BLOCK = os.urandom(4 << 20)
 
 

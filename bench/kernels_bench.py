@@ -23,6 +23,7 @@ class Chunk(NamedTuple):
     """Arrays of one chunk, and the operators."""
 
     operators: Operators
+    expander: Expander
     pose: Array
     shift: Array
     psize: Array
@@ -36,8 +37,7 @@ class Chunk(NamedTuple):
 
     def expand(self) -> None:
         """Fill the outputs with the package's kernels."""
-        expander = Expander(self.operators, POSE_FORMATS["rotvec"])
-        expander.fill(self.pose, self.shift, self.psize, self.pose_out, self.shift_out)
+        self.expander.fill(self.pose, self.shift, self.psize, self.pose_out, self.shift_out)
 
     def expand_textbook(self) -> None:
         """Fill the outputs with the textbook's kernel."""
@@ -183,6 +183,7 @@ def _chunk(operators: Operators, dtype: type) -> Chunk:
     rows = count * len(operators)
     return Chunk(
         operators,
+        Expander(operators, POSE_FORMATS["rotvec"]),
         random.normal(size=(count, 3)).astype(dtype),
         random.normal(size=(count, 2)).astype(dtype),
         np.full(count, 1.06),

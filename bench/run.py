@@ -1,8 +1,8 @@
 """Measure the package and print tables: ``python bench/run.py``.
 
-Every ratio is the median over the rounds (A B, B A, A B ...) of one interleaved run, with page cache
-and the output on one file system; the first round does not count. Times themselves change from
-machine to machine and hour to hour: trust the ratios.
+Every ratio is the median over the rounds (A B, B A, A B ...) of one interleaved run, page cache and
+output on one file system; the first round does not count. Times themselves change from machine to
+machine and hour to hour: trust the ratios.
 """
 
 import argparse

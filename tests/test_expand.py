@@ -468,6 +468,24 @@ def test_blocks_of_a_long_table_meet(rng, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("compound", [False, True])
+def test_the_disk_is_asked_for_every_range_once(source, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("numba_symexp.expansion.writer._WRITEBACK_BYTES", 5000)
+    monkeypatch.setattr(
+        "numba_symexp.expansion.writer.start_writeback",
+        lambda descriptor, offset, size: asked.append((offset, offset + size)),
+    )
+    out = str(tmp_path / "out.h5")
+    expand(source, out, symmetry="D3", chunk_rows=60)
+    with h5py.File(out) as file:
+        column = file[f"particles/{POSE}"].id
+        begin, end = column.get_offset(), column.get_offset() + column.get_storage_size()
+    ranges = sorted(pair for pair in asked if begin <= pair[0] < end)
+    assert ranges[0][0] == begin
+    assert all(a[1] == b[0] for a, b in zip(ranges, ranges[1:], strict=False))
+    assert 0.5 < (ranges[-1][1] - begin) / (end - begin) <= 1
+
+
 def test_empty_tables_give_empty_tables(compound, columns, tmp_path):
     empty = {name: column[:0] for name, column in columns.items()}
     source = write_table(tmp_path / "source.h5", empty, compound=compound)
