@@ -5,7 +5,7 @@ import os
 import sys
 import time
 
-from disk import no_fsync, plain_write, settle
+from disk import keep, no_fsync, plain_write, settle
 from processes import finish, program
 from rows import Bar, Row
 from sources import table
@@ -69,7 +69,9 @@ class Place:
     def plain_write(self, sync: bool = False) -> float:
         """Seconds of a plain write of as many bytes as the expansion has."""
         settle(self._folder, self._bytes)
-        return plain_write(os.path.join(self._folder, "plain.bin"), self._bytes, sync)
+        seconds = plain_write(self._output, self._bytes, sync)
+        keep(self._output)
+        return seconds
 
     def synced_plain_write(self) -> float:
         """The same, brought to disk."""
@@ -78,14 +80,14 @@ class Place:
     def _settled(self, command: list[str]) -> float:
         settle(self._folder, self._bytes)
         seconds = finish(command).seconds
-        os.unlink(self._output)
+        keep(self._output)
         return seconds
 
     def _call(self, threads: int | None = None) -> float:
         started = time.perf_counter()
         expand(self._source, self._output, threads=threads, **self._options)
         seconds = time.perf_counter() - started
-        os.unlink(self._output)
+        keep(self._output)
         return seconds
 
 
