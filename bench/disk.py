@@ -18,32 +18,25 @@ def plain_write(path: str, size: int, sync: bool) -> float:
     if sync:
         os.fsync(descriptor)
     os.close(descriptor)
-    return time.perf_counter() - started
+    seconds = time.perf_counter() - started
+    os.unlink(path)
+    return seconds
 
 
 def settle(folder: str, size: int) -> None:
-    """Free as much page cache as the next run will fill, right before it.
+    """Bring a disk and the memory of the page cache into the same state before each run.
 
-    Else some runs, and not others, would pay for memory that the machine must first be given: a
-    virtual one hands free memory back to its host after a while, and gets it again at a fraction
-    of the speed. What is freed is the last run's output, which `keep` has kept; it is made larger
-    where it is too small.
+    What others wrote is brought to disk. A file of the same size is written and removed: its pages
+    are the ones used next, so no run pays for memory that the machine must first be given (a
+    virtual one gets it from its host, at a fraction of the speed).
     """
-    path = _kept(folder)
-    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
-    _fill(descriptor, size - os.fstat(descriptor).st_size)
+    path = os.path.join(folder, "settle.bin")
+    descriptor = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o644)
+    os.posix_fallocate(descriptor, 0, size)
+    _fill(descriptor, size)
     os.close(descriptor)
     os.unlink(path)
-
-
-def keep(path: str) -> None:
-    """Keep an output until the next run, under one name for all."""
-    os.replace(path, _kept(os.path.dirname(path)))
-
-
-def _kept(folder: str) -> str:
-    """Path of the last run's output."""
-    return os.path.join(folder, "last_output")
+    os.sync()
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 
-from disk import keep, no_fsync, plain_write, settle
+from disk import no_fsync, plain_write, settle
 from processes import finish, program
 from rows import Bar, Row
 from sources import table
@@ -69,9 +69,7 @@ class Place:
     def plain_write(self, sync: bool = False) -> float:
         """Seconds of a plain write of as many bytes as the expansion has."""
         settle(self._folder, self._bytes)
-        seconds = plain_write(self._output, self._bytes, sync)
-        keep(self._output)
-        return seconds
+        return plain_write(os.path.join(self._folder, "plain.bin"), self._bytes, sync)
 
     def synced_plain_write(self) -> float:
         """The same, brought to disk."""
@@ -80,14 +78,14 @@ class Place:
     def _settled(self, command: list[str]) -> float:
         settle(self._folder, self._bytes)
         seconds = finish(command).seconds
-        keep(self._output)
+        os.unlink(self._output)
         return seconds
 
     def _call(self, threads: int | None = None) -> float:
         started = time.perf_counter()
         expand(self._source, self._output, threads=threads, **self._options)
         seconds = time.perf_counter() - started
-        keep(self._output)
+        os.unlink(self._output)
         return seconds
 
 
