@@ -47,6 +47,7 @@ class Chunk(NamedTuple):
             self.psize,
             np.ascontiguousarray(self.operators.quaternion.T),
             np.ascontiguousarray(self.operators.translation_A.T),
+            self.operators.moves,
             self.pose_out.reshape(-1),
             self.shift_out.reshape(-1),
         )

@@ -22,12 +22,14 @@ def expand_textbook(
     psize: Array,
     quaternions: Array,
     translations: Array,
+    moves: bool,
     pose_out: Array,
     shift_out: Array,
 ) -> None:
     """Poses and shifts of all mates, with sin, cos, sqrt and atan2 of the mathematical library.
 
     ``quaternions`` (4, G) and ``translations`` (3, G) are the operators'; everything else is flat.
+    Where nothing ``moves``, shifts are only repeated, as the package does.
     """
     count, order = len(pose) // 3, quaternions.shape[1]
     for block in prange((count + _BLOCK - 1) // _BLOCK):
@@ -67,6 +69,12 @@ def expand_textbook(
         for k in range(first, last):
             j = k - first
             w, x, y, z = planes[0, j], planes[1, j], planes[2, j], planes[3, j]
+            if not moves:
+                for g in range(order):
+                    row = 2 * (k * order + g)
+                    shift_out[row] = shift[2 * k]
+                    shift_out[row + 1] = shift[2 * k + 1]
+                continue
             for g in range(order):
                 tx, ty, tz = translations[0, g], translations[1, g], translations[2, g]
                 along_x = (

@@ -354,7 +354,10 @@ def test_a_stopped_run_leaves_nothing(number, code, existing, tmp_path, rng):
         time.sleep(0.01)
     time.sleep(0.2)
     process.send_signal(number)
-    _, shown = process.communicate(timeout=60)
+    try:
+        _, shown = process.communicate(timeout=60)
+    finally:
+        process.kill()  # does nothing to a process that has ended
     assert process.returncode == code
     assert shown.startswith("error: ")
     assert shown.count("\n") == 1
