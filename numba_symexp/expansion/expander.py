@@ -9,9 +9,9 @@ from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.kernels import poses as kernels
 from numba_symexp.kernels.blocks import padded
 from numba_symexp.kernels.polynomials import HALF_ANGLE_OVER_SINE_F4, HALF_ANGLE_OVER_SINE_F8
-from numba_symexp.particles.columns import native
+from numba_symexp.particles.columns import format_named, native
 from numba_symexp.particles.findings import Findings, check_pose, check_psize, check_shift
-from numba_symexp.particles.schema import POSE_FORMATS, PoseFormat
+from numba_symexp.particles.schema import PoseFormat
 from numba_symexp.symmetry.operators import Operators
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -128,15 +128,11 @@ def expand_poses(
     SourceError
         Wrong shape or dtype, different lengths, or rows that are no pose.
     """
-    if pose_format not in POSE_FORMATS:
-        raise UsageError(
-            f"pose format {pose_format!r} is unknown: choose one of {', '.join(POSE_FORMATS)}"
-        )
+    known = format_named(pose_format)
     if psize is None and operators.moves:
         raise UsageError(
             f"psize is missing: {operators.symmetry} has translations; give A per pixel"
         )
-    known = POSE_FORMATS[pose_format]
     pose = _checked_array(pose, "pose", known.shape)
     shift = _checked_array(shift, "shift", (2,))
     sizes = np.array(np.broadcast_to(1.0 if psize is None else psize, len(pose)), dtype=np.float64)

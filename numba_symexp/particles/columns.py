@@ -71,11 +71,7 @@ def find_columns(
     SourceError
         A column is missing, or of the wrong shape or dtype, or the columns differ in length.
     """
-    if pose_format not in POSE_FORMATS:
-        raise UsageError(
-            f"pose format {pose_format!r} is unknown: choose one of {', '.join(POSE_FORMATS)}"
-        )
-    known = POSE_FORMATS[pose_format]
+    known = format_named(pose_format)
     pose_name = _named(table, pose, POSE, "pose")
     shift_name = _named(table, shift, SHIFT, "shift")
     _require(table, pose_name, known.shape, "f", f"a pose as {known.name}")
@@ -102,6 +98,21 @@ def find_columns(
         optional[SPLIT],
         optional[TUBE],
     )
+
+
+def format_named(name: str) -> PoseFormat:
+    """Pose format of that name.
+
+    Raises
+    ------
+    UsageError
+        There is none.
+    """
+    if name not in POSE_FORMATS:
+        raise UsageError(
+            f"pose format {name!r} is unknown: choose one of {', '.join(POSE_FORMATS)}"
+        )
+    return POSE_FORMATS[name]
 
 
 def expanded_by(table: ParticleTable) -> str | None:
