@@ -3,10 +3,10 @@
 from typing import Any
 
 from numba_symexp.errors import SymexpError
+from numba_symexp.formats.opening import open_table
 from numba_symexp.particles.columns import expanded_by, find_columns
 from numba_symexp.particles.scan import scan
 from numba_symexp.particles.schema import FORMAT
-from numba_symexp.particles.table import ParticleTable
 from numba_symexp.reader import open_expanded
 from numba_symexp.symmetry.resolve import describe
 
@@ -38,11 +38,11 @@ def inspect(
     SymexpError
         The file cannot be read, or holds no table.
     """
-    with ParticleTable(path, table) as source:
+    with open_table(path, table) as source:
         report: dict[str, Any] = {
             "file": path,
             "table": source.location,
-            "layout": "compound dataset" if source.compound else "group of columns",
+            "layout": source.layout,
             "particles": source.n_rows,
             "columns": {name: str(column) for name, column in sorted(source.columns.items())},
             "expandable": True,

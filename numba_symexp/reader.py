@@ -14,8 +14,10 @@ from numba_symexp.errors import (
     VersionTooNewError,
     VersionTooOldError,
 )
+from numba_symexp.formats.opening import open_table
 from numba_symexp.particles.columns import native
 from numba_symexp.particles.fingerprint import Fingerprint
+from numba_symexp.particles.hdf5 import Hdf5Table
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import (
     FORMAT,
@@ -78,7 +80,7 @@ class ExpandedTable:
         self.path = path
         self._given_source = source
         self._source: ParticleTable | None = None
-        self._table = ParticleTable(path)
+        self._table = Hdf5Table(path)
         try:
             self.attributes = self._table.attributes
             _check_format(path, self.attributes)
@@ -179,7 +181,7 @@ class ExpandedTable:
         for path in self._candidates():
             if not os.path.isfile(path):
                 continue
-            table = ParticleTable(path, str(self._record["table"]))
+            table = open_table(path, str(self._record["table"]))
             try:
                 if self._is_source(table):
                     return table

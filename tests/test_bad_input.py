@@ -416,7 +416,7 @@ def test_a_file_system_without_hard_links(source, tmp_path, monkeypatch):
 
 
 def test_a_file_system_that_cannot_reserve(source, tmp_path, monkeypatch):
-    monkeypatch.setattr("numba_symexp.expansion.files._library", lambda: object())
+    monkeypatch.setattr("numba_symexp.files._library", lambda: object())
     out = str(tmp_path / "out.h5")
     assert main(["expand", source, out, "--symmetry=C3", "--quiet"]) == 0
     assert h5py.is_hdf5(out)

@@ -73,7 +73,7 @@ def operators_text(record: dict[str, Any]) -> str:
 def inspection_text(report: dict[str, Any]) -> str:
     """Lines about a table."""
     lines = [
-        f"{report['file']}: {report['table']}, a {report['layout']}, {report['particles']:,} rows",
+        f"{report['file']}: {report['table']}, {report['layout']}, {report['particles']:,} rows",
         *(f"  {name}  {column}" for name, column in report["columns"].items()),
     ]
     if "expansion" in report:

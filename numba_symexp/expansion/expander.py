@@ -1,28 +1,16 @@
 """From arrays to arrays: run the kernels over poses and shifts, with every operator."""
 
-import threading
-
 import numpy as np
 
 from numba_symexp.arrays import Array
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.kernels import poses as kernels
 from numba_symexp.kernels.blocks import padded
-from numba_symexp.kernels.polynomials import HALF_ANGLE_OVER_SINE_F4, HALF_ANGLE_OVER_SINE_F8
+from numba_symexp.kernels.codecs import CODECS, ONE_AT_A_TIME, coefficients
 from numba_symexp.particles.columns import format_named, native
 from numba_symexp.particles.findings import Findings, check_pose, check_psize, check_shift
 from numba_symexp.particles.schema import PoseFormat
 from numba_symexp.symmetry.operators import Operators
-
-_ONE_AT_A_TIME = threading.Lock()
-"""Numba's workqueue layer ends the process when two threads call parallel kernels at once."""
-
-_KERNELS = {
-    "rotvec": (kernels.decode_rotvec, kernels.expand_rotvec),
-    "quaternion": (kernels.decode_quaternion, kernels.expand_quaternion),
-    "matrix": (kernels.decode_matrix, kernels.expand_matrix),
-    "euler_zyz": (kernels.decode_euler_zyz, kernels.expand_euler_zyz),
-}
 
 
 class Expander:
@@ -37,7 +25,7 @@ class Expander:
     """
 
     def __init__(self, operators: Operators, pose_format: PoseFormat) -> None:
-        self._decode, self._expand = _KERNELS[pose_format.name]
+        self._decode, self._expand, _ = CODECS[pose_format.name]
         self._quaternions = np.ascontiguousarray(operators.quaternion.T)
         self._translations = np.ascontiguousarray(operators.translation_A.T)
         self._moves = operators.moves
@@ -68,12 +56,15 @@ class Expander:
             return
         if self._planes.shape[1] < count:
             self._planes = np.zeros((4, padded(count)))
-        coefficients = (
-            HALF_ANGLE_OVER_SINE_F4 if pose.dtype.itemsize == 4 else HALF_ANGLE_OVER_SINE_F8
-        )
-        with _ONE_AT_A_TIME:
+        with ONE_AT_A_TIME:
             self._decode(pose.reshape(-1), count, self._planes)
-            self._expand(self._planes, self._quaternions, coefficients, count, pose_out.reshape(-1))
+            self._expand(
+                self._planes,
+                self._quaternions,
+                coefficients(pose.dtype),
+                count,
+                pose_out.reshape(-1),
+            )
             if self._moves:
                 kernels.expand_shift(
                     self._planes,

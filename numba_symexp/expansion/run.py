@@ -11,7 +11,13 @@ import numpy as np
 from numba_symexp import interrupts
 from numba_symexp.arrays import Array
 from numba_symexp.errors import ExpansionWarning, SourceError
-from numba_symexp.expansion.files import (
+from numba_symexp.expansion.job import ExpandJob, Summary
+from numba_symexp.expansion.layout import create, finish
+from numba_symexp.expansion.plan import Plan, make_plan
+from numba_symexp.expansion.provenance import first_attributes, last_attributes
+from numba_symexp.expansion.rows import RowFiller
+from numba_symexp.expansion.writer import RowWriter
+from numba_symexp.files import (
     check_space,
     check_target,
     publish,
@@ -19,12 +25,7 @@ from numba_symexp.expansion.files import (
     reserve,
     temporary,
 )
-from numba_symexp.expansion.job import ExpandJob, Summary
-from numba_symexp.expansion.layout import create, finish
-from numba_symexp.expansion.plan import Plan, make_plan
-from numba_symexp.expansion.provenance import first_attributes, last_attributes
-from numba_symexp.expansion.rows import RowFiller
-from numba_symexp.expansion.writer import RowWriter
+from numba_symexp.formats.opening import open_table
 from numba_symexp.kernels.blocks import BLOCK
 from numba_symexp.particles.columns import native
 from numba_symexp.particles.fingerprint import Fingerprint
@@ -97,7 +98,7 @@ def run(job: ExpandJob, progress: Progress | None = None) -> Summary:
     started = time.perf_counter()
     resolve(job.symmetry, job.convention or "cryosparc", job.twist, job.rise, job.order)
     target = check_target(job.output, job.source, job.overwrite)
-    with ParticleTable(job.source, job.table) as table:
+    with open_table(job.source, job.table) as table:
         plan = make_plan(job, table, target)
         check_space(job.output, target, plan.bytes)
         if not job.dry_run:

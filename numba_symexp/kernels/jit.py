@@ -10,7 +10,14 @@ from numba import njit
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_COMPILED_SOURCES = ("blocks.py", "jit.py", "poses.py", "polynomials.py", "quaternion.py")
+_COMPILED_SOURCES = (
+    "blocks.py",
+    "jit.py",
+    "poses.py",
+    "polynomials.py",
+    "quaternion.py",
+    "text.py",
+)
 
 algebra = njit(error_model="numpy", forceinline=True)
 """Compile scalar algebra that kernels inline. No fastmath anywhere: IEEE rounding is the same on
@@ -18,11 +25,20 @@ every processor, which keeps equal inputs at equal bytes."""
 
 
 def kernel(function: Function) -> Function:
-    """Compile a parallel kernel, cached on disk when any cache folder is writable.
+    """Compile a parallel kernel, cached on disk."""
+    return _cached(function, {"parallel": True, "nogil": True, "error_model": "numpy"})
+
+
+def serial_kernel(function: Function) -> Function:
+    """Compile a kernel of one thread, cached on disk."""
+    return _cached(function, {"nogil": True, "error_model": "numpy"})
+
+
+def _cached(function: Function, options: dict[str, Any]) -> Function:
+    """Compile with a cache, when any cache folder is writable.
 
     Numba raises at import when none is; the kernel then compiles anew in each process.
     """
-    options: dict[str, Any] = {"parallel": True, "nogil": True, "error_model": "numpy"}
     try:
         compiled = njit(cache=True, **options)(function)
     except RuntimeError:

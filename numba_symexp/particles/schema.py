@@ -22,6 +22,13 @@ OPERATOR_INDEX = "operator_index"
 CRYOSPARC_EXPANDED = "sym_expand/"
 """Columns of CryoSPARC's own Symmetry Expansion start with this."""
 
+ORIGIN_Z = ("rlnOriginZAngst", "rlnOriginZ")
+"""Third origins of subtomograms, as RELION calls them; the format has no place for them."""
+
+CONVENTION = "convention"
+REPEATED_IMAGES = "repeated_images"
+"""Attributes of a table: where the dyads of Dn lie, and how many rows show an image again."""
+
 HALF_SET_DTYPE = np.dtype("<u4")
 UID_DTYPE = np.dtype("<u8")
 OPERATOR_INDEX_DTYPE = np.dtype("<u2")

@@ -11,12 +11,39 @@ import socket
 import stat
 from collections.abc import Iterator
 
-from numba_symexp.errors import OutputError
+from numba_symexp.errors import OutputError, SourceError
 
 TEMPORARY_PREFIX = ".numba_symexp-"
 
+_FIRST_BYTES = 4096
+
 _SYNC_FILE_RANGE_WRITE = 2
 """From <fcntl.h>: start to write dirty pages, wait for none."""
+
+
+def check_readable(path: str, wanted: str) -> None:
+    """Refuse an input that is not a file which may be read; ``wanted`` says what to name instead.
+
+    Raises
+    ------
+    SourceError
+        What is in the way.
+    """
+    if not os.path.exists(path):
+        raise SourceError(f"{path}: no such file: check the path")
+    if os.path.isdir(path):
+        raise SourceError(f"{path}: is a folder: name {wanted}")
+    if not os.path.isfile(path):
+        raise SourceError(f"{path}: is not a regular file: name {wanted}")
+    if not os.access(path, os.R_OK):
+        raise SourceError(f"{path}: permission denied: ask its owner for read access")
+
+
+def first_bytes(path: str) -> bytes:
+    """First bytes of a file, by which its kind is known; nothing where it cannot be read."""
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        return file.read(_FIRST_BYTES)
+    return b""
 
 
 def check_target(output: str, source: str | None, overwrite: bool) -> str:

@@ -1,0 +1,207 @@
+"""A CryoSPARC dataset file as a particle table: NumPy's row format, or the CSDAT stream."""
+
+import ast
+import os
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from numba_symexp.arrays import Array
+from numba_symexp.errors import SourceError
+from numba_symexp.files import check_readable, first_bytes
+from numba_symexp.particles.schema import TABLE
+from numba_symexp.particles.table import Column, ParticleTable
+
+NUMPY_MAGIC = b"\x93NUMPY"
+CSDAT_MAGIC = b"\x95CSDAT"
+
+_MOST_HEADER_BYTES = 16 << 20
+_READ_BYTES = 4 << 20
+
+
+def open_cs(path: str) -> ParticleTable:
+    """Open a .cs file of either kind.
+
+    Raises
+    ------
+    SourceError
+        It is neither, damaged, or cut short; or a CSDAT file, and cryosparc-tools is missing.
+    """
+    check_readable(path, "the .cs file")
+    start = first_bytes(path)
+    if start.startswith(NUMPY_MAGIC):
+        return CsTable(path)
+    if start.startswith(CSDAT_MAGIC):
+        return CsdatTable(path)
+    raise SourceError(f"{path}: neither kind of CryoSPARC dataset (NumPy, CSDAT): copy it again")
+
+
+class CsTable(ParticleTable):
+    """Particles of a .cs file that is a NumPy array of rows; read where they lie.
+
+    Parameters
+    ----------
+    path : str
+
+    Raises
+    ------
+    SourceError
+        The file is damaged or cut short, has no particles, or holds Python objects.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path, self.location, self.layout = path, TABLE, "a CryoSPARC dataset"
+        self.attributes: dict[str, Any] = {}
+        with open(path, "rb") as file:
+            self._dtype, self._n_rows, self._first = _read_header(file, path)
+            size = os.fstat(file.fileno()).st_size
+        self.columns = _columns_of(self._dtype, path)
+        whole = self._first + self._n_rows * self._dtype.itemsize
+        if size != whole:
+            raise SourceError(
+                f"{path}: has {size:,} bytes where its header says {whole:,}: it is "
+                f"{'cut short' if size < whole else 'damaged'}; copy it again"
+            )
+        _refuse_empty(self)
+        self._file = open(path, "rb")  # noqa: SIM115 - closed with the table
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return self._n_rows
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
+        """Rows ``start`` to ``stop`` of some columns, by name."""
+        kinds = {name: self._dtype[name] for name in names}
+        out = {name: np.empty(stop - start, kind) for name, kind in kinds.items()}
+        step = max(1, _READ_BYTES // self._dtype.itemsize)
+        for first in range(start, stop, step):
+            rows = self._rows(first, min(first + step, stop))
+            for name in names:
+                out[name][first - start : first - start + len(rows)] = rows[name]
+        return out
+
+    def _rows(self, start: int, stop: int) -> Array:
+        """Whole rows."""
+        width = self._dtype.itemsize
+        try:
+            data = os.pread(
+                self._file.fileno(), (stop - start) * width, self._first + start * width
+            )
+        except OSError as error:
+            raise SourceError(f"{self.path}: cannot be read ({error.strerror}): copy it") from error
+        if len(data) < (stop - start) * width:
+            raise SourceError(
+                f"{self.path}: was cut short while it was read: wait until it is whole, then try "
+                "again"
+            )
+        return np.frombuffer(data, self._dtype)
+
+
+class CsdatTable(ParticleTable):
+    """Particles of a .cs file that is a compressed CSDAT stream; held in memory.
+
+    Parameters
+    ----------
+    path : str
+
+    Raises
+    ------
+    SourceError
+        The file is damaged or has no particles, or cryosparc-tools is not installed.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path, self.location, self.layout = path, TABLE, "a CryoSPARC dataset (CSDAT)"
+        self.attributes: dict[str, Any] = {}
+        try:
+            from cryosparc.dataset import Dataset
+        except ImportError as error:
+            raise SourceError(
+                f"{path}: a CSDAT file needs cryosparc-tools: install numba_symexp[cryosparc], or "
+                "save it as NumPy with Dataset.save"
+            ) from error
+        try:
+            data = Dataset.load(path)
+            self._columns = {name: _fixed(np.asarray(data[name])) for name in data.fields()}
+        except Exception as error:  # whatever a damaged stream makes of its reader
+            reason = str(error.__cause__ or error).splitlines()[:1]
+            raise SourceError(
+                f"{path}: cannot be read ({' '.join(reason)[:120]}): it is cut short or damaged; "
+                "copy it again"
+            ) from error
+        self._n_rows = len(data)
+        self.columns = {
+            name: Column(values.dtype, values.shape[1:]) for name, values in self._columns.items()
+        }
+        _refuse_empty(self)
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return self._n_rows
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
+        """Rows ``start`` to ``stop`` of some columns, by name."""
+        return {name: self._columns[name][start:stop].copy() for name in names}
+
+
+def _read_header(file: Any, path: str) -> tuple[np.dtype[Any], int, int]:
+    """Row type, number of rows and place of the first row of a NumPy file.
+
+    The header is text of plain Python literals (NEP 1); no pickle is ever loaded.
+    """
+    try:
+        file.seek(len(NUMPY_MAGIC))
+        major, _ = file.read(2)
+        length = struct.unpack("<H" if major == 1 else "<I", file.read(2 if major == 1 else 4))[0]
+        if length > _MOST_HEADER_BYTES:
+            raise ValueError(f"its header of {length:,} bytes is too long")
+        text = file.read(length).decode("utf-8" if major == 3 else "latin-1")
+        header = ast.literal_eval(text)
+        dtype = np.lib.format.descr_to_dtype(header["descr"])
+        (rows,) = header["shape"]
+        return dtype, int(rows), file.tell()
+    except (ValueError, TypeError, KeyError, SyntaxError, struct.error, OSError, MemoryError,
+            RecursionError) as error:  # fmt: skip
+        raise SourceError(
+            f"{path}: its header cannot be read ({str(error).splitlines()[0][:100]}): it is cut "
+            "short or damaged; copy it again"
+        ) from error
+
+
+def _columns_of(dtype: np.dtype[Any], path: str) -> dict[str, Column]:
+    """Columns of rows of some type."""
+    if not dtype.names:
+        raise SourceError(f"{path}: holds {dtype}, not rows of fields: give a CryoSPARC dataset")
+    for name in dtype.names:
+        kind = dtype[name].base
+        if kind.hasobject or kind.names or kind.kind not in "biufcS" or not kind.itemsize:
+            raise SourceError(
+                f"{path}: {name} is {kind}, not numbers or fixed-length text: load and save it "
+                "with cryosparc-tools"
+            )
+    return {name: Column(dtype[name].base, dtype[name].shape) for name in dtype.names}
+
+
+def _fixed(values: Array) -> Array:
+    """Text of varying length as fixed-length bytes; numbers as they are."""
+    if values.dtype.kind not in "OU":
+        return values
+    words = [str(word).encode() for word in values]
+    return np.array(words, dtype=f"S{max(1, *map(len, words))}" if words else "S1")
+
+
+def _refuse_empty(table: ParticleTable) -> None:
+    """Refuse a table without rows."""
+    if not table.n_rows:
+        raise SourceError(f"{table.path}: has no particles: give a dataset with rows")

@@ -1,0 +1,233 @@
+"""Kernels for tables of text: cut lines into words, words into numbers, numbers into words.
+
+A word is left-aligned in a row of bytes and filled up with NUL. Quotes belong to their word, so
+that a word can be written as it was read. Nothing is raised: statuses say what was met.
+"""
+
+import math
+
+import numpy as np
+
+from numba_symexp.arrays import Array
+from numba_symexp.kernels.jit import algebra, serial_kernel
+
+MORE, END, WIDTH, QUOTE = 0, 1, 2, 3
+"""How `cut_lines` ended: out of lines, at the end of the table, at a line with another number of
+words, at a quote that is not closed."""
+
+_NEWLINE, _QUOTES, _COMMENT = 10, (34, 39), 35
+_MINUS, _PLUS, _POINT, _ZERO, _NINE = 45, 43, 46, 48, 57
+_EXPONENTS = (69, 101)
+_EXACT_MANTISSA = 2**53
+_EXACT_POWER = 22
+_POWERS = np.array([10.0**k for k in range(_EXACT_POWER + 1)])
+_MOST_DIGITS = 18
+
+
+@algebra
+def _is_space(byte: int) -> bool:
+    return byte == 32 or byte == 9 or byte == 13
+
+
+@serial_kernel
+def cut_lines(
+    data: Array, first: int, columns: int, starts: Array, lengths: Array
+) -> tuple[int, int, int, int]:
+    """Find the words of each line of a table, as RELION does.
+
+    Words are parted by blanks; one that begins with a quote goes on to the same quote before a
+    blank or the line's end. A ``#`` that begins a word begins a comment. Lines of comment are
+    skipped; an empty line, or a lone ``data_...`` or ``loop_``, ends the table.
+
+    Parameters
+    ----------
+    data : (B,) uint8
+        Text; only lines that are whole, with their newline, are read.
+    first : int
+        Where to begin.
+    columns : int
+        Words in a line.
+    starts, lengths : (L, columns + 1) int64
+        Filled: where each word is; the last column is the comment, of length 0 where there is
+        none. L is the most lines to take.
+
+    Returns
+    -------
+    lines, position, status, comments : int
+        Lines taken, where the next begins, `MORE`, `END`, `WIDTH` or `QUOTE`, and how many lines
+        of comment were skipped.
+    """
+    position, row, skipped = first, 0, 0
+    size = len(data)
+    while row < len(starts):
+        end = position
+        while end < size and data[end] != _NEWLINE:
+            end += 1
+        if end == size:
+            return row, position, MORE, skipped
+        words = 0
+        starts[row, columns] = end
+        lengths[row, columns] = 0
+        at = position
+        while True:
+            while at < end and _is_space(data[at]):
+                at += 1
+            if at == end:
+                break
+            start = at
+            if data[at] == _COMMENT:
+                at = end
+                while _is_space(data[at - 1]):
+                    at -= 1
+                starts[row, columns] = start
+                lengths[row, columns] = at - start
+                break
+            quote = data[at]
+            if quote == _QUOTES[0] or quote == _QUOTES[1]:
+                at += 1
+                while at < end and not (
+                    data[at] == quote and (at + 1 == end or _is_space(data[at + 1]))
+                ):
+                    at += 1
+                if at == end:
+                    return row, position, QUOTE, skipped
+                at += 1
+            else:
+                while at < end and not _is_space(data[at]):
+                    at += 1
+            if words < columns:
+                starts[row, words] = start
+                lengths[row, words] = at - start
+            words += 1
+        if words == columns:
+            row += 1
+        elif words == 0 and lengths[row, columns] > 0:
+            skipped += 1
+        elif words == 0 or (words == 1 and _is_keyword(data, starts[row, 0], lengths[row, 0])):
+            return row, position, END, skipped
+        else:
+            return row, position, WIDTH, skipped
+        position = end + 1
+    return row, position, MORE, skipped
+
+
+@algebra
+def _is_keyword(data: Array, start: int, length: int) -> bool:
+    """Whether a word begins with ``data_`` or is ``loop_``."""
+    if length < 5 or data[start + 4] != 95:
+        return False
+    a, b, c, d = data[start], data[start + 1], data[start + 2], data[start + 3]
+    is_data = a == 100 and b == 97 and c == 116 and d == 97
+    is_loop = a == 108 and b == 111 and c == 111 and d == 112
+    return is_data or (is_loop and length == 5)
+
+
+@serial_kernel
+def take_words(data: Array, starts: Array, lengths: Array, out: Array) -> None:
+    """Copy words into rows (n, width) of zeros; no word is longer than a row."""
+    for row in range(len(starts)):
+        start = starts[row]
+        for k in range(lengths[row]):
+            out[row, k] = data[start + k]
+
+
+@serial_kernel
+def read_numbers(words: Array, out: Array, done: Array) -> None:
+    """Words (n, width) -> float64, exactly rounded; ``done`` is False where it takes more.
+
+    A decimal whose digits make an integer below 2**53, times or over a power of ten up to 10**22,
+    is one IEEE operation on two exact numbers (W. D. Clinger, PLDI 1990).
+    """
+    width = words.shape[1]
+    for row in range(len(words)):
+        done[row] = False
+        at, digits, power = 0, 0, 0
+        mantissa = np.int64(0)
+        negative = width > 0 and words[row, 0] == _MINUS
+        if negative or (width > 0 and words[row, 0] == _PLUS):
+            at = 1
+        seen_point = False
+        while at < width:
+            byte = np.int64(words[row, at])
+            if _ZERO <= byte <= _NINE:
+                mantissa = mantissa * 10 + (byte - _ZERO)
+                digits += 1
+                if seen_point:
+                    power -= 1
+                if digits > _MOST_DIGITS:
+                    break
+            elif byte == _POINT and not seen_point:
+                seen_point = True
+            else:
+                break
+            at += 1
+        if digits == 0 or digits > _MOST_DIGITS or mantissa >= _EXACT_MANTISSA:
+            continue
+        if at < width and (words[row, at] == _EXPONENTS[0] or words[row, at] == _EXPONENTS[1]):
+            at += 1
+            down = at < width and words[row, at] == _MINUS
+            if down or (at < width and words[row, at] == _PLUS):
+                at += 1
+            exponent, figures = np.int64(0), 0
+            while at < width and _ZERO <= words[row, at] <= _NINE and figures < 4:
+                exponent = exponent * 10 + (np.int64(words[row, at]) - _ZERO)
+                figures += 1
+                at += 1
+            if figures == 0:
+                continue
+            power += -exponent if down else exponent
+        if (at < width and words[row, at] != 0) or abs(power) > _EXACT_POWER:
+            continue
+        value = np.float64(mantissa)
+        value = value / _POWERS[-power] if power < 0 else value * _POWERS[power]
+        out[row] = -value if negative else value
+        done[row] = True
+
+
+@serial_kernel
+def write_numbers(values: Array, decimals: int, digits: int, first: int, out: Array) -> None:
+    """Write numbers with fixed decimals at the right end of ``out[:, first:]``.
+
+    Parameters
+    ----------
+    values : (n,) float64
+        Finite; |value| * 10**decimals below 2**62.
+    decimals : int
+        Figures behind the point; without any there is no point.
+    digits : int
+        Least figures before the point, filled up with zeros.
+    first : int
+        First column of the field; it ends where ``out`` ends, and is wide enough.
+    out : (n, width) uint8
+        Filled with NUL and the number.
+    """
+    scale = _POWERS[decimals]
+    for row in range(len(values)):
+        scaled = np.int64(np.rint(abs(values[row]) * scale))
+        negative = values[row] < 0.0 and scaled > 0
+        at = out.shape[1] - 1
+        for _ in range(decimals):
+            out[row, at] = _ZERO + scaled % 10
+            scaled //= 10
+            at -= 1
+        if decimals > 0:
+            out[row, at] = _POINT
+            at -= 1
+        written = 0
+        while scaled > 0 or written < digits:
+            out[row, at] = _ZERO + scaled % 10
+            scaled //= 10
+            at -= 1
+            written += 1
+        if negative:
+            out[row, at] = _MINUS
+            at -= 1
+        while at >= first:
+            out[row, at] = 0
+            at -= 1
+
+
+def number_width(values: Array, decimals: int, digits: int) -> int:
+    """Columns that `write_numbers` needs for some numbers."""
+    most = float(np.abs(values).max(initial=0.0)) + 1.0
+    return 1 + max(digits, math.floor(math.log10(most)) + 1) + (decimals + 1 if decimals else 0)
