@@ -144,6 +144,15 @@ def _take_free_name(output: str, temporary_path: str, target: str) -> None:
         os.rename(temporary_path, target)
 
 
+def sync_file(path: str) -> None:
+    """Bring a file to disk."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_folder(folder: str) -> None:
     """Bring a folder's entries to disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

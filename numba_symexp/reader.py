@@ -29,9 +29,6 @@ from numba_symexp.particles.schema import (
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.symmetry.operators import Operators
 
-_WIDEST_GAP = 8
-"""A join reads whole ranges of the source while they hold at most this many rows per row asked."""
-
 
 def open_expanded(path: str, source: str | None = None) -> "ExpandedTable":
     """Open an expanded table for reading.
@@ -133,6 +130,17 @@ class ExpandedTable:
             self._source = self._find_source()
         return self._source
 
+    @property
+    def table(self) -> Hdf5Table:
+        """The expanded rows themselves."""
+        return self._table
+
+    @property
+    def pose_columns(self) -> tuple[str, str, str]:
+        """Names of the pose and shift columns, and the pose format."""
+        attributes = self._table.column_attributes(self._pose)
+        return self._pose, self._shift, str(attributes.get("pose_format", "rotvec"))
+
     def close(self) -> None:
         """Close the files."""
         self._table.close()
@@ -148,20 +156,8 @@ class ExpandedTable:
                 f"{self.path}: no column {name}, neither expanded ({self._table.listed()}) nor in "
                 f"the source ({self.source.listed()})"
             )
-        index = self._table.read([SOURCE_INDEX], start, stop)[SOURCE_INDEX].astype(np.int64)
-        return self._joined(name, index)
-
-    def _joined(self, name: str, index: Array) -> Array:
-        """Rows of a source column by row number, in as few reads as are reasonable."""
-        wanted, place = np.unique(index, return_inverse=True)
-        if not len(wanted):
-            return self.source.read([name], 0, 0)[name]
-        gaps = np.flatnonzero(np.diff(wanted) > _WIDEST_GAP) + 1
-        parts = []
-        for run in np.split(wanted, gaps):
-            rows = self.source.read([name], int(run[0]), int(run[-1]) + 1)[name]
-            parts.append(rows[run - run[0]])
-        return np.concatenate(parts)[place]
+        index = self._table.read([SOURCE_INDEX], start, stop)[SOURCE_INDEX]
+        return self.source.read_at([name], index)[name]
 
     def _pose_columns(self) -> tuple[str, str]:
         """Names of the pose and the shift, the columns that the fingerprint is made of."""

@@ -8,7 +8,7 @@ Here each word must be understood, or nothing runs.
 import difflib
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from numba_symexp.errors import UsageError
@@ -32,7 +32,7 @@ def canonical(words: Sequence[str], commands: Mapping[str, Callable[..., Any]]) 
         What follows the program's name.
     commands : mapping of str to function
         Their parameters are the flags: those annotated ``bool`` are switches, those without
-        default must be given, by place or by name.
+        default must be given, by place or by name; ``*files`` takes all further words.
 
     Raises
     ------
@@ -51,14 +51,23 @@ def canonical(words: Sequence[str], commands: Mapping[str, Callable[..., Any]]) 
             f"{', '.join(commands)} (--help says more)"
         )
     parameters = inspect.signature(commands[command]).parameters
-    required = [p.name for p in parameters.values() if p.default is inspect.Parameter.empty]
-    given = _given(command, rest, parameters, required)
+    required = required_of(parameters)
+    given, further = _given(command, rest, parameters, required)
     missing = [name for name in required if name not in given]
     if missing:
         raise UsageError(
             f"{command} needs {' and '.join(m.upper() for m in missing)}: {_see(command)}"
         )
-    return [command, *(f"--{name}={value}" for name, value in given.items())]
+    return [command, *(f"--{name}={value}" for name, value in given.items()), *further]
+
+
+def required_of(parameters: Mapping[str, inspect.Parameter]) -> list[str]:
+    """Names of the arguments that must be given."""
+    return [
+        name
+        for name, each in parameters.items()
+        if each.default is inspect.Parameter.empty and each.kind is not each.VAR_POSITIONAL
+    ]
 
 
 def _given(
@@ -66,9 +75,11 @@ def _given(
     words: Sequence[str],
     parameters: Mapping[str, inspect.Parameter],
     required: Sequence[str],
-) -> dict[str, str]:
-    """Values by parameter."""
+) -> tuple[dict[str, str], list[str]]:
+    """Values by parameter, and the words for a parameter that takes many."""
     given: dict[str, str] = {}
+    further: list[str] = []
+    takes_many = any(each.kind is each.VAR_POSITIONAL for each in parameters.values())
     waiting = list(words)
     while waiting:
         word = waiting.pop(0)
@@ -78,13 +89,16 @@ def _given(
             name, value = _flag(command, word, waiting, parameters)
         else:
             free = [each for each in required if each not in given]
+            if not free and takes_many:
+                further.append(word)
+                continue
             if not free:
                 raise UsageError(f"{command} does not take {word!r}: {_see(command)}")
             name, value = free[0], word
         if name in given:
             raise UsageError(f"--{name} is given twice: give it once")
         given[name] = value
-    return given
+    return given, further
 
 
 def _flag(
@@ -93,10 +107,9 @@ def _flag(
     """One flag's parameter and value; takes the value from the waiting words where it must."""
     flag, equals, value = word.partition("=")
     name = flag.removeprefix("--").replace("-", "_")
-    if not flag.startswith("--") or name not in parameters:
-        raise UsageError(
-            f"{command} has no flag {flag}{_nearest(name, parameters)}: {_see(command)}"
-        )
+    known = [each.name for each in parameters.values() if each.kind is not each.VAR_POSITIONAL]
+    if not flag.startswith("--") or name not in known:
+        raise UsageError(f"{command} has no flag {flag}{_nearest(name, known)}: {_see(command)}")
     if is_switch(parameters[name]):
         return name, _switch(name, value) if equals else "True"
     if not equals:
@@ -125,7 +138,7 @@ def _switch(name: str, value: str) -> str:
     return _SWITCH_WORDS[value.lower()]
 
 
-def _nearest(word: str, known: Mapping[str, Any]) -> str:
+def _nearest(word: str, known: Iterable[str]) -> str:
     """Suggest what a mistyped word may have meant."""
     near = difflib.get_close_matches(word, known, n=1)
     return f" (did you mean {near[0]}?)" if near else ""

@@ -64,7 +64,7 @@ def expand(
     Parameters
     ----------
     source
-        HDF5 particle table.
+        Particle table: HDF5, CryoSPARC .cs or RELION .star.
     output
         Expanded table to write.
     symmetry
@@ -201,7 +201,7 @@ def inspect(
     Parameters
     ----------
     file
-        HDF5 file, expanded or not.
+        HDF5 file, expanded or not; CryoSPARC .cs or RELION .star.
     table
         Place of the table in the file; else /particles, else the root.
     pose
@@ -219,6 +219,80 @@ def inspect(
     return Request(
         lambda: look(file, table, pose, pose_format, shift), inspection_text, _is_on(json)
     )
+
+
+def import_particles(
+    *files: str, overwrite: bool = False, json: bool = False, quiet: bool = False
+) -> Request:
+    """Write the particles of CryoSPARC (.cs) or RELION (.star) as an HDF5 table.
+
+    Example: numba-symexp import particles.cs passthrough_particles.cs particles.h5
+
+    Parameters
+    ----------
+    files
+        One .star, or a .cs and its passthrough files, then the HDF5 file to write.
+    overwrite
+        Replace an existing file.
+    json
+        Print one JSON object.
+    quiet
+        No progress bar, no summary.
+    """
+    from numba_symexp.cli.progress import ProgressBar
+    from numba_symexp.cli.report import import_text
+    from numba_symexp.interop.importing import import_particles as write
+
+    if len(files) < 2:
+        raise UsageError("import needs a .cs or .star file and an OUTPUT: see import --help")
+    silent = _is_on(quiet)
+
+    def act() -> dict[str, Any]:
+        with ProgressBar(silent) as bar:
+            return write(files[:-1], files[-1], _is_on(overwrite), bar.show)
+
+    return Request(act, import_text, _is_on(json), silent)
+
+
+def export_particles(
+    file: str,
+    output: str,
+    *,
+    keep_track_length: bool = False,
+    overwrite: bool = False,
+    json: bool = False,
+    quiet: bool = False,
+) -> Request:
+    """Write a table, expanded or not, as CryoSPARC's .cs or RELION's .star.
+
+    Example: numba-symexp export expanded.h5 expanded.star
+
+    Parameters
+    ----------
+    file
+        Expanded table, whose source must be there; or any particle table.
+    output
+        File that ends in .cs (a result group, .csg, is written beside it) or .star.
+    keep_track_length
+        Leave rlnHelicalTrackLengthAngst of all copies of a box equal.
+    overwrite
+        Replace existing files.
+    json
+        Print one JSON object.
+    quiet
+        No progress bar, no summary.
+    """
+    from numba_symexp.cli.progress import ProgressBar
+    from numba_symexp.cli.report import export_text
+    from numba_symexp.interop.exporting import export_particles as write
+
+    silent = _is_on(quiet)
+
+    def act() -> dict[str, Any]:
+        with ProgressBar(silent) as bar:
+            return write(file, output, _is_on(keep_track_length), _is_on(overwrite), bar.show)
+
+    return Request(act, export_text, _is_on(json), silent)
 
 
 def example(output: str, *, overwrite: bool = False, json: bool = False) -> Request:
@@ -249,6 +323,8 @@ COMMANDS: dict[str, Callable[..., Request]] = {
     "expand": expand,
     "operators": operators,
     "inspect": inspect,
+    "import": import_particles,
+    "export": export_particles,
     "example": example,
 }
 

@@ -22,15 +22,16 @@ def program_help(program: str, about: str, commands: Mapping[str, Callable[..., 
 
 def command_help(program: str, name: str, command: Callable[..., Any]) -> str:
     """Help on one command: usage, arguments and flags."""
-    parameters = inspect.signature(command).parameters.values()
-    required = [p.name for p in parameters if p.default is inspect.Parameter.empty]
+    signature = inspect.signature(command).parameters
+    parameters = signature.values()
+    arguments = [_form(signature[each]) for each in signature if not _is_flag(signature[each])]
     text = inspect.getdoc(command) or ""
     about, _, listed = text.partition("Parameters\n----------\n")
     entries = re.findall(r"^(\w+)\n((?:    .+\n?)+)", listed, re.MULTILINE)
     meaning = {entry: " ".join(words.split()) for entry, words in entries}
     forms = {p.name: _form(p) for p in parameters}
     width = max(map(len, forms.values()))
-    usage = " ".join(["usage:", program, name, *(r.upper() for r in required), "[flags]"])
+    usage = " ".join(["usage:", program, name, *arguments, "[flags]"])
     lines = [about.strip(), "", usage, ""]
     lines += [f"  {form:<{width}}  {meaning[each]}" for each, form in forms.items()]
     return "\n".join(lines)
@@ -38,10 +39,17 @@ def command_help(program: str, name: str, command: Callable[..., Any]) -> str:
 
 def _form(parameter: inspect.Parameter) -> str:
     """How a parameter is written on the command line."""
-    if parameter.default is inspect.Parameter.empty:
+    if parameter.kind is parameter.VAR_POSITIONAL:
+        return f"{parameter.name.upper()}..."
+    if not _is_flag(parameter):
         return parameter.name.upper()
     flag = f"--{parameter.name}"
     return flag if is_switch(parameter) else f"{flag}={parameter.name.upper()}"
+
+
+def _is_flag(parameter: inspect.Parameter) -> bool:
+    """Whether a parameter may be left out."""
+    return parameter.default is not inspect.Parameter.empty
 
 
 def _summary(command: Callable[..., Any]) -> str:

@@ -90,6 +90,28 @@ def inspection_text(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def import_text(made: dict[str, Any]) -> str:
+    """Lines about particles that were imported."""
+    return "\n".join(
+        [
+            *(f"note: {note}" for note in made["notes"]),
+            f"wrote {made['output']}: {made['particles']:,} particles, {made['columns']} columns "
+            f"({made['convention']})",
+        ]
+    )
+
+
+def export_text(made: dict[str, Any]) -> str:
+    """Lines about rows that were exported."""
+    return "\n".join(
+        [
+            *(f"note: {note}" for note in made["notes"]),
+            f"wrote {' and '.join(made['files'])}: {made['rows']:,} rows",
+            *([NEXT_STEPS] if made["expanded"] else []),
+        ]
+    )
+
+
 def example_text(made: dict[str, Any]) -> str:
     """Line about an example that was written."""
     return f"wrote {made['output']}: {made['particles']:,} particles"

@@ -1,10 +1,7 @@
 """The HDF5 side of an expanded table: its skeleton, where each column lies, and its last mark."""
 
-import contextlib
-import errno
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +9,8 @@ import h5py
 import numpy as np
 
 from numba_symexp.errors import OutputError
+from numba_symexp.files import sync_file
+from numba_symexp.particles.hdf5 import system_errors
 from numba_symexp.particles.schema import FORMAT, FORMAT_VERSION, OPERATORS, SOURCE, TABLE
 from numba_symexp.symmetry.operators import Operators
 
@@ -68,7 +67,7 @@ def create(
     The columns are contiguous and allocated, so that rows can be written at their offsets by
     anyone who knows the row size, in any order, without HDF5.
     """
-    with _system_errors(), h5py.File(path, "w", locking="best-effort") as file:
+    with system_errors(), h5py.File(path, "w", locking="best-effort") as file:
         file.attrs.update({"format": FORMAT, "format_version": FORMAT_VERSION, **attributes})
         _create_operators(_group(file, OPERATORS), operators)
         _group(file, SOURCE).attrs.update(vars(source))
@@ -80,22 +79,12 @@ def create(
 
 def finish(path: str, attributes: Mapping[str, Any]) -> None:
     """Add the last attributes, and ``complete`` when all else is on disk."""
-    with _system_errors(), h5py.File(path, "r+", locking="best-effort") as file:
+    with system_errors(), h5py.File(path, "r+", locking="best-effort") as file:
         file.attrs.update(attributes)
         file.flush()
-        _sync(path)
+        sync_file(path)
         file.attrs["complete"] = 1
-    _sync(path)
-
-
-@contextlib.contextmanager
-def _system_errors() -> Iterator[None]:
-    """HDF5 raises a RuntimeError where it cannot flush: pass on what the system said."""
-    try:
-        yield
-    except RuntimeError as error:
-        number = re.search(r"errno = (\d+)", f"{error.__context__} {error}")
-        raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error
+    sync_file(path)
 
 
 def _create_operators(group: h5py.Group, operators: Operators) -> None:
@@ -158,12 +147,3 @@ def _offsets(path: str, columns: Sequence[OutputColumn], n_rows: int) -> dict[st
                 )
             found[column.name] = int(offset)
     return found
-
-
-def _sync(path: str) -> None:
-    """Bring a file to disk."""
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

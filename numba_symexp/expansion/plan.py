@@ -14,11 +14,13 @@ from numba_symexp.expansion.layout import OutputColumn, SourceRecord, size_of
 from numba_symexp.particles.columns import PoseColumns, expanded_by, find_columns
 from numba_symexp.particles.scan import Scan, scan
 from numba_symexp.particles.schema import (
+    CONVENTION,
     DESCRIPTIONS,
     FORMAT,
     HALF_SET_DTYPE,
     OPERATOR_INDEX,
     OPERATOR_INDEX_DTYPE,
+    ORIGIN_Z,
     PSIZE,
     SHIFT,
     SOURCE_INDEX,
@@ -86,6 +88,7 @@ def make_plan(job: ExpandJob, table: ParticleTable, target: str) -> Plan:
             f"{table.path}: no pixel size column {PSIZE} in {table.location} (columns: "
             f"{table.listed()}), and {operators.symmetry} has a rise: give --psize=A_PER_PIXEL"
         )
+    _refuse_third_origin(table, operators)
     if columns.split and job.assign_halves is not None:
         raise UsageError(
             f"{table.path}: has half-sets already ({columns.split}): leave out --assign_halves"
@@ -126,7 +129,7 @@ def make_plan(job: ExpandJob, table: ParticleTable, target: str) -> Plan:
 
 def _operators(job: ExpandJob, table: ParticleTable) -> Operators:
     """Resolve the operators in the convention that the job or the table names."""
-    convention = job.convention or table.attributes.get("convention", "cryosparc")
+    convention = job.convention or table.attributes.get(CONVENTION, "cryosparc")
     if isinstance(convention, bytes):
         convention = convention.decode(errors="replace")
     return resolve(job.symmetry, str(convention), job.twist, job.rise, job.order)
@@ -141,6 +144,16 @@ def _refuse_expanded(job: ExpandJob, table: ParticleTable) -> None:
         raise SourceError(
             f"{table.path}: already expanded by {program}; every copy would be copied again: "
             "expand the original table, or add --again"
+        )
+
+
+def _refuse_third_origin(table: ParticleTable, operators: Operators) -> None:
+    """Refuse to move subtomograms: their origin has a depth, which shifts do not hold."""
+    found = [name for name in ORIGIN_Z if name in table.columns]
+    if operators.moves and found:
+        raise SourceError(
+            f"{table.path}: {found[0]} says that these are subtomograms, whose origins have a "
+            f"depth, and {operators.symmetry} would have to move it: expand them by a point group"
         )
 
 

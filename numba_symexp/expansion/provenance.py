@@ -1,6 +1,5 @@
 """Who made an output, when, from what and how: the attributes of its root."""
 
-import datetime
 import json
 import os
 import platform
@@ -10,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from numba_symexp.clock import timestamp
 from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.version import __version__
@@ -23,7 +23,7 @@ _ONLY_HOW = {"source", "output", "chunk_rows", "threads", "overwrite", "dry_run"
 def first_attributes(operators: Operators) -> dict[str, Any]:
     """Attributes that are known before the first row."""
     return {
-        "created": _now().strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "created": timestamp(),
         "generated_by": f"numba_symexp {__version__}",
         "symmetry": operators.symmetry,
         "convention": operators.convention,
@@ -61,11 +61,3 @@ def _environment() -> dict[str, str]:
         "h5py": h5py.__version__,
         "hdf5": h5py.version.hdf5_version,
     }
-
-
-def _now() -> datetime.datetime:
-    """Now, or the moment that SOURCE_DATE_EPOCH fixes, in UTC."""
-    fixed = os.environ.get("SOURCE_DATE_EPOCH")
-    if fixed is not None and fixed.isdecimal():
-        return datetime.datetime.fromtimestamp(int(fixed), datetime.UTC)
-    return datetime.datetime.now(datetime.UTC)

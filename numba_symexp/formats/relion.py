@@ -12,7 +12,6 @@ from numba_symexp.formats.words import mixed, numbers, word_hash
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.particles.schema import (
     HALF_SET_DTYPE,
-    ORIGIN_Z,
     POSE,
     PSIZE,
     SHIFT,
@@ -220,8 +219,3 @@ def _half_sets(subset: Array, first_row: int, path: str) -> Array:
             f"{path}: _{SUBSET} is {subset[row]:g} in row {first_row + row}, not 1 or 2: repair it"
         )
     return (subset - 1).astype(HALF_SET_DTYPE)
-
-
-def has_third_origin(columns: Mapping[str, Column]) -> bool:
-    """Whether the particles are subtomograms with an origin in depth."""
-    return any(label in columns for label in ORIGIN_Z)

@@ -141,7 +141,7 @@ def read_numbers(words: Array, out: Array, done: Array) -> None:
     width = words.shape[1]
     for row in range(len(words)):
         done[row] = False
-        at, digits, power = 0, 0, 0
+        at, digits, power = 0, 0, np.int64(0)
         mantissa = np.int64(0)
         negative = width > 0 and words[row, 0] == _MINUS
         if negative or (width > 0 and words[row, 0] == _PLUS):

@@ -13,6 +13,7 @@ from numba_symexp.particles.schema import (
     POSE,
     POSE_FORMATS,
     PSIZE,
+    REPEATED_IMAGES,
     SHIFT,
     SOURCE_INDEX,
     SPLIT,
@@ -122,6 +123,8 @@ def expanded_by(table: ParticleTable) -> str | None:
         return "numba_symexp"
     if any(name.startswith(CRYOSPARC_EXPANDED) for name in table.columns):
         return "CryoSPARC"
+    if table.attributes.get(REPEATED_IMAGES):
+        return "some program (its images repeat)"
     return None
 
 

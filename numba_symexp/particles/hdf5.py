@@ -4,7 +4,9 @@ A table never leads to another file or place: links other than hard ones are not
 """
 
 import contextlib
+import errno
 import functools
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -160,6 +162,16 @@ class Hdf5Table(ParticleTable):
             name: Column(dtype.base, dtype.shape)
             for name, dtype, _ in _flat_fields(self._node.dtype)
         }
+
+
+@contextlib.contextmanager
+def system_errors() -> Iterator[None]:
+    """HDF5 raises a RuntimeError where it cannot flush: pass on what the system said."""
+    try:
+        yield
+    except RuntimeError as error:
+        number = re.search(r"errno = (\d+)", f"{error.__context__} {error}")
+        raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error
 
 
 def _open(path: str) -> h5py.File:

@@ -11,6 +11,9 @@ from numba_symexp.arrays import Array
 
 _NAMED_AT_MOST = 12
 
+_WIDEST_GAP = 8
+"""Rows by number are read in whole ranges while these hold at most this many rows per row asked."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -65,6 +68,20 @@ class ParticleTable(abc.ABC):
     @abc.abstractmethod
     def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         """Rows ``start`` to ``stop`` of some columns, by name."""
+
+    def read_at(self, names: Sequence[str], index: Array) -> dict[str, Array]:
+        """Rows of some columns by row number, in as few reads as are reasonable."""
+        wanted, place = np.unique(index, return_inverse=True)
+        if not len(wanted):
+            return self.read(names, 0, 0)
+        wanted = wanted.astype(np.int64)
+        gaps = np.flatnonzero(np.diff(wanted) > _WIDEST_GAP) + 1
+        parts: dict[str, list[Array]] = {name: [] for name in names}
+        for run in np.split(wanted, gaps):
+            rows = self.read(names, int(run[0]), int(run[-1]) + 1)
+            for name, column in rows.items():
+                parts[name].append(column[run - run[0]])
+        return {name: np.concatenate(parts[name])[place] for name in names}
 
     @abc.abstractmethod
     def close(self) -> None:

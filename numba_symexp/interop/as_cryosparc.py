@@ -1,0 +1,167 @@
+"""RELION's particles under CryoSPARC's field names, as far as RELION's columns go."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from numba_symexp.arrays import Array
+from numba_symexp.formats.relion import ANGLES, IMAGE, ORIGINS_A, ORIGINS_PX, PIXEL_SIZE, SUBSET
+from numba_symexp.formats.star import OPTICS_GROUP, StarText
+from numba_symexp.formats.words import numbers
+from numba_symexp.particles.schema import POSE, PSIZE, SHIFT, SPLIT, UID
+from numba_symexp.particles.table import Column, ParticleTable
+
+_F4, _U4 = np.dtype("<f4"), np.dtype("<u4")
+
+_PLAIN = {
+    "ctf/df1_A": ("rlnDefocusU", 1.0),
+    "ctf/df2_A": ("rlnDefocusV", 1.0),
+    "ctf/df_angle_rad": ("rlnDefocusAngle", np.pi / 180),
+    "ctf/phase_shift_rad": ("rlnPhaseShift", np.pi / 180),
+    "ctf/bfactor": ("rlnCtfBfactor", 1.0),
+}
+"""Field: label of the particles, and factor."""
+
+_OPTICS = {
+    "blob/psize_A": PIXEL_SIZE,
+    "ctf/accel_kv": "rlnVoltage",
+    "ctf/cs_mm": "rlnSphericalAberration",
+    "ctf/amp_contrast": "rlnAmplitudeContrast",
+}
+"""Field: label of the optics, or of the particles before RELION 3.1."""
+
+_SIZE = "rlnImageSize"
+_CLASS = "rlnClassNumber"
+
+_CONSTANT: dict[str, tuple[Any, tuple[int, ...], Any]] = {
+    "blob/sign": (_F4, (), 1.0),
+    "ctf/type": (np.dtype("S8"), (), b"imported"),
+    "ctf/scale": (_F4, (), 1.0),
+    "ctf/scale_const": (_F4, (), 1.0),
+    "ctf/shift_A": (_F4, (2,), 0.0),
+    "ctf/tilt_A": (_F4, (2,), 0.0),
+    "ctf/trefoil_A": (_F4, (2,), 0.0),
+    "ctf/tetra_A": (_F4, (4,), 0.0),
+    "ctf/anisomag": (_F4, (4,), 0.0),
+    **{
+        f"alignments3D/{name}": (_F4, (), value)
+        for name, value in (
+            *((each, 0.0) for each in ("error", "error_min", "resid_pow", "slice_pow")),
+            *((each, 0.0) for each in ("image_pow", "cross_cor", "alpha_min", "weight")),
+            *((each, 0.0) for each in ("pose_ess", "shift_ess")),
+            *((each, 1.0) for each in ("alpha", "class_posterior", "class_ess")),
+        )
+    },
+}
+"""Fields that CryoSPARC's jobs expect and RELION does not have: what a fresh import would say.
+
+RELION's particles are white on black, which is sign 1.
+"""
+
+_USED = {*ANGLES, *ORIGINS_A, *ORIGINS_PX, SUBSET, OPTICS_GROUP, "rlnOpticsGroupName"}
+
+
+class AsCryosparc(ParticleTable):
+    """A table that came from a .star, with CryoSPARC's fields; see `_PLAIN` and the like.
+
+    Parameters
+    ----------
+    source : ParticleTable
+        With every label as text.
+    text : StarText
+
+    Attributes
+    ----------
+    dropped : list of str
+        Labels that have no field.
+    """
+
+    def __init__(self, source: ParticleTable, text: StarText) -> None:
+        self._source, self._text = source, text
+        self.path, self.location, self.layout = source.path, source.location, source.layout
+        self.attributes = source.attributes
+        labels = set(text.labels)
+        in_optics = {label for row in text.optics for label in row}
+        self._groups = {row.get(OPTICS_GROUP, "1"): row for row in text.optics}
+        kept = (POSE, SHIFT, PSIZE, SPLIT, UID)
+        self.columns = {
+            name: Column(
+                np.dtype("<f4") if column.dtype.kind == "f" else column.dtype, column.shape
+            )
+            for name, column in source.columns.items()
+            if name in kept
+        }
+        self._needs: dict[str, str] = {}
+        if IMAGE in labels:
+            self.columns["blob/path"] = source.columns[IMAGE]
+            self.columns["blob/idx"] = Column(_U4)
+            self._needs.update({"blob/path": IMAGE, "blob/idx": IMAGE})
+        for name, label in {**{n: pair[0] for n, pair in _PLAIN.items()}, **_OPTICS}.items():
+            if label in labels or (name in _OPTICS and label in in_optics):
+                self.columns[name], self._needs[name] = Column(_F4), label
+        if _SIZE in in_optics or _SIZE in labels:
+            self.columns["blob/shape"], self._needs["blob/shape"] = Column(_U4, (2,)), _SIZE
+        if OPTICS_GROUP in labels:
+            self.columns["ctf/exp_group_id"] = Column(_U4)
+            self._needs["ctf/exp_group_id"] = OPTICS_GROUP
+        if _CLASS in labels:
+            self.columns["alignments3D/class"] = Column(_U4)
+            self._needs["alignments3D/class"] = _CLASS
+        slots = {name.partition("/")[0] for name in self.columns}
+        for name, (dtype, shape, _) in _CONSTANT.items():
+            if name not in self.columns and name.partition("/")[0] in slots:
+                self.columns[name] = Column(dtype, shape)
+        used = {*_USED, *self._needs.values()}
+        self.dropped = [label for label in text.labels if label not in used]
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return self._source.n_rows
+
+    def close(self) -> None:
+        """Close the file."""
+        self._source.close()
+
+    def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
+        """Rows ``start`` to ``stop`` of some columns, by name."""
+        labels = {self._needs[name] for name in names if name in self._needs}
+        wanted = {*labels, OPTICS_GROUP, *names} & self._source.columns.keys()
+        found = self._source.read(sorted(wanted), start, stop)
+        return {name: self._made(name, found, start, stop) for name in names}
+
+    def _made(self, name: str, found: Mapping[str, Array], start: int, stop: int) -> Array:
+        """One field."""
+        if name in found:
+            return found[name]
+        if name not in self._needs:
+            dtype, shape, value = _CONSTANT[name]
+            return np.full((stop - start, *shape), value, dtype)
+        label = self._needs[name]
+        if label == IMAGE:
+            number, _, path = np.char.partition(found[IMAGE], b"@").T
+            has_number = path != b""
+            if name == "blob/path":
+                return np.where(has_number, path, number)
+            return numbers(np.where(has_number, number, b"1"), self._what(label), start) - 1
+        values = self._numbers(label, found, start, stop)
+        if name == "blob/shape":
+            return np.stack([values, values], axis=1)
+        if name == "alignments3D/class":
+            return np.maximum(values - 1, 0)
+        return values * _PLAIN[name][1] if name in _PLAIN else values
+
+    def _numbers(self, label: str, found: Mapping[str, Array], start: int, stop: int) -> Array:
+        """Numbers of a label, of the particles or of their optics group."""
+        if label in found:
+            return numbers(found[label], self._what(label), start)
+        group = found.get(OPTICS_GROUP, np.full(stop - start, next(iter(self._groups)).encode()))
+        names, place = np.unique(group, return_inverse=True)
+        words = [self._groups.get(name.decode(), {}).get(label, "0") for name in names]
+        values = numbers(np.array([word.encode() for word in words]), self._what(label), start)
+        return values[place]
+
+    def _what(self, label: str) -> str:
+        """A label for a message."""
+        return f"{self.path}: _{label}"

@@ -1,0 +1,225 @@
+"""CryoSPARC's particles under RELION's labels, as far as RELION has a place for them."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from numba_symexp import interrupts
+from numba_symexp.arrays import Array
+from numba_symexp.errors import SourceError
+from numba_symexp.formats.relion import ANGLES, IMAGE, MICROGRAPH, ORIGINS_A, PIXEL_SIZE, SUBSET
+from numba_symexp.formats.star import OPTICS_GROUP, StarText
+from numba_symexp.formats.words import as_bytes
+from numba_symexp.kernels.text import number_width, write_numbers
+from numba_symexp.particles.scan import blocks
+from numba_symexp.particles.schema import POSE, PSIZE, SHIFT, SPLIT, UID
+from numba_symexp.particles.table import Column, ParticleTable
+
+_PATH, _INDEX, _SHAPE, _BLOB_PSIZE = "blob/path", "blob/idx", "blob/shape", "blob/psize_A"
+_MICROGRAPH_PATH = "location/micrograph_path"
+_CENTER = ("location/center_x_frac", "location/center_y_frac", "location/micrograph_shape")
+
+_NUMBERS: dict[str, tuple[str, Callable[[Array], Array], int]] = {
+    "rlnDefocusU": ("ctf/df1_A", np.asarray, 6),
+    "rlnDefocusV": ("ctf/df2_A", np.asarray, 6),
+    "rlnDefocusAngle": ("ctf/df_angle_rad", np.rad2deg, 6),
+    "rlnPhaseShift": ("ctf/phase_shift_rad", np.rad2deg, 6),
+    "rlnCtfBfactor": ("ctf/bfactor", np.asarray, 6),
+    "rlnClassNumber": ("alignments3D/class", lambda number: number + 1, 0),
+}
+"""Label: field, what is done to it, decimals."""
+
+_OPTICS = {
+    "rlnVoltage": "ctf/accel_kv",
+    "rlnSphericalAberration": "ctf/cs_mm",
+    "rlnAmplitudeContrast": "ctf/amp_contrast",
+    PIXEL_SIZE: _BLOB_PSIZE,
+    "rlnImageSize": _SHAPE,
+}
+"""Label of the optics: field."""
+
+_NEEDED_BY_RELION = ("rlnVoltage", "rlnSphericalAberration", PIXEL_SIZE)
+"""Without one of these RELION 3.1 reads no particle and does not complain."""
+
+_TEXT = np.dtype("S")
+"""Text as wide as the rows that are read need it."""
+
+_GROUP_FIELD = "ctf/exp_group_id"
+_NAME_DIGITS = 6
+
+
+class AsRelion(ParticleTable):
+    """A table with CryoSPARC's fields, with RELION's labels as text.
+
+    A leading ``>`` of a path goes, ``.mrc`` stacks become ``.mrcs``, images count from 1, and the
+    y of micrograph coordinates, which CryoSPARC counts from the lower edge, is turned round.
+
+    Parameters
+    ----------
+    source : ParticleTable
+        With CryoSPARC's names.
+    split : bool
+        Whether rows have half-sets.
+
+    Attributes
+    ----------
+    text : StarText
+        Blocks and labels of RELION 3.1.
+    dropped : list of str
+        Fields that have no label.
+    notes : list of str
+        What a user should know.
+    """
+
+    def __init__(self, source: ParticleTable, split: bool) -> None:
+        self._source = source
+        self.path, self.location, self.layout = source.path, source.location, source.layout
+        self.attributes = source.attributes
+        fields = source.columns
+        self._needs: dict[str, tuple[str, ...]] = {}
+        if _PATH in fields:
+            self._needs[IMAGE] = (_PATH, _INDEX) if _INDEX in fields else (_PATH,)
+        if _MICROGRAPH_PATH in fields:
+            self._needs[MICROGRAPH] = (_MICROGRAPH_PATH,)
+        if set(_CENTER) <= fields.keys():
+            self._needs["rlnCoordinateX"] = (_CENTER[0], _CENTER[2])
+            self._needs["rlnCoordinateY"] = (_CENTER[1], _CENTER[2])
+        for label, (field, _, _) in _NUMBERS.items():
+            if field in fields:
+                self._needs[label] = (field,)
+        self._group_fields = [
+            field for field in (_GROUP_FIELD, *_OPTICS.values()) if field in fields
+        ]
+        self._needs[OPTICS_GROUP] = tuple(self._group_fields)
+        self._numbers = self._number_groups()
+        labels = (*self._needs, *ANGLES, *ORIGINS_A, *((SUBSET,) if split else ()))
+        self.text = StarText(self._head(labels), labels, b"\n")
+        self.columns = {
+            PSIZE: Column(np.dtype("<f8")),
+            **{label: Column(_TEXT) for label in self._needs},
+        }
+        used = {POSE, SHIFT, PSIZE, SPLIT, UID, *self._group_fields}
+        used.update(field for needed in self._needs.values() for field in needed)
+        self.dropped = [field for field in fields if field not in used]
+        missing = [label for label in _NEEDED_BY_RELION if _OPTICS[label] not in fields]
+        self.notes = []
+        if IMAGE not in self._needs or missing:
+            lacking = [*([] if IMAGE in self._needs else [IMAGE]), *missing]
+            self.notes.append(
+                f"{self.path}: nothing to make {', '.join(lacking)} of, which RELION needs: "
+                "import the passthrough files too"
+            )
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return self._source.n_rows
+
+    def close(self) -> None:
+        """Close the file."""
+        self._source.close()
+
+    def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
+        """Rows ``start`` to ``stop`` of some columns, by name."""
+        wanted = {field for name in names for field in self._needs.get(name, self._psize_fields)}
+        found = self._source.read(sorted(wanted), start, stop)
+        return {name: self._made(name, found, stop - start) for name in names}
+
+    @property
+    def _psize_fields(self) -> tuple[str, ...]:
+        """Field with the A per pixel of the shifts.
+
+        Raises
+        ------
+        SourceError
+            There is none.
+        """
+        for name in (PSIZE, _BLOB_PSIZE):
+            if name in self._source.columns:
+                return (name,)
+        raise SourceError(
+            f"{self.path}: no pixel size ({PSIZE}), which RELION's origins in A need: add it"
+        )
+
+    def _made(self, name: str, found: Mapping[str, Array], rows: int) -> Array:
+        """One column."""
+        if name == PSIZE:
+            return found[self._psize_fields[0]].astype(np.float64)
+        if name == IMAGE:
+            path = self._path(found[_PATH])
+            stack = np.where(np.char.endswith(path, b".mrc"), np.char.add(path, b"s"), path)
+            if _INDEX not in found:
+                return stack
+            number = _text(found[_INDEX] + np.uint64(1), 0, _NAME_DIGITS)
+            return np.char.add(np.char.add(number, b"@"), stack)
+        if name == MICROGRAPH:
+            return self._path(found[_MICROGRAPH_PATH])
+        if name == "rlnCoordinateX":
+            return _text(found[_CENTER[0]] * found[_CENTER[2]][:, 1].astype(float), 6)
+        if name == "rlnCoordinateY":
+            return _text((1 - found[_CENTER[1]]) * found[_CENTER[2]][:, 0].astype(float), 6)
+        if name == OPTICS_GROUP:
+            return _text(self._groups_of(found, rows), 0)
+        field, change, decimals = _NUMBERS[name]
+        return _text(change(found[field]), decimals)
+
+    def _path(self, words: Array) -> Array:
+        """Paths without CryoSPARC's mark of a relative one."""
+        if words.dtype.hasobject:
+            words = np.array([w if isinstance(w, bytes) else str(w).encode() for w in words])
+        path = np.char.lstrip(words, b">")
+        blank = np.char.find(path, b" ") >= 0
+        if blank.any():
+            shown = path[int(np.argmax(blank))].decode(errors="replace")
+            raise SourceError(
+                f"{self.path}: the path {shown!r} has a blank, which a .star cannot hold: rename it"
+            )
+        return path
+
+    def _optics_rows(self, found: Mapping[str, Array], rows: int) -> Array:
+        """What the optics of each row are told by, (rows, fields) float64."""
+        columns = [found[name].reshape(rows, -1)[:, 0] for name in self._group_fields]
+        return np.stack([*columns, np.zeros(rows)], axis=1).astype(np.float64)
+
+    def _number_groups(self) -> dict[tuple[float, ...], int]:
+        """Number the optics groups from 1 in ascending order."""
+        groups: set[tuple[float, ...]] = set()
+        for start, stop in blocks(self._source, self._group_fields or [POSE]):
+            interrupts.check()
+            found = self._source.read(self._group_fields, start, stop)
+            rows = np.unique(self._optics_rows(found, stop - start), axis=0)
+            groups.update(map(tuple, rows.tolist()))
+        return {group: number for number, group in enumerate(sorted(groups), start=1)}
+
+    def _groups_of(self, found: Mapping[str, Array], rows: int) -> Array:
+        """Optics group of each row."""
+        kinds, place = np.unique(self._optics_rows(found, rows), axis=0, return_inverse=True)
+        return np.array([self._numbers[tuple(kind)] for kind in kinds.tolist()])[place.reshape(-1)]
+
+    def _head(self, labels: Sequence[str]) -> bytes:
+        """Blocks of RELION 3.1, up to the last label of the particles."""
+        optics: list[dict[str, str]] = []
+        for group, number in self._numbers.items():
+            known = dict(zip(self._group_fields, group, strict=False))
+            row = {OPTICS_GROUP: str(number), "rlnOpticsGroupName": f"opticsGroup{number}"}
+            for label, field in _OPTICS.items():
+                if field in known:
+                    value = known[field]
+                    row[label] = f"{value:.0f}" if field == _SHAPE else f"{value:.6f}"
+            optics.append({**row, "rlnImageDimensionality": "2"})
+        lines = [_loop("optics", list(optics[0])), *(" ".join(r.values()) + "\n" for r in optics)]
+        return "".join([*lines, "\n", _loop("particles", labels)]).encode()
+
+
+def _loop(name: str, labels: Sequence[str]) -> str:
+    """Head of a block."""
+    named = "".join(f"_{label} #{place}\n" for place, label in enumerate(labels, start=1))
+    return f"\n# version 30001\n\ndata_{name}\n\nloop_\n{named}"
+
+
+def _text(values: Array, decimals: int, digits: int = 1) -> Array:
+    """Numbers as words; NUL before them is no part of the word."""
+    values = values.astype(np.float64)
+    out = np.zeros(len(values), f"S{number_width(values, decimals, digits)}")
+    write_numbers(values, decimals, digits, 0, as_bytes(out))
+    return out

@@ -1,0 +1,137 @@
+"""Write rows as a CryoSPARC dataset."""
+
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from numba_symexp.arrays import Array
+from numba_symexp.formats.words import mixed
+from numba_symexp.interop.export_rows import Block, ExportRows
+from numba_symexp.particles.schema import (
+    CRYOSPARC_EXPANDED,
+    HALF_SET_DTYPE,
+    POSE,
+    PSIZE,
+    SHIFT,
+    SPLIT,
+    UID,
+    UID_DTYPE,
+)
+from numba_symexp.particles.table import Column, ParticleTable
+from numba_symexp.symmetry.operators import Operators
+
+_SOURCE_UID, _OPERATOR = "sym_expand/src_uid", "sym_expand/idx"
+
+_OWN = {
+    UID: Column(UID_DTYPE),
+    POSE: Column(np.dtype("<f4"), (3,)),
+    SHIFT: Column(np.dtype("<f4"), (2,)),
+}
+"""Columns that every dataset of aligned particles has."""
+
+
+class CsRows:
+    """Rows as CryoSPARC has them: all fields of the source, and those of its own expansion.
+
+    Parameters
+    ----------
+    rows : ExportRows
+    source : ParticleTable
+        The rest of the fields, in CryoSPARC's names.
+
+    Attributes
+    ----------
+    dtype : dtype
+        Of a row.
+    dropped : list of str
+        Columns that a dataset cannot hold.
+    """
+
+    def __init__(self, rows: ExportRows, source: ParticleTable) -> None:
+        self._rows, self._source = rows, source
+        self.dropped = [name for name, each in source.columns.items() if each.dtype.hasobject]
+        columns = {UID: _OWN[UID], **source.columns}
+        for name in self.dropped:
+            del columns[name]
+        for name in rows.replaced - {POSE, SHIFT}:  # poses of another form, or under another name
+            columns.pop(name, None)
+        columns.update({name: each for name, each in _OWN.items() if name not in columns})
+        self._constants: dict[str, Any] = {}
+        if PSIZE not in columns and rows.psize_given_A:
+            columns[PSIZE] = Column(np.dtype("<f4"))
+            self._constants[PSIZE] = rows.psize_given_A
+        if rows.has_split and SPLIT not in columns:
+            columns[SPLIT] = Column(HALF_SET_DTYPE)
+        if rows.operators:
+            columns = {n: c for n, c in columns.items() if not n.startswith(CRYOSPARC_EXPANDED)}
+            constants = _expansion_of(rows.operators)
+            columns[_SOURCE_UID] = Column(UID_DTYPE)
+            columns[_OPERATOR] = Column(np.dtype("<u4"))
+            columns.update({name: Column(value.dtype) for name, value in constants.items()})
+            self._constants.update(constants)
+        self.dtype = np.dtype([(n, c.dtype.str, c.shape) for n, c in columns.items()])
+        made = {UID, POSE, SHIFT, _SOURCE_UID, _OPERATOR, *self._constants}
+        if rows.has_split:
+            made.add(SPLIT)
+        self._copied = [name for name in columns if name not in made]
+
+    def write(self, file: BinaryIO) -> Iterator[int]:
+        """Write the whole dataset as NumPy writes it; yields how many rows are done."""
+        descr = np.lib.format.dtype_to_descr(self.dtype)
+        _write_header(file, {"descr": descr, "fortran_order": False, "shape": (len(self._rows),)})
+        done = 0
+        for block in self._rows.blocks():
+            file.write(self._filled(block).data)
+            done += len(block.index)
+            yield done
+
+    def _filled(self, block: Block) -> Array:
+        """Rows of a block."""
+        out = np.zeros(len(block.index), self.dtype)
+        known = [UID] if UID in self._source.columns else []
+        source = self._source.read_at([*self._copied, *known], block.sources)
+        for name in self._copied:
+            out[name] = source[name][block.index]
+        for name, value in self._constants.items():
+            out[name] = value
+        out[POSE], out[SHIFT] = block.pose, block.shift
+        if block.split is not None:
+            out[SPLIT] = block.split
+        order = np.uint64(len(self._rows.operators) if self._rows.operators else 1)
+        first = block.sources[block.index].astype(np.uint64) * order
+        own = source[UID][block.index] if known else mixed([first])
+        if block.uid is not None:
+            out[UID] = block.uid
+        else:  # a table without ids: those of its rows are a mix of their number, all different
+            out[UID] = mixed([first + block.operator])
+        if self._rows.operators:
+            out[_SOURCE_UID], out[_OPERATOR] = own, block.operator
+        return out
+
+
+def _expansion_of(operators: Operators) -> dict[str, Any]:
+    """Fields of CryoSPARC's Symmetry Expansion that are the same for all rows."""
+    helix = operators.kind == "helix"
+    first_up = np.flatnonzero(operators.rise_index == 1)[:1]
+    twist_rad, rise_A = 0.0, 0.0
+    for unit in first_up:
+        w, _, _, z = operators.quaternion[unit]
+        twist_rad, rise_A = 2 * np.arctan2(z, w), operators.translation_A[unit, 2]
+    rises = len(np.unique(operators.rise_index)) if helix else 0
+    group = operators.symmetry.partition(" x ")[2] or "C1" if helix else operators.symmetry
+    return {
+        "sym_expand/symmetry": np.array(group.encode()),
+        "sym_expand/is_helix": np.uint32(helix),
+        "sym_expand/helix_twist_rad": np.float32(twist_rad),
+        "sym_expand/helix_rise_A": np.float32(rise_A),
+        "sym_expand/helix_num_rises": np.uint32(rises),
+    }
+
+
+def _write_header(file: BinaryIO, header: dict[str, Any]) -> None:
+    """Write the header of a NumPy file in the oldest version that holds it."""
+    try:
+        np.lib.format.write_array_header_1_0(file, header)
+    except ValueError:  # more than 64 KiB of field names
+        np.lib.format.write_array_header_2_0(file, header)

@@ -1,0 +1,167 @@
+"""Write rows as a RELION particle file."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+
+from numba_symexp.arrays import Array
+from numba_symexp.errors import SourceError
+from numba_symexp.formats.relion import ANGLES, SUBSET, Meaning
+from numba_symexp.formats.star import StarText
+from numba_symexp.formats.star_table import COMMENT
+from numba_symexp.formats.words import as_bytes, numbers
+from numba_symexp.interop.export_rows import Block, ExportRows
+from numba_symexp.interop.track_lengths import (
+    DECIMALS,
+    refuse_same_places,
+    told_apart,
+    track_label,
+)
+from numba_symexp.kernels.codecs import convert
+from numba_symexp.kernels.text import number_width, write_numbers
+from numba_symexp.particles.schema import POSE, PSIZE, SHIFT
+from numba_symexp.particles.table import ParticleTable
+
+_LARGEST = 1e9
+"""Numbers beyond are no angles, origins or places, and leave the columns."""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """New numbers of one label, and the rows that keep their old word."""
+
+    values: Array
+    decimals: int
+    kept: Array
+
+
+class StarRows:
+    """Rows as RELION has them: the text of the source, new angles and origins.
+
+    A row whose pose and shift are to the last bit what its source's text says keeps that text.
+
+    Parameters
+    ----------
+    rows : ExportRows
+    source : ParticleTable
+        With every label as text.
+    text : StarText
+        What stands around the rows.
+    keep_track_length : bool
+        Leave places on helical tracks as they are.
+
+    Raises
+    ------
+    SourceError
+        Places on tracks cannot be told apart.
+    """
+
+    def __init__(
+        self,
+        rows: ExportRows,
+        source: ParticleTable,
+        text: StarText,
+        keep_track_length: bool = False,
+    ) -> None:
+        self._rows, self._source = rows, source
+        self._meaning = Meaning.of(text)
+        added = [
+            label
+            for label in (*ANGLES, *self._meaning.origins, SUBSET)
+            if label not in text.labels and (label != SUBSET or rows.has_split)
+        ]
+        self._labels = (*text.labels, *added)
+        self._head = _with_labels(text, added)
+        self._tail = text.tail
+        self._track = None if keep_track_length else track_label(text.labels)
+        order = len(rows.operators) if rows.operators else 1
+        if self._track and rows.operators:
+            refuse_same_places(source, self._track, order)
+        self._track = self._track if rows.operators else None
+
+    def write(self, file: BinaryIO) -> Iterator[int]:
+        """Write the whole file; yields how many rows are done."""
+        file.write(self._head)
+        done = 0
+        for block in self._rows.blocks():
+            file.write(self._lines(block))
+            done += len(block.index)
+            yield done
+        file.write(self._tail)
+
+    def _lines(self, block: Block) -> bytes:
+        """Text of some rows."""
+        present = [label for label in self._labels if label in self._source.columns]
+        wanted = [*present, *(name for name in (COMMENT, PSIZE) if name in self._source.columns)]
+        source = self._source.read_at(wanted, block.sources)
+        new = self._new_numbers(block, source)
+        widths = {label: number_width(each.values, each.decimals, 1) for label, each in new.items()}
+        old = {label: source[label].dtype.itemsize for label in present}
+        if COMMENT in source:
+            old[COMMENT] = source[COMMENT].dtype.itemsize
+        places: dict[str, int] = {}
+        width = 0
+        for label in (*self._labels, *([COMMENT] if COMMENT in source else [])):
+            places[label] = width
+            width += old.get(label, 0) + widths.get(label, 0) + 1
+        lines = np.zeros((len(block.sources), width), np.uint8)
+        for label, place in places.items():
+            if label in old:
+                lines[:, place : place + old[label]] = as_bytes(source[label])
+            if place:
+                lines[:, place - 1] = ord(" ")
+        lines[:, -1] = ord("\n")
+        lines = lines[block.index]
+        for label, each in new.items():
+            first = places[label] + old.get(label, 0)
+            field = lines[:, first : first + widths[label]]
+            write_numbers(each.values, each.decimals, 1, 0, field)
+            field[each.kept] = 0
+            if label in old:
+                lines[~each.kept, places[label] : first] = 0
+        return lines.tobytes().translate(None, b"\0")
+
+    def _new_numbers(self, block: Block, source: dict[str, Array]) -> dict[str, Numbers]:
+        """Angles, origins, half-sets and places of rows, as numbers."""
+        rows = len(block.index)
+        angles = convert(block.pose, "rotvec", "euler_zyz")
+        origins = block.shift.astype(np.float64)
+        if self._meaning.in_angstrom:
+            origins = origins * source[PSIZE][block.index, None]
+        if max(np.abs(origins).max(initial=0), np.abs(angles).max(initial=0)) > _LARGEST:
+            raise SourceError(f"{self._source.path}: an origin is over {_LARGEST:g}: repair it")
+        kept = self._unchanged(block, source)
+        new = {label: Numbers(angles[:, k], 6, kept) for k, label in enumerate(ANGLES)}
+        for k, label in enumerate(self._meaning.origins):
+            new[label] = Numbers(origins[:, k], 6, kept)
+        if block.split is not None and SUBSET not in source:
+            none = np.zeros(rows, np.bool_)
+            new[SUBSET] = Numbers(block.split.astype(np.float64) + 1, 0, none)
+        if self._track:
+            what = f"{self._source.path}: _{self._track}"
+            place = numbers(source[self._track], what, int(block.sources[0]))[block.index]
+            moved = told_apart(place, block.operator)
+            new[self._track] = Numbers(moved, DECIMALS, block.operator == 0)
+        return new
+
+    def _unchanged(self, block: Block, source: dict[str, Array]) -> Array:
+        """Rows whose pose and shift are what their source's text says."""
+        labels = (*ANGLES, *self._meaning.origins)
+        if not all(label in source for label in labels) or block.pose.dtype != np.float64:
+            return np.zeros(len(block.index), np.bool_)
+        first, count = int(block.sources[0]), len(block.sources)
+        same = np.ones(len(block.index), np.bool_)
+        for name, values in ((POSE, block.pose), (SHIFT, block.shift)):
+            told = self._meaning.make(name, source, first, first + count, self._source.path)
+            same &= (told[block.index] == values).all(axis=1)
+        return same
+
+
+def _with_labels(text: StarText, added: list[str]) -> bytes:
+    """Head of a file with further labels after its own."""
+    head = text.head.rstrip() + b"\n" if added else text.head
+    for place, label in enumerate(added, start=len(text.labels) + 1):
+        head += f"_{label} #{place}\n".encode()
+    return head
