@@ -74,7 +74,7 @@ def test_source_is_a_pipe(refuse, tmp_path):
     refuse("in.h5: is not a regular file")
 
 
-@pytest.mark.parametrize("content", [b"", b"data_particles\n", b"\x89HDF" + b"\0" * 5000])
+@pytest.mark.parametrize("content", [b"", b"particles\n", b"\x89HDF" + b"\0" * 5000])
 def test_source_is_no_hdf5(content, refuse, tmp_path):
     (tmp_path / "in.h5").write_bytes(content)
     refuse("in.h5: not an HDF5 file")

@@ -24,6 +24,8 @@ _STRIPE_ROWS = 4096
 
 _PIECE_BYTES = 4 << 20
 
+_LONGEST_ROW_BYTES = 16 << 20
+
 
 class StarTable(ParticleTable):
     """Particles of a .star file: the field's columns, and every label as text.
@@ -130,6 +132,11 @@ class StarTable(ParticleTable):
                     yield data, self._starts[:lines], self._lengths[:lines], position + at
             rest = data[at:].tobytes()
             position += at
+            if len(rest) > _LONGEST_ROW_BYTES:
+                raise SourceError(
+                    f"{self.path}: row {self.n_rows} is over {_LONGEST_ROW_BYTES >> 20} MB long: "
+                    "this is no .star file"
+                )
         self._refuse_line(status, rest)
 
     def _refuse_line(self, status: int, rest: bytes) -> None:

@@ -26,8 +26,8 @@ def numbers(words: Array, what: str, first_row: int) -> Array:
     values, done = np.empty(len(words)), np.empty(len(words), np.bool_)
     read_numbers(as_bytes(words), values, done)
     for row in np.flatnonzero(~done):
-        try:
-            values[row] = float(words[row])
+        try:  # Python takes 1_000 for a number; no other program does
+            values[row] = np.nan if b"_" in words[row] else float(words[row])
         except ValueError:
             values[row] = np.nan
         if not np.isfinite(values[row]):

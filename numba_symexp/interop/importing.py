@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 
 from numba_symexp.clock import timestamp
-from numba_symexp.errors import SourceError, UsageError
+from numba_symexp.errors import UsageError
 from numba_symexp.files import check_space, check_target, publish, refusing, sync_file, temporary
 from numba_symexp.formats.opening import open_table
 from numba_symexp.formats.star_group import star_text, write_star_text
@@ -76,7 +76,6 @@ def import_particles(
     for source in files:
         target = check_target(output, source, overwrite)
     with _open_all(files) as table:
-        _refuse_without_poses(table)
         notes = list(scan(table, find_columns(table)).odd)
         size = sum(column.row_bytes for column in table.columns.values()) * table.n_rows
         check_space(output, target, size + 1024 * len(table.columns) + _METADATA_BYTES)
@@ -113,19 +112,6 @@ def _open_all(files: Sequence[str]) -> Any:
         joined = JoinedTable(tables)
         joined.attributes.setdefault(CONVENTION, "cryosparc")
         yield joined
-
-
-def _refuse_without_poses(table: ParticleTable) -> None:
-    """Refuse particles that were never aligned in 3D."""
-    missing = [name for name in (POSE, SHIFT) if name not in table.columns]
-    if not missing:
-        return
-    flat = any(name.startswith(("alignments2D/", "rlnAnglePsi")) for name in table.columns)
-    raise SourceError(
-        f"{table.path}: no {' and no '.join(missing)}"
-        f"{': it has 2D alignments only' if flat else ''}: give the particles of a 3D refinement"
-        f"{'' if star_text(table) else ' (and its passthrough files after it)'}"
-    )
 
 
 def _write(path: str, table: ParticleTable, progress: Progress | None) -> None:

@@ -23,6 +23,9 @@ from numba_symexp.particles.schema import (
 )
 from numba_symexp.particles.table import ParticleTable
 
+_FLAT = ("alignments2D/", "rlnAnglePsi")
+"""Columns of particles that were aligned in 2D start with one of these."""
+
 
 @dataclass(frozen=True)
 class PoseColumns:
@@ -138,10 +141,14 @@ def _named(table: ParticleTable, given: str | None, default: str, meaning: str) 
     inside = table.location.strip("/") + "/"
     name = default if given is None else given.strip("/").removeprefix(inside)
     if name not in table.columns:
+        missing = f"{table.path}: no {meaning} column {name} in {table.location}"
+        if given is None and any(each.startswith(_FLAT) for each in table.columns):
+            raise SourceError(
+                f"{missing}: it has 2D alignments only: give the particles of a 3D refinement"
+            )
         hint = f"name it with --{meaning}" if given is None else "check the name"
         raise SourceError(
-            f"{table.path}: no {meaning} column {name} in {table.location} (columns: "
-            f"{table.listed()}): {hint}, or the table with --table"
+            f"{missing} (columns: {table.listed()}): {hint}, or the table with --table"
         )
     return name
 

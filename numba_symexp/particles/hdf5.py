@@ -181,7 +181,7 @@ def _open(path: str) -> h5py.File:
         return h5py.File(path, "r", locking="best-effort")
     except (OSError, RuntimeError) as error:
         if not first_bytes(path).startswith(SIGNATURE):
-            hint = "give an HDF5 particle table (numba-symexp example shows one)"
+            hint = "give a particle table in HDF5, .cs or .star (numba-symexp example writes one)"
             raise SourceError(f"{path}: not an HDF5 file: {hint}") from error
         raise SourceError(
             f"{path}: cannot be opened ({_first_line(error)}): it is cut short, damaged, or being "
