@@ -57,7 +57,9 @@ def read_h5(path, names):
 
 def assert_same(found, rows):
     for name in rows.dtype.names:
-        assert found[name].dtype == rows[name].dtype, name
+        assert found[name].dtype.kind == rows[name].dtype.kind, name
+        if found[name].dtype.kind != "S":  # a stream holds text of any length
+            assert found[name].dtype == rows[name].dtype, name
         assert (found[name] == rows[name]).all(), name
 
 

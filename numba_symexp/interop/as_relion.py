@@ -1,10 +1,9 @@
 """CryoSPARC's particles under RELION's labels, as far as RELION has a place for them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
-from numba_symexp import interrupts
 from numba_symexp.arrays import Array
 from numba_symexp.errors import SourceError
 from numba_symexp.formats.relion import ANGLES, IMAGE, MICROGRAPH, ORIGINS_A, PIXEL_SIZE, SUBSET
@@ -12,7 +11,7 @@ from numba_symexp.formats.star import OPTICS_GROUP, StarText
 from numba_symexp.formats.words import as_bytes
 from numba_symexp.kernels.text import number_width, write_numbers
 from numba_symexp.particles.scan import blocks
-from numba_symexp.particles.schema import POSE, PSIZE, SHIFT, SPLIT, UID
+from numba_symexp.particles.schema import PSIZE, SPLIT, UID
 from numba_symexp.particles.table import Column, ParticleTable
 
 _PATH, _INDEX, _SHAPE, _BLOB_PSIZE = "blob/path", "blob/idx", "blob/shape", "blob/psize_A"
@@ -60,6 +59,8 @@ class AsRelion(ParticleTable):
         With CryoSPARC's names.
     split : bool
         Whether rows have half-sets.
+    replaced : collection of str
+        Columns that the rows bring themselves.
 
     Attributes
     ----------
@@ -71,7 +72,7 @@ class AsRelion(ParticleTable):
         What a user should know.
     """
 
-    def __init__(self, source: ParticleTable, split: bool) -> None:
+    def __init__(self, source: ParticleTable, split: bool, replaced: Collection[str]) -> None:
         self._source = source
         self.path, self.location, self.layout = source.path, source.location, source.layout
         self.attributes = source.attributes
@@ -98,7 +99,7 @@ class AsRelion(ParticleTable):
             PSIZE: Column(np.dtype("<f8")),
             **{label: Column(_TEXT) for label in self._needs},
         }
-        used = {POSE, SHIFT, PSIZE, SPLIT, UID, *self._group_fields}
+        used = {*replaced, PSIZE, SPLIT, UID, *self._group_fields}
         used.update(field for needed in self._needs.values() for field in needed)
         self.dropped = [field for field in fields if field not in used]
         missing = [label for label in _NEEDED_BY_RELION if _OPTICS[label] not in fields]
@@ -183,9 +184,8 @@ class AsRelion(ParticleTable):
 
     def _number_groups(self) -> dict[tuple[float, ...], int]:
         """Number the optics groups from 1 in ascending order."""
-        groups: set[tuple[float, ...]] = set()
-        for start, stop in blocks(self._source, self._group_fields or [POSE]):
-            interrupts.check()
+        groups: set[tuple[float, ...]] = set() if self._group_fields else {(0.0,)}
+        for start, stop in blocks(self._source, self._group_fields) if self._group_fields else ():
             found = self._source.read(self._group_fields, start, stop)
             rows = np.unique(self._optics_rows(found, stop - start), axis=0)
             groups.update(map(tuple, rows.tolist()))

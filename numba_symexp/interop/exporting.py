@@ -99,7 +99,7 @@ def _writer(
         check_space(output, os.path.realpath(output), len(rows) * writer.dtype.itemsize)
     else:
         if text is None:
-            source = AsRelion(rows.source, rows.has_split)
+            source = AsRelion(rows.source, rows.has_split, rows.replaced)
             text, dropped = source.text, source.dropped
             notes += source.notes
         writer = StarRows(rows, source, text, keep_track_length)
