@@ -73,30 +73,30 @@ def test_fields_are_read_where_they_lie(rows, tmp_path, monkeypatch):
             assert_same(table.read(list(table.columns), start, stop), rows[start:stop])
 
 
-def test_import_keeps_every_field_and_its_order(rows, tmp_path, program):
+def test_import_keeps_every_field_and_its_order(rows, tmp_path, command):
     save(tmp_path / "p.cs", rows)
-    assert program("import", "p.cs", "p.h5").returncode == 0
+    assert command("import", "p.cs", "p.h5").returncode == 0
     assert_same(read_h5(tmp_path / "p.h5", rows.dtype.names), rows)
     with open_table(str(tmp_path / "p.h5")) as table:
         assert list(table.columns) == list(rows.dtype.names)
         assert table.attributes["convention"] == "cryosparc"
 
 
-def test_passthrough_is_joined_on_uid(rows, tmp_path, program, rng):
+def test_passthrough_is_joined_on_uid(rows, tmp_path, command, rng):
     save(tmp_path / "p.cs", some(rows, "uid", POSE, SHIFT))
     shuffled = rows[rng.permutation(40)]
     save(tmp_path / "pass.cs", some(shuffled, "uid", "ctf/df1_A", "blob/path", SPLIT))
-    done = program("import", "p.cs", "pass.cs", "p.h5")
+    done = command("import", "p.cs", "pass.cs", "p.h5")
     assert done.returncode == 0, done.stderr
     names = ["uid", POSE, SHIFT, "ctf/df1_A", "blob/path", SPLIT]
     found = read_h5(tmp_path / "p.h5", names)
     assert all((found[name] == rows[name]).all() for name in names)
 
 
-def test_passthrough_may_hold_more_particles(rows, tmp_path, program):
+def test_passthrough_may_hold_more_particles(rows, tmp_path, command):
     save(tmp_path / "p.cs", rows[10:])
     save(tmp_path / "pass.cs", structured({"uid": rows["uid"], "x/y": np.arange(40)}))
-    done = program("import", "p.cs", "pass.cs", "p.h5")
+    done = command("import", "p.cs", "pass.cs", "p.h5")
     assert "10 row(s) left out" in done.stdout
     assert read_h5(tmp_path / "p.h5", ["x/y"])["x/y"].tolist() == list(range(10, 40))
 
@@ -109,10 +109,10 @@ def test_passthrough_may_hold_more_particles(rows, tmp_path, program):
         (lambda u: np.append(u, u[7]), "stands twice, again in row 40"),
     ],
 )
-def test_ids_that_do_not_match_are_refused(change, say, rows, tmp_path, program):
+def test_ids_that_do_not_match_are_refused(change, say, rows, tmp_path, command):
     save(tmp_path / "p.cs", rows)
     save(tmp_path / "pass.cs", structured({"uid": change(rows["uid"])}))
-    done = program("import", "p.cs", "pass.cs", "p.h5")
+    done = command("import", "p.cs", "pass.cs", "p.h5")
     assert done.returncode == 1
     assert all(part in done.stderr for part in say.split(".*"))
     assert done.stderr.count("\n") == 1
@@ -161,27 +161,27 @@ def damaged(rows):
 
 @pytest.mark.parametrize("kind", list(damaged(np.zeros(5, [("uid", "<u8"), (POSE, "<f4", 3)]))))
 @pytest.mark.parametrize("words", [("import", "p.cs", "o.h5"), ("expand", "p.cs", "o.h5", "-C2")])
-def test_damaged_files_are_refused(kind, words, rows, tmp_path, program):
+def test_damaged_files_are_refused(kind, words, rows, tmp_path, command):
     content, say = damaged(rows)[kind]
     (tmp_path / "p.cs").write_bytes(content)
-    done = program(*[word.replace("-C2", "--symmetry=C2") for word in words])
+    done = command(*[word.replace("-C2", "--symmetry=C2") for word in words])
     assert done.returncode == 1, (done.stdout, done.stderr)
     assert say in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["p.cs"]
 
 
-def test_python_objects_are_not_loaded(tmp_path, program):
+def test_python_objects_are_not_loaded(tmp_path, command):
     rows = np.zeros(3, [("uid", "<u8"), (POSE, "O")])
     with open(tmp_path / "p.cs", "wb") as file:
         np.save(file, rows, allow_pickle=True)
-    done = program("import", "p.cs", "p.h5")
+    done = command("import", "p.cs", "p.h5")
     assert done.returncode == 1
     assert "alignments3D/pose is object, not numbers" in done.stderr
 
 
 @needs_cryosparc_tools
-def test_both_variants_hold_the_same(rows, tmp_path, program):
+def test_both_variants_hold_the_same(rows, tmp_path, command):
     from cryosparc.dataset import CSDAT_FORMAT, Dataset
 
     plain = some(rows, *(n for n in rows.dtype.names if n not in ("extra/flag", "extra/deep")))
@@ -189,20 +189,20 @@ def test_both_variants_hold_the_same(rows, tmp_path, program):
     Dataset.load(tmp_path / "p.cs").save(tmp_path / "c.cs", format=CSDAT_FORMAT)
     assert (tmp_path / "c.cs").read_bytes()[:6] == b"\x95CSDAT"
     for name in ("p", "c"):
-        assert program("import", f"{name}.cs", f"{name}.h5").returncode == 0
+        assert command("import", f"{name}.cs", f"{name}.h5").returncode == 0
         assert_same(read_h5(tmp_path / f"{name}.h5", plain.dtype.names), plain)
-    assert program("expand", "c.cs", "out.h5", "--symmetry=D3").returncode == 0
+    assert command("expand", "c.cs", "out.h5", "--symmetry=D3").returncode == 0
 
 
 @needs_cryosparc_tools
-def test_a_damaged_stream_is_refused(rows, tmp_path, program):
+def test_a_damaged_stream_is_refused(rows, tmp_path, command):
     from cryosparc.dataset import CSDAT_FORMAT, Dataset
 
     save(tmp_path / "p.cs", some(rows, "uid", POSE, SHIFT))
     Dataset.load(tmp_path / "p.cs").save(tmp_path / "c.cs", format=CSDAT_FORMAT)
     whole = (tmp_path / "c.cs").read_bytes()
     (tmp_path / "c.cs").write_bytes(whole[: len(whole) // 2])
-    done = program("import", "c.cs", "c.h5")
+    done = command("import", "c.cs", "c.h5")
     assert done.returncode == 1
     assert "it is cut short or damaged" in done.stderr
     assert done.stderr.count("\n") == 1
@@ -233,33 +233,33 @@ def test_without_cryosparc_tools_csdat_says_what_to_install(tmp_path, monkeypatc
         (("import", "p.cs", "no/p.h5"), 1, "does not exist"),
     ],
 )
-def test_import_by_the_words(words, code, say, rows, tmp_path, program):
+def test_import_by_the_words(words, code, say, rows, tmp_path, command):
     save(tmp_path / "p.cs", rows)
     with h5py.File(tmp_path / "h.h5", "w") as file:
         file["particles"] = rows
-    done = program(*words)
+    done = command(*words)
     assert done.returncode == code, done.stderr
     assert say in done.stderr
 
 
-def test_a_dataset_of_very_many_fields(tmp_path, program, rng):
+def test_a_dataset_of_very_many_fields(tmp_path, command, rng):
     columns = random_columns(rng, 5)
     columns |= {f"alignments_class_{k}/shift_ess_of_class": rng.normal(size=5) for k in range(1500)}
     save(tmp_path / "p.cs", structured(columns))
-    assert program("import", "p.cs", "p.h5").returncode == 0
-    assert program("expand", "p.cs", "e.h5", "--symmetry=C2").returncode == 0
-    assert program("export", "e.h5", "e.cs").returncode == 0
+    assert command("import", "p.cs", "p.h5").returncode == 0
+    assert command("expand", "p.cs", "e.h5", "--symmetry=C2").returncode == 0
+    assert command("export", "e.h5", "e.cs").returncode == 0
     with open_table(str(tmp_path / "e.cs")) as table:
         assert len(table.columns) == len(columns) + 7
 
 
-def test_real_job_as_both_programs_have_it(real_data, tmp_path, program):
+def test_real_job_as_both_programs_have_it(real_data, tmp_path, command):
     folder = real_data / "cryopicls"
     particles = folder / "cryosparc_P2_J744_005_particles.cs"
     passed = folder / "P2_J744_passthrough_particles.cs"
-    assert program("import", particles, passed, "cs.h5").returncode == 0
+    assert command("import", particles, passed, "cs.h5").returncode == 0
     star = folder / "cryosparc_P2_J744_005_particles_pyem.star"
-    assert program("import", star, "star.h5").returncode == 0
+    assert command("import", star, "star.h5").returncode == 0
     names = [POSE, SHIFT, "alignments3D/psize_A", "alignments3D/split", "blob/idx"]
     cs = read_h5(tmp_path / "cs.h5", [*names, "alignments2D/shift"])
     assert cs["alignments2D/shift"].shape == (5908, 2)
@@ -271,10 +271,10 @@ def test_real_job_as_both_programs_have_it(real_data, tmp_path, program):
         assert np.degrees(naive.angle_rad(naive.exp(one), naive.exp(other))) < 1e-4
 
 
-def test_real_job_exported_as_star_is_what_another_converter_made(real_data, tmp_path, program):
+def test_real_job_exported_as_star_is_what_another_converter_made(real_data, tmp_path, command):
     folder = real_data / "cryopicls"
     particles = folder / "cryosparc_P2_J744_005_particles.cs"
-    assert program("export", particles, "out.star").returncode == 0
+    assert command("export", particles, "out.star").returncode == 0
     ours = read_star((tmp_path / "out.star").read_text())
     peer = read_star((folder / "cryosparc_P2_J744_005_particles_pyem.star").read_text())
     assert ours["rlnImageName"] == peer["rlnImageName"]
@@ -286,7 +286,7 @@ def test_real_job_exported_as_star_is_what_another_converter_made(real_data, tmp
         assert np.degrees(naive.angle_rad(naive.euler_zyz(*one), naive.euler_zyz(*other))) < 1e-4
 
 
-def test_an_empty_dataset_of_real_fields(real_data, program):
-    done = program("import", real_data / "cryosparc-tools" / "4k_dataset.cs", "p.h5")
+def test_an_empty_dataset_of_real_fields(real_data, command):
+    done = command("import", real_data / "cryosparc-tools" / "4k_dataset.cs", "p.h5")
     assert done.returncode == 1
     assert "has no particles" in done.stderr

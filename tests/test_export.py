@@ -32,11 +32,11 @@ def star(tmp_path, columns):
 
 
 @pytest.fixture
-def go(program):
-    """Run the program, which must do it; gives what it printed."""
+def go(command):
+    """Run the command, which must do it; gives what it printed."""
 
     def run(*words):
-        done = program(*words)
+        done = command(*words)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -212,10 +212,10 @@ def test_places_on_a_track_are_told_apart(columns, go, tmp_path):
 @pytest.mark.parametrize(
     "places", [["5"] * 12, [f"{0.002 * k:.6f}" for k in range(6)] * 2, ["0.0", "0.0019999"] * 6]
 )
-def test_places_that_cannot_be_told_apart_are_refused(places, columns, program, go, tmp_path):
+def test_places_that_cannot_be_told_apart_are_refused(places, columns, command, go, tmp_path):
     (tmp_path / "p.star").write_text(star_text(tracks(columns, places)))
     go("expand", "p.star", "e.h5", "--symmetry=C3")
-    done = program("export", "e.h5", "e.star")
+    done = command("export", "e.h5", "e.star")
     assert done.returncode == 1
     assert re.search(r"rows \d+ and \d+ of one tube .*--keep_track_length", done.stderr)
     assert not (tmp_path / "e.star").exists()
@@ -430,35 +430,35 @@ def test_poses_of_other_forms_are_exported(pose_format, go, tmp_path, rng, colum
         (("export", "e.h5", "no/out.star"), 1, "does not exist"),
     ],
 )
-def test_export_by_the_words(words, code, say, star, go, program, tmp_path):
+def test_export_by_the_words(words, code, say, star, go, command, tmp_path):
     go("expand", "p.star", "e.h5", "--symmetry=C2")
     (tmp_path / "old.star").write_text("old")
     (tmp_path / "old.csg").write_text("old")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    done = program(*words)
+    done = command(*words)
     assert done.returncode == code, done.stderr
     assert say in done.stderr
     if code:
         assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_export_needs_the_source(star, go, program, tmp_path):
+def test_export_needs_the_source(star, go, command, tmp_path):
     go("expand", "p.star", "e.h5", "--symmetry=C2")
     star.write_text(star.read_text().replace("000001@", "000009@"))
     go("export", "e.h5", "same_poses.star")
     star.write_text(star_text(particles(np.random.default_rng(1), 12)))
-    done = program("export", "e.h5", "out.star")
+    done = command("export", "e.h5", "out.star")
     assert done.returncode == 1
     assert "is not what it was" in done.stderr
     star.unlink()
-    done = program("export", "e.h5", "out.star")
+    done = command("export", "e.h5", "out.star")
     assert done.returncode == 1
     assert "is gone" in done.stderr
 
 
-def test_a_pixel_size_that_contradicts_the_file_is_refused(star, go, program):
+def test_a_pixel_size_that_contradicts_the_file_is_refused(star, go, command):
     go("expand", "p.star", "e.h5", "--twist=30", "--rise=5", "--order=3", "--psize=2")
-    done = program("export", "e.h5", "e.star")
+    done = command("export", "e.h5", "e.star")
     assert done.returncode == 1
     assert "expand again without --psize" in done.stderr
 

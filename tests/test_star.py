@@ -92,15 +92,15 @@ def test_relion_3_0_has_one_block_and_pixels(star, rng):
     assert_poses(path, columns)
 
 
-def test_relion_3_0_without_a_pixel_size(star, rng, program):
+def test_relion_3_0_without_a_pixel_size(star, rng, command):
     columns = {label: words for label, words in particles(rng, 3).items() if "Orig" not in label}
     columns |= {"rlnOriginX": ["1.5", "2", "-3"], "rlnOriginY": ["0", "0", "1e1"]}
     path = star(loop("images", columns))
     assert read(path, SHIFT).tolist() == [[1.5, 0], [2, 0], [-3, 10]]
-    assert program("expand", path, "c.h5", "--symmetry=C3").returncode == 0
+    assert command("expand", path, "c.h5", "--symmetry=C3").returncode == 0
     helix = ("--twist=30", "--rise=5", "--order=3")
-    assert "give --psize" in program("expand", path, "h.h5", *helix).stderr
-    assert program("expand", path, "h.h5", *helix, "--psize=1.2").returncode == 0
+    assert "give --psize" in command("expand", path, "h.h5", *helix).stderr
+    assert command("expand", path, "h.h5", *helix, "--psize=1.2").returncode == 0
 
 
 def test_origins_may_be_missing(star, rng):
@@ -132,7 +132,7 @@ def test_ids_follow_the_image_and_not_the_row(star, rng):
     assert (read(star(star_text(turned), "b.star"), "uid") == ids[::-1]).all()
 
 
-def test_tubes_are_told_by_micrograph_and_number(star, rng, program):
+def test_tubes_are_told_by_micrograph_and_number(star, rng, command):
     columns = particles(rng, 6)
     del columns["rlnRandomSubset"]
     columns["rlnMicrographName"] = ["a.mrc", "a.mrc", "a.mrc", "b.mrc", "b.mrc", "b.mrc"]
@@ -142,7 +142,7 @@ def test_tubes_are_told_by_micrograph_and_number(star, rng, program):
     assert tube[0] == tube[1]
     assert tube[4] == tube[5]
     assert len(set(tube)) == 4
-    done = program("expand", path, "out.h5", "--symmetry=C2", "--assign_halves=1")
+    done = command("expand", path, "out.h5", "--symmetry=C2", "--assign_halves=1")
     assert done.returncode == 0, done.stderr
     with h5py.File(path.replace("particles.star", "out.h5")) as file:
         split = file["particles"][SPLIT][::2]
@@ -200,10 +200,10 @@ def test_windows_line_ends(star, rng):
         (lambda t: t.replace("000002@", "\n000002@"), "an empty line stands among the particles"),
     ],
 )
-def test_damaged_files_are_refused(change, say, star, rng, program):
+def test_damaged_files_are_refused(change, say, star, rng, command):
     path = star(change(star_text(particles(rng, 5))))
     for words in (("import", path, "out.h5"), ("expand", path, "out.h5", "--symmetry=C2")):
-        done = program(*words)
+        done = command(*words)
         assert done.returncode == 1, (done.stdout, done.stderr)
         assert re.search(say, done.stderr), done.stderr
         assert done.stderr.count("\n") == 1
@@ -212,51 +212,51 @@ def test_damaged_files_are_refused(change, say, star, rng, program):
 
 @pytest.mark.parametrize("word", ["nan", "<NA>", "1,5"])
 @pytest.mark.parametrize("label", ["rlnAnglePsi", "rlnOriginXAngst", "rlnRandomSubset"])
-def test_words_that_are_no_numbers_are_refused(word, label, star, rng, program):
+def test_words_that_are_no_numbers_are_refused(word, label, star, rng, command):
     columns = particles(rng, 5)
     columns[label][3] = word
-    done = program("import", star(star_text(columns)), "out.h5")
+    done = command("import", star(star_text(columns)), "out.h5")
     assert done.returncode == 1
     assert f"_{label} is {word!r} in row 3, not a number" in done.stderr
 
 
-def test_a_table_without_3d_poses_is_refused(star, rng, program):
+def test_a_table_without_3d_poses_is_refused(star, rng, command):
     columns = {k: v for k, v in particles(rng, 3).items() if k not in ANGLES[:2]}
-    done = program("import", star(star_text(columns)), "out.h5")
+    done = command("import", star(star_text(columns)), "out.h5")
     assert done.returncode == 1
     assert "2D alignments only" in done.stderr
 
 
-def test_a_set_that_shows_images_twice_is_expanded_already(star, rng, program, tmp_path):
+def test_a_set_that_shows_images_twice_is_expanded_already(star, rng, command, tmp_path):
     columns = particles(rng, 4)
     twice = {label: words * 2 for label, words in columns.items()}
     path = star(star_text(twice))
-    done = program("import", path, "in.h5")
+    done = command("import", path, "in.h5")
     assert done.returncode == 0
     assert "4 row(s) show an image again" in done.stdout
     for source in (path, "in.h5"):
-        refused = program("expand", source, "out.h5", "--symmetry=C2", "--overwrite")
+        refused = command("expand", source, "out.h5", "--symmetry=C2", "--overwrite")
         assert refused.returncode == 1
         assert "already expanded" in refused.stderr
-        done = program("expand", source, "out.h5", "--symmetry=C2", "--again", "--overwrite")
+        done = command("expand", source, "out.h5", "--symmetry=C2", "--again", "--overwrite")
         assert done.returncode == 0, done.stderr
     with h5py.File(tmp_path / "out.h5") as file:
         assert len(np.unique(file["particles/uid"])) == 16
 
 
-def test_subtomograms_turn_but_do_not_move(star, rng, program):
+def test_subtomograms_turn_but_do_not_move(star, rng, command):
     columns = particles(rng, 4)
     columns["rlnOriginZAngst"] = ["1.5"] * 4
     path = star(star_text(columns))
-    assert program("expand", path, "out.h5", "--symmetry=C6").returncode == 0
-    refused = program("expand", path, "helix.h5", "--twist=20", "--rise=5", "--order=3")
+    assert command("expand", path, "out.h5", "--symmetry=C6").returncode == 0
+    refused = command("expand", path, "helix.h5", "--twist=20", "--rise=5", "--order=3")
     assert refused.returncode == 1
     assert "rlnOriginZAngst says that these are subtomograms" in refused.stderr
 
 
-def test_a_star_is_known_by_its_text_too(star, rng, program):
+def test_a_star_is_known_by_its_text_too(star, rng, command):
     path = star(star_text(particles(rng, 3)), "no_suffix")
-    assert program("inspect", path).returncode == 0
+    assert command("inspect", path).returncode == 0
 
 
 def test_a_file_that_changes_is_noticed(star, rng):
@@ -267,17 +267,17 @@ def test_a_file_that_changes_is_noticed(star, rng):
             table.read([POSE], 0, 5)
 
 
-def test_table_names_no_place_in_a_star(star, rng, program):
+def test_table_names_no_place_in_a_star(star, rng, command):
     path = star(star_text(particles(rng, 3)))
-    refused = program("inspect", path, "--table=/elsewhere")
+    refused = command("inspect", path, "--table=/elsewhere")
     assert refused.returncode == 1
     assert "leave out --table" in refused.stderr
 
 
-def test_real_subtomograms_are_flat_in_rot_after_c6(real_data, tmp_path, program):
+def test_real_subtomograms_are_flat_in_rot_after_c6(real_data, tmp_path, command):
     path = real_data / "cryocat" / "R5_tutorial_run_data.star"
-    assert program("expand", path, "out.h5", "--symmetry=C6").returncode == 0
-    assert program("export", "out.h5", "out.star").returncode == 0
+    assert command("expand", path, "out.h5", "--symmetry=C6").returncode == 0
+    assert command("export", "out.h5", "out.star").returncode == 0
     text = (tmp_path / "out.star").read_text()
     head, _, body = text.partition("data_particles\n")
     assert "_rlnTomoSubTomosAre2DStacks" in head
