@@ -186,6 +186,33 @@ def test_labels_that_were_missing_are_added(columns, go, tmp_path):
     assert {*subsets[:, 0]} == {"1", "2"}
 
 
+def test_origins_that_a_file_has_twice_agree(columns, go, tmp_path):
+    columns |= {"rlnOriginX": ["99"] * 12, "rlnOriginY": ["99"] * 12}
+    (tmp_path / "p.star").write_text(star_text(columns))
+    go("expand", "p.star", "e.h5", "--twist=30", "--rise=7", "--order=3")
+    go("export", "e.h5", "e.star")
+    found = read_star((tmp_path / "e.star").read_text())
+    in_px = floats(found, "rlnOriginX", "rlnOriginY") * np.repeat(PSIZE_A[:12], 3)[:, None]
+    moved = [k for k in range(36) if k % 3]  # rows that stay keep all their words
+    np.testing.assert_allclose(in_px[moved], floats(found, *ORIGINS_A)[moved], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("flags", "stale"),
+    [
+        (("--symmetry=C3",), "rlnAngleRotPrior: left"),
+        (("--symmetry=D3",), "rlnAngleRotPrior, rlnAngleTiltPrior, rlnAnglePsiPrior: left"),
+        (("--twist=0", "--rise=5", "--order=3"), "rlnOriginXPriorAngst: left"),
+    ],
+)
+def test_priors_that_do_not_fit_are_named(flags, stale, columns, go, tmp_path):
+    priors = ("rlnAngleRotPrior", "rlnAngleTiltPrior", "rlnAnglePsiPrior", "rlnOriginXPriorAngst")
+    (tmp_path / "p.star").write_text(star_text(columns | {label: ["7"] * 12 for label in priors}))
+    go("expand", "p.star", "e.h5", *flags)
+    assert f"note: {stale}" in go("export", "e.h5", "e.star")
+    assert "left" not in go("export", "p.star", "same.star")
+
+
 def tracks(columns, places):
     """The same particles as segments of tubes."""
     return columns | {

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from numba_symexp.arrays import Array
+from numba_symexp.errors import SourceError
 from numba_symexp.formats.relion import ANGLES, IMAGE, ORIGINS_A, ORIGINS_PX, PIXEL_SIZE, SUBSET
 from numba_symexp.formats.star import OPTICS_GROUP, StarText
 from numba_symexp.formats.words import numbers
@@ -158,9 +159,16 @@ class AsCryosparc(ParticleTable):
             return numbers(found[label], self._what(label), start)
         group = found.get(OPTICS_GROUP, np.full(stop - start, next(iter(self._groups)).encode()))
         names, place = np.unique(group, return_inverse=True)
-        words = [self._groups.get(name.decode(), {}).get(label, "0") for name in names]
-        values = numbers(np.array([word.encode() for word in words]), self._what(label), start)
-        return values[place]
+        words = []
+        for name in names:
+            row = self._groups.get(name.decode(), {})
+            if label not in row:
+                raise SourceError(
+                    f"{self.path}: optics group {name.decode()} has no _{label} in data_optics: "
+                    "add it"
+                )
+            words.append(row[label].encode())
+        return numbers(np.array(words), self._what(label), start)[place]
 
     def _what(self, label: str) -> str:
         """A label for a message."""

@@ -103,6 +103,7 @@ def _writer(
             text, dropped = source.text, source.dropped
             notes += source.notes
         writer = StarRows(rows, source, text, keep_track_length)
+        notes += writer.notes
     if dropped:
         listed = ", ".join(_shortened(dropped, rows.source.columns))
         notes.append(f"dropped, for want of a place in the output: {listed}")

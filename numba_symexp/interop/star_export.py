@@ -8,7 +8,7 @@ import numpy as np
 
 from numba_symexp.arrays import Array
 from numba_symexp.errors import SourceError
-from numba_symexp.formats.relion import ANGLES, SUBSET, Meaning
+from numba_symexp.formats.relion import ANGLES, ORIGINS_A, ORIGINS_PX, SUBSET, Meaning
 from numba_symexp.formats.star import StarText
 from numba_symexp.formats.star_table import COMMENT
 from numba_symexp.formats.words import as_bytes, numbers
@@ -23,6 +23,7 @@ from numba_symexp.kernels.codecs import convert
 from numba_symexp.kernels.text import number_width, write_numbers
 from numba_symexp.particles.schema import POSE, PSIZE, SHIFT
 from numba_symexp.particles.table import ParticleTable
+from numba_symexp.symmetry.operators import Operators
 
 _LARGEST = 1e9
 """Numbers beyond are no angles, origins or places, and leave the columns."""
@@ -52,6 +53,11 @@ class StarRows:
     keep_track_length : bool
         Leave places on helical tracks as they are.
 
+    Attributes
+    ----------
+    notes : list of str
+        What a user should know.
+
     Raises
     ------
     SourceError
@@ -72,6 +78,7 @@ class StarRows:
             for label in (*ANGLES, *self._meaning.origins, SUBSET)
             if label not in text.labels and (label != SUBSET or rows.has_split)
         ]
+        self.notes = _stale_priors(text.labels, rows.operators) if rows.operators else []
         self._labels = (*text.labels, *added)
         self._head = _with_labels(text, added)
         self._tail = text.tail
@@ -127,15 +134,12 @@ class StarRows:
         """Angles, origins, half-sets and places of rows, as numbers."""
         rows = len(block.index)
         angles = convert(block.pose, "rotvec", "euler_zyz")
-        origins = block.shift.astype(np.float64)
-        if self._meaning.in_angstrom:
-            origins = origins * source[PSIZE][block.index, None]
-        if max(np.abs(origins).max(initial=0), np.abs(angles).max(initial=0)) > _LARGEST:
-            raise SourceError(f"{self._source.path}: an origin is over {_LARGEST:g}: repair it")
         kept = self._unchanged(block, source)
         new = {label: Numbers(angles[:, k], 6, kept) for k, label in enumerate(ANGLES)}
-        for k, label in enumerate(self._meaning.origins):
-            new[label] = Numbers(origins[:, k], 6, kept)
+        for labels, origins in self._origins(block, source):
+            if np.abs(origins).max(initial=0) > _LARGEST:
+                raise SourceError(f"{self._source.path}: an origin is over {_LARGEST:g}: repair it")
+            new.update({name: Numbers(origins[:, k], 6, kept) for k, name in enumerate(labels)})
         if block.split is not None and SUBSET not in source:
             none = np.zeros(rows, np.bool_)
             new[SUBSET] = Numbers(block.split.astype(np.float64) + 1, 0, none)
@@ -145,6 +149,16 @@ class StarRows:
             moved = told_apart(place, block.operator)
             new[self._track] = Numbers(moved, DECIMALS, block.operator == 0)
         return new
+
+    def _origins(
+        self, block: Block, source: dict[str, Array]
+    ) -> Iterator[tuple[tuple[str, str], Array]]:
+        """Origins of rows, in A or in pixels or, where a file has them twice, in both."""
+        shift = block.shift.astype(np.float64)
+        if self._meaning.in_angstrom:
+            yield ORIGINS_A, shift * source[PSIZE][block.index, None]
+        if not self._meaning.in_angstrom or ORIGINS_PX[0] in self._labels:
+            yield ORIGINS_PX, shift
 
     def _unchanged(self, block: Block, source: dict[str, Array]) -> Array:
         """Rows whose pose and shift are what their source's text says."""
@@ -157,6 +171,25 @@ class StarRows:
             told = self._meaning.make(name, source, first, first + count, self._source.path)
             same &= (told[block.index] == values).all(axis=1)
         return same
+
+
+def _stale_priors(labels: tuple[str, ...], operators: Operators) -> list[str]:
+    """Priors, which stay as they are, but do not fit what the operators make of the poses."""
+    turned = bool(np.any(operators.quaternion[:, 1:]))
+    off_axis = bool(np.any(operators.quaternion[:, 1:3]))  # z does not stay z
+    stale = [
+        label
+        for label in labels
+        if (label == "rlnAngleRotPrior" and turned)
+        or (label in ("rlnAngleTiltPrior", "rlnAnglePsiPrior") and off_axis)
+        or (label in ("rlnOriginXPriorAngst", "rlnOriginYPriorAngst") and operators.moves)
+    ]
+    if not stale:
+        return []
+    return [
+        f"{', '.join(stale)}: left as in the source, though not right for every copy; remove them "
+        "before a local search, which would start from them"
+    ]
 
 
 def _with_labels(text: StarText, added: list[str]) -> bytes:
