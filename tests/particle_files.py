@@ -72,10 +72,10 @@ def with_columns(text, block, columns):
 
 def read_rows(path):
     """Rows of the particles of a .star file: label -> word."""
-    lines = [line.split() for line in path.read_text().partition("\ndata_particles\n")[2].split("\n")]
-    labels = [words[0][1:] for words in lines if words and words[0].startswith("_")]
-    rows = [words for words in lines if len(words) >= len(labels) and words[0][0] not in "_#"]
-    return [dict(zip(labels, words, strict=True)) for words in rows]
+    block = path.read_text().partition("\ndata_particles\n")[2].partition("loop_")[2]
+    lines = [line.split() for line in block.splitlines() if line.strip()]
+    labels = [words[0][1:] for words in lines if words[0].startswith("_")]
+    return [dict(zip(labels, words, strict=True)) for words in lines[len(labels) :]]
 
 
 def rotation_vector(rot_deg, tilt_deg, psi_deg):
@@ -92,23 +92,23 @@ def rotation_vector(rot_deg, tilt_deg, psi_deg):
     return axis / sine * 2 * np.arctan2(sine, np.cos(tilt) * np.cos(rot + psi))
 
 
-def write_cs(path, particles, box, psize_A, stack):
+def write_cs(path, particles, images, box, psize_A, stack):
     """Write rows (rot, tilt, psi, x, y) in degrees and A as CryoSPARC would.
 
-    Images stand in the stack in the opposite order of the rows. Shifts are in pixels that are not
-    the images' own, as after a change of box.
+    Each row's image is named by its number in the stack, from 0. Shifts are in pixels that are not
+    those of the images, as after a change of box.
     """
-    n = len(particles)
-    rows = np.zeros(n, FIELDS)
-    rows["uid"] = np.arange(n) * 7919 + 10**12
-    rows["blob/path"], rows["blob/idx"] = f">{stack}".encode(), np.arange(n)[::-1]
+    number = np.arange(len(particles))
+    rows = np.zeros(len(particles), FIELDS)
+    rows["uid"] = number * 7919 + 10**12
+    rows["blob/path"], rows["blob/idx"] = f">{stack}".encode(), images
     rows["blob/shape"], rows["blob/psize_A"], rows["blob/sign"] = box, psize_A, -1
-    rows["ctf/type"], rows["ctf/exp_group_id"] = b"spline", 1 + np.arange(n) % 2
+    rows["ctf/type"], rows["ctf/exp_group_id"] = b"spline", 1 + number % 2
     rows["ctf/accel_kv"], rows["ctf/cs_mm"] = 300, 2.7
-    rows["ctf/amp_contrast"] = 0.07 + 0.03 * (np.arange(n) % 2)
-    rows["ctf/df1_A"], rows["ctf/df2_A"] = 15000 + 10.5 * np.arange(n), 14000
-    rows["ctf/df_angle_rad"] = np.linspace(-1.5, 1.5, n)
-    rows["alignments3D/split"], rows["alignments3D/psize_A"] = np.arange(n) % 2, 0.8 * psize_A
+    rows["ctf/amp_contrast"] = 0.07 + 0.03 * (number % 2)
+    rows["ctf/df1_A"], rows["ctf/df2_A"] = 15000 + 10.5 * number, 14000
+    rows["ctf/df_angle_rad"] = 0.1 * number - 1.5
+    rows["alignments3D/split"], rows["alignments3D/psize_A"] = number % 2, 0.8 * psize_A
     rows["alignments3D/pose"] = [rotation_vector(*row[:3]) for row in particles]
     rows["alignments3D/shift"] = particles[:, 3:] / (0.8 * psize_A)
     with open(path, "wb") as file:

@@ -17,9 +17,9 @@ from numba_symexp.version import __version__
 PROGRAM = "numba-symexp"
 DEBUG = "NUMBA_SYMEXP_DEBUG"
 ABOUT = """\
-Symmetry expansion of cryo-EM particle poses: HDF5 particle table in, expanded HDF5 table out.
-No image is read or written. What comes out is for local refinement, 3D classification and
-variability in C1, never for a global refinement."""
+Symmetry expansion of cryo-EM particle poses: particle table in (HDF5, .cs, .star), expanded HDF5
+table out, and from there .cs or .star. No image is read or written. What comes out is for local
+refinement, 3D classification and variability in C1, never for a global refinement."""
 
 _DONE, _REFUSED, _INTERRUPTED, _TERMINATED = 0, 1, 130, 143
 

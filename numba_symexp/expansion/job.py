@@ -15,7 +15,7 @@ class ExpandJob:
     Attributes
     ----------
     source, output : str
-        HDF5 particle table to read, expanded table to write.
+        Particle table to read (HDF5, .cs or .star), expanded table to write.
     symmetry : str, optional
         Point group: C1, Cn, Dn, T, O, I (= I2), I1, I2, I3, I4.
     convention : {"cryosparc", "relion"}, optional

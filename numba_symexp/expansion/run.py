@@ -43,7 +43,7 @@ MOST_CHUNK_ROWS = 8 * CHUNK_ROWS
 
 
 def expand(source: str, output: str, **options: Any) -> Summary:
-    """Expand a particle table in HDF5 by a symmetry, into another HDF5 file.
+    """Expand a particle table (HDF5, .cs or .star) by a symmetry, into an HDF5 file.
 
     Parameters
     ----------
