@@ -112,6 +112,16 @@ def test_a_changed_pose_is_written_and_not_the_old_words(star, columns, go, tmp_
     assert found["rlnAngleRot"][5] == columns["rlnAngleRot"][5].strip()
 
 
+def test_a_changed_half_set_is_written_and_not_the_old_word(star, columns, go, tmp_path):
+    go("import", "p.star", "p.h5")
+    with h5py.File(tmp_path / "p.h5", "r+") as file:
+        file["particles/alignments3D/split"][:4] = [1, 1, 0, 0]
+    go("expand", "p.h5", "e.h5", "--symmetry=C2")
+    go("export", "e.h5", "e.star")
+    found = read_star((tmp_path / "e.star").read_text())["rlnRandomSubset"]
+    assert found == [s for s in ["2", "2", "1", "1", *columns["rlnRandomSubset"][4:]] for _ in "ab"]
+
+
 ODD = {
     "rlnOdd": ["001", "a#b", "'two words'", '"x"', "#", "''"] * 2,
     "rlnTiny": ["0.0000001", "1e-30", "nan", "<NA>", "None", "-"] * 2,

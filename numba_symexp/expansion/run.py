@@ -3,7 +3,6 @@
 import os
 import time
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,9 +30,8 @@ from numba_symexp.particles.columns import native
 from numba_symexp.particles.fingerprint import Fingerprint
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.table import ParticleTable
+from numba_symexp.progress import Progress
 from numba_symexp.symmetry.resolve import describe, resolve
-
-Progress = Callable[[int, int], None]
 
 CHUNK_ROWS = 65_536
 """Rows made at a time: a few MB, so that they are still in the cache when they are written."""

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, BinaryIO
 
+from numba_symexp import interrupts
 from numba_symexp.errors import UsageError
 from numba_symexp.files import check_space, check_target, publish, refusing, temporary
 from numba_symexp.formats.star_group import star_text
@@ -13,8 +14,7 @@ from numba_symexp.interop.cs_export import CsRows
 from numba_symexp.interop.csg import result_group
 from numba_symexp.interop.export_rows import ExportRows
 from numba_symexp.interop.star_export import StarRows
-
-Progress = Callable[[int, int], None]
+from numba_symexp.progress import Progress
 
 CS, STAR = ".cs", ".star"
 
@@ -136,4 +136,5 @@ def _publish(
                     progress(done, rows)
             file.flush()
             os.fsync(file.fileno())
+        interrupts.check()
         publish(output, path, target, overwrite)

@@ -2,11 +2,12 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import h5py
 
+from numba_symexp import interrupts
 from numba_symexp.clock import timestamp
 from numba_symexp.errors import UsageError
 from numba_symexp.files import check_space, check_target, publish, refusing, sync_file, temporary
@@ -27,11 +28,10 @@ from numba_symexp.particles.schema import (
     units_of,
 )
 from numba_symexp.particles.table import Column, ParticleTable
+from numba_symexp.progress import Progress
 from numba_symexp.version import __version__
 
 _METADATA_BYTES = 65_536
-
-Progress = Callable[[int, int], None]
 
 
 def import_particles(
@@ -83,6 +83,7 @@ def import_particles(
             with refusing(output):
                 _write(path, table, progress)
                 sync_file(path)
+            interrupts.check()
             publish(output, path, target, overwrite)
         return {
             "output": output,

@@ -1,6 +1,6 @@
 """Write rows as a RELION particle file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -100,39 +100,15 @@ class StarRows:
 
     def _lines(self, block: Block) -> bytes:
         """Text of some rows."""
-        present = [label for label in self._labels if label in self._source.columns]
-        wanted = [*present, *(name for name in (COMMENT, PSIZE) if name in self._source.columns)]
-        source = self._source.read_at(wanted, block.sources)
-        new = self._new_numbers(block, source)
-        widths = {label: number_width(each.values, each.decimals, 1) for label, each in new.items()}
-        old = {label: source[label].dtype.itemsize for label in present}
-        if COMMENT in source:
-            old[COMMENT] = source[COMMENT].dtype.itemsize
-        places: dict[str, int] = {}
-        width = 0
-        for label in (*self._labels, *([COMMENT] if COMMENT in source else [])):
-            places[label] = width
-            width += old.get(label, 0) + widths.get(label, 0) + 1
-        lines = np.zeros((len(block.sources), width), np.uint8)
-        for label, place in places.items():
-            if label in old:
-                lines[:, place : place + old[label]] = as_bytes(source[label])
-            if place:
-                lines[:, place - 1] = ord(" ")
-        lines[:, -1] = ord("\n")
-        lines = lines[block.index]
-        for label, each in new.items():
-            first = places[label] + old.get(label, 0)
-            field = lines[:, first : first + widths[label]]
-            write_numbers(each.values, each.decimals, 1, 0, field)
-            field[each.kept] = 0
-            if label in old:
-                lines[~each.kept, places[label] : first] = 0
-        return lines.tobytes().translate(None, b"\0")
+        labels = [*self._labels, COMMENT] if COMMENT in self._source.columns else self._labels
+        present = [label for label in labels if label in self._source.columns]
+        psize = [PSIZE] if PSIZE in self._source.columns else []
+        source = self._source.read_at([*present, *psize], block.sources)
+        old = {label: as_bytes(source[label]) for label in present}
+        return _joined(labels, old, self._new_numbers(block, source), block.index)
 
     def _new_numbers(self, block: Block, source: dict[str, Array]) -> dict[str, Numbers]:
         """Angles, origins, half-sets and places of rows, as numbers."""
-        rows = len(block.index)
         angles = convert(block.pose, "rotvec", "euler_zyz")
         kept = self._unchanged(block, source)
         new = {label: Numbers(angles[:, k], 6, kept) for k, label in enumerate(ANGLES)}
@@ -140,15 +116,19 @@ class StarRows:
             if np.abs(origins).max(initial=0) > _LARGEST:
                 raise SourceError(f"{self._source.path}: an origin is over {_LARGEST:g}: repair it")
             new.update({name: Numbers(origins[:, k], 6, kept) for k, name in enumerate(labels)})
-        if block.split is not None and SUBSET not in source:
-            none = np.zeros(rows, np.bool_)
-            new[SUBSET] = Numbers(block.split.astype(np.float64) + 1, 0, none)
+        if block.split is not None:
+            subset = block.split.astype(np.float64) + 1
+            told = self._told(SUBSET, block, source) if SUBSET in source else np.nan
+            new[SUBSET] = Numbers(subset, 0, subset == told)
         if self._track:
-            what = f"{self._source.path}: _{self._track}"
-            place = numbers(source[self._track], what, int(block.sources[0]))[block.index]
-            moved = told_apart(place, block.operator)
-            new[self._track] = Numbers(moved, DECIMALS, block.operator == 0)
+            place = told_apart(self._told(self._track, block, source), block.operator)
+            new[self._track] = Numbers(place, DECIMALS, block.operator == 0)
         return new
+
+    def _told(self, label: str, block: Block, source: dict[str, Array]) -> Array:
+        """What the text of each row's source says of a label, as a number."""
+        first = int(block.sources[0])
+        return numbers(source[label], f"{self._source.path}: _{label}", first)[block.index]
 
     def _origins(
         self, block: Block, source: dict[str, Array]
@@ -171,6 +151,48 @@ class StarRows:
             told = self._meaning.make(name, source, first, first + count, self._source.path)
             same &= (told[block.index] == values).all(axis=1)
         return same
+
+
+def _joined(
+    labels: Sequence[str], old: Mapping[str, Array], new: Mapping[str, Numbers], index: Array
+) -> bytes:
+    """Lines of words, one blank between them.
+
+    All words of a label get as many bytes as the longest needs, old word and new number side by
+    side; of the two the one that is not wanted becomes NUL, and in the end all NUL go.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        In the order of writing; each is in ``old`` or ``new`` or both.
+    old : mapping of str to (m, width) uint8
+        Words of the source's rows.
+    new : mapping of str to Numbers
+        Of the n rows.
+    index : (n,) int
+        Which row of the source each row belongs to.
+    """
+    old_width = {label: words.shape[1] for label, words in old.items()}
+    new_width = {label: number_width(each.values, each.decimals, 1) for label, each in new.items()}
+    places, width = {}, 0
+    for label in labels:
+        places[label] = width
+        width += old_width.get(label, 0) + new_width.get(label, 0) + 1
+    lines = np.full((len(next(iter(old.values()))), width), 0, np.uint8)
+    for label, place in places.items():
+        if place:
+            lines[:, place - 1] = ord(" ")
+        if label in old:
+            lines[:, place : place + old_width[label]] = old[label]
+    lines[:, -1] = ord("\n")
+    lines = lines[index]
+    for label, each in new.items():
+        middle = places[label] + old_width.get(label, 0)
+        number = lines[:, middle : middle + new_width[label]]
+        write_numbers(each.values, each.decimals, 1, 0, number)
+        number[each.kept] = 0
+        lines[~each.kept, places[label] : middle] = 0
+    return lines.tobytes().translate(None, b"\0")
 
 
 def _stale_priors(labels: tuple[str, ...], operators: Operators) -> list[str]:
