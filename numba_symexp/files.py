@@ -5,15 +5,12 @@ import ctypes
 import errno
 import functools
 import os
-import secrets
 import shutil
-import socket
 import stat
 from collections.abc import Iterator
 
 from numba_symexp.errors import OutputError, SourceError
-
-TEMPORARY_PREFIX = ".numba_symexp-"
+from numba_symexp.leftovers import hidden_name
 
 _FIRST_BYTES = 4096
 
@@ -98,8 +95,7 @@ def temporary(output: str, target: str) -> Iterator[str]:
     OutputError
         The folder cannot be written.
     """
-    name = f"{TEMPORARY_PREFIX}{socket.gethostname()[:64]}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
-    path = os.path.join(os.path.dirname(target), name)
+    path = os.path.join(os.path.dirname(target), hidden_name())
     with refusing(output):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o666))
     try:

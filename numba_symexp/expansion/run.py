@@ -26,6 +26,7 @@ from numba_symexp.files import (
 )
 from numba_symexp.formats.opening import open_table
 from numba_symexp.kernels.blocks import BLOCK
+from numba_symexp.leftovers import sweep
 from numba_symexp.particles.columns import native
 from numba_symexp.particles.fingerprint import Fingerprint
 from numba_symexp.particles.scan import blocks
@@ -98,6 +99,7 @@ def run(job: ExpandJob, progress: Progress | None = None) -> Summary:
     target = check_target(job.output, job.source, job.overwrite)
     with open_table(job.source, job.table) as table:
         plan = make_plan(job, table, target)
+        notes = [] if job.dry_run else sweep(os.path.dirname(target))
         check_space(job.output, target, plan.bytes)
         if not job.dry_run:
             _write(job, table, plan, target, started, progress)
@@ -111,7 +113,7 @@ def run(job: ExpandJob, progress: Progress | None = None) -> Summary:
         particles=plan.source.n_rows,
         rows=plan.rows,
         bytes=plan.bytes if job.dry_run else os.path.getsize(target),
-        warnings=plan.warnings,
+        warnings=(*plan.warnings, *notes),
         seconds=0.0 if job.dry_run else time.perf_counter() - started,
         dry_run=job.dry_run,
     )

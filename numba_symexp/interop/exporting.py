@@ -14,6 +14,7 @@ from numba_symexp.interop.cs_export import CsRows
 from numba_symexp.interop.csg import result_group
 from numba_symexp.interop.export_rows import ExportRows
 from numba_symexp.interop.star_export import StarRows
+from numba_symexp.leftovers import sweep
 from numba_symexp.progress import Progress
 
 CS, STAR = ".cs", ".star"
@@ -59,6 +60,7 @@ def export_particles(
     with ExportRows(file) as rows:
         for each in outputs:
             check_target(each, rows.source.path, overwrite)
+        leftovers = sweep(os.path.dirname(os.path.realpath(output)))
         writer, notes = _writer(rows, outputs[0], keep_track_length)
         _publish(outputs[0], writer.write, overwrite, progress, len(rows))
         if isinstance(writer, CsRows):
@@ -70,7 +72,7 @@ def export_particles(
             "files": outputs,
             "source": file,
             "rows": len(rows),
-            "notes": notes,
+            "notes": [*notes, *leftovers],
         }
 
 

@@ -14,6 +14,7 @@ from numba_symexp.files import check_space, check_target, publish, refusing, syn
 from numba_symexp.formats.opening import open_table
 from numba_symexp.formats.star_group import star_text, write_star_text
 from numba_symexp.interop.joined_table import JoinedTable
+from numba_symexp.leftovers import sweep
 from numba_symexp.particles.columns import find_columns
 from numba_symexp.particles.hdf5 import Hdf5Table, system_errors
 from numba_symexp.particles.scan import blocks, scan
@@ -76,7 +77,7 @@ def import_particles(
     for source in files:
         target = check_target(output, source, overwrite)
     with _open_all(files) as table:
-        notes = list(scan(table, find_columns(table)).odd)
+        notes = [*scan(table, find_columns(table)).odd, *sweep(os.path.dirname(target))]
         size = sum(column.row_bytes for column in table.columns.values()) * table.n_rows
         check_space(output, target, size + 1024 * len(table.columns) + _METADATA_BYTES)
         with temporary(output, target) as path:

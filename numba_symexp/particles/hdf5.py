@@ -114,6 +114,16 @@ class Hdf5Table(ParticleTable):
             node = node[part]
         return node, "/" + location.strip("/")
 
+    def _refuse_elsewhere(self, name: str, dataset: h5py.Dataset) -> None:
+        """Refuse a dataset whose rows are in other files, or nowhere."""
+        if dataset.is_virtual or dataset.external:
+            raise SourceError(
+                f"{self.path}: {name} keeps its rows in other files, which are not followed: copy "
+                "the table into one file (h5repack)"
+            )
+        if dataset.size and not dataset.id.get_storage_size():
+            raise SourceError(f"{self.path}: {name} was never written: make the table again")
+
     def _candidates(self) -> str:
         """Places in the file that could be a table, for a message."""
         found = ["/"]
@@ -151,7 +161,10 @@ class Hdf5Table(ParticleTable):
         """Columns by name."""
         if not self._compound:
             self._datasets = dict(_datasets(self._node))
+            for name, dataset in self._datasets.items():
+                self._refuse_elsewhere(name, dataset)
             return {name: Column(d.dtype, d.shape[1:]) for name, d in self._datasets.items()}
+        self._refuse_elsewhere(self.location, self._node)
         if self._node.dtype.names is None or self._node.ndim != 1:
             raise SourceError(
                 f"{self.path}: {self.location} is a dataset of shape {self._node.shape} and "
