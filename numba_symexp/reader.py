@@ -1,5 +1,6 @@
 """Read expanded tables; columns of the source are joined when they are asked for."""
 
+import json
 import os
 from typing import Any, Self
 
@@ -140,6 +141,17 @@ class ExpandedTable:
         """Names of the pose and shift columns, and the pose format."""
         attributes = self._table.column_attributes(self._pose)
         return self._pose, self._shift, str(attributes.get("pose_format", "rotvec"))
+
+    @property
+    def psize_given_A(self) -> float | None:  # noqa: N802 - the unit is A
+        """A per pixel that was given for the expansion in place of the source's."""
+        try:
+            given = json.loads(str(self.attributes["provenance"]))["parameters"]["psize"]
+            return None if given is None else float(given)
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileFormatError(
+                f"{self.path}: its provenance is damaged: expand again"
+            ) from error
 
     def close(self) -> None:
         """Close the files."""

@@ -25,12 +25,15 @@ class Request:
         Result -> lines for a person.
     json, quiet : bool
         How the result is shown.
+    exit_code : callable
+        Result -> exit code.
     """
 
     act: Callable[[], dict[str, Any]]
     text: Callable[[dict[str, Any]], str]
     json: bool
     quiet: bool = False
+    exit_code: Callable[[dict[str, Any]], int] = lambda result: 0
 
 
 def expand(
@@ -221,6 +224,41 @@ def inspect(
     )
 
 
+def verify(
+    file: str, *, source: str | None = None, json: bool = False, quiet: bool = False
+) -> Request:
+    """Prove an expanded table: its format, operators and source, and every row by another road.
+
+    Example: numba-symexp verify expanded.h5
+
+    Exits with 0 when every check passed, with 1 when one failed.
+
+    Parameters
+    ----------
+    file
+        Expanded table.
+    source
+        The table that it was expanded from, where it is no longer found.
+    json
+        Print one JSON object.
+    quiet
+        No progress bar, no report.
+    """
+    from numba_symexp.cli.progress import ProgressBar
+    from numba_symexp.cli.report import verification_text
+    from numba_symexp.verification.verify import verify as prove
+
+    silent = _is_on(quiet)
+
+    def act() -> dict[str, Any]:
+        with ProgressBar(silent) as bar:
+            return prove(file, source, bar.show).as_dict()
+
+    return Request(
+        act, verification_text, _is_on(json), silent, lambda report: 0 if report["passed"] else 1
+    )
+
+
 def import_particles(
     *files: str, overwrite: bool = False, json: bool = False, quiet: bool = False
 ) -> Request:
@@ -323,6 +361,7 @@ COMMANDS: dict[str, Callable[..., Request]] = {
     "expand": expand,
     "operators": operators,
     "inspect": inspect,
+    "verify": verify,
     "import": import_particles,
     "export": export_particles,
     "example": example,

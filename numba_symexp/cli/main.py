@@ -41,7 +41,7 @@ def main(words: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if words is None else words)
     try:
         with interrupts.noted():
-            _answer(given)
+            return _answer(given)
     except SymexpError as error:
         return _fail(error, str(error), error.exit_code)
     except KeyboardInterrupt as error:
@@ -55,7 +55,6 @@ def main(words: Sequence[str] | None = None) -> int:
     except Exception as error:
         text = f"unexpected {type(error).__name__} ({error}): report it, with {DEBUG}=1"
         return _fail(error, text, _REFUSED)
-    return _DONE
 
 
 def program() -> NoReturn:
@@ -67,19 +66,21 @@ def program() -> NoReturn:
     os._exit(main())
 
 
-def _answer(words: list[str]) -> None:
+def _answer(words: list[str]) -> int:
     """Print help or the version, or run the one request that the words make."""
     if words == ["--version"]:
-        text = f"{PROGRAM} {__version__}"
-    elif asks_for_help(words):
-        text = _help(words[0])
-    else:
-        request = _request(canonical(words, COMMANDS))
-        result = request.act()
-        text = json.dumps(result) if request.json else request.text(result)
-        if request.quiet and not request.json:
-            return
-    _print(text)
+        _print(f"{PROGRAM} {__version__}")
+        return _DONE
+    if asks_for_help(words):
+        _print(_help(words[0]))
+        return _DONE
+    request = _request(canonical(words, COMMANDS))
+    result = request.act()
+    if request.json:
+        _print(json.dumps(result))
+    elif not request.quiet:
+        _print(request.text(result))
+    return request.exit_code(result)
 
 
 def _print(text: str) -> None:

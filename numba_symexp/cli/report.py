@@ -90,6 +90,17 @@ def inspection_text(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def verification_text(report: dict[str, Any]) -> str:
+    """Lines about a verification: the `VerificationReport`, as a dict."""
+    lines = [
+        f"{check['number']:>2} {'ok  ' if check['passed'] else 'FAIL'} {check['name']}: "
+        f"{check['detail']}"
+        for check in report["checks"]
+    ]
+    verdict = "verified" if report["passed"] else "not what it should be"
+    return "\n".join([*lines, f"{report['file']}: {verdict}"])
+
+
 def import_text(made: dict[str, Any]) -> str:
     """Lines about particles that were imported."""
     return "\n".join(

@@ -1,6 +1,5 @@
 """Rows to be written for other programs: of an expanded table, or of a table as it is."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -155,18 +154,12 @@ class ExportRows:
             )
             self._pose, self._shift, self._pose_format = expanded.pose_columns
             self.replaced = {self._pose, self._shift}
-            self.psize_given_A = self._given_psize(expanded)
+            self.psize_given_A = expanded.psize_given_A
+            if self.psize_given_A and PSIZE in self.source.columns and expanded.operators.moves:
+                raise SourceError(
+                    f"{expanded.path}: was expanded with --psize={self.psize_given_A:g}, which is "
+                    f"not its source's own pixel size ({PSIZE}): expand again without --psize"
+                )
         except BaseException:
             expanded.close()
             raise
-
-    def _given_psize(self, expanded: ExpandedTable) -> float | None:
-        """Pixel size of the expansion's own, which must not contradict the source's."""
-        record = json.loads(str(expanded.attributes.get("provenance", "{}")))
-        given = record.get("parameters", {}).get("psize")
-        if given is not None and PSIZE in self.source.columns and expanded.operators.moves:
-            raise SourceError(
-                f"{expanded.path}: was expanded with --psize={given:g}, which is not its source's "
-                f"own pixel size ({PSIZE}): expand again without --psize"
-            )
-        return None if given is None else float(given)

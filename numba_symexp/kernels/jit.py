@@ -47,12 +47,12 @@ def _cached(function: Function, options: dict[str, Any]) -> Function:
     return compiled
 
 
-def _source_digest() -> str:
-    """Digest of every source that ends up inside a cached kernel."""
+def _source_digest(home: str) -> str:
+    """Digest of every source that ends up inside a cached kernel, which is written in ``home``."""
     folder = Path(__file__).parent
     digest = hashlib.sha256()
-    for name in _COMPILED_SOURCES:
-        digest.update((folder / name).read_bytes())
+    for path in (*(folder / name for name in _COMPILED_SOURCES), Path(home)):
+        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
@@ -66,7 +66,7 @@ def _harden_cache(compiled: Any) -> None:
     cache: Any = getattr(compiled, "_cache", None)
     if not hasattr(getattr(cache, "_cache_file", None), "_source_stamp"):
         return  # compilation is switched off, or Numba keeps its cache in another way
-    cache._cache_file._source_stamp = _source_digest()
+    cache._cache_file._source_stamp = _source_digest(compiled.py_func.__code__.co_filename)
     save = cache.save_overload
 
     def save_if_possible(signature: Any, data: Any) -> None:

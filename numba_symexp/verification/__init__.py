@@ -1,0 +1,1 @@
+"""Prove an expanded table: read it back and recompute it by another road."""

@@ -1,0 +1,141 @@
+"""Verify an expanded table: its format, its operators, its source, and every row."""
+
+import time
+
+import numpy as np
+
+from numba_symexp.errors import SymexpError
+from numba_symexp.particles.hdf5 import Hdf5Table
+from numba_symexp.particles.schema import FORMAT, FORMAT_VERSION, OPERATOR_INDEX, SOURCE_INDEX
+from numba_symexp.progress import Progress
+from numba_symexp.reader import ExpandedTable, open_expanded
+from numba_symexp.symmetry.resolve import describe
+from numba_symexp.verification.operators import not_as_stated, not_rotations
+from numba_symexp.verification.report import Check, VerificationReport
+from numba_symexp.verification.rows import Offenders, check_rows
+
+
+def verify(
+    path: str, source: str | None = None, progress: Progress | None = None
+) -> VerificationReport:
+    """Prove that an expanded table is what its source and its operators make of each other.
+
+    Poses and shifts of every row are recomputed with matrices, by code that shares nothing with
+    what made them. Memory does not grow with the table, but for 8 bytes per particle for ids.
+
+    Parameters
+    ----------
+    path : str
+        A file that `expand` wrote.
+    source : str, optional
+        The table that it was expanded from, where it is no longer found.
+    progress : callable, optional
+        Called as ``progress(rows_done, rows)`` now and then.
+
+    Returns
+    -------
+    VerificationReport
+        Check after check; ``passed`` says whether all did. A check that cannot be made, since one
+        before it failed, is missing.
+
+    Raises
+    ------
+    SourceError
+        The file is no HDF5 file, or cannot be read.
+    """
+    started = time.perf_counter()
+    with Hdf5Table(path) as table:
+        checks = _check_format(table)
+    if not all(check.passed for check in checks):
+        return VerificationReport(path, tuple(checks))
+    try:
+        expanded = open_expanded(path, source)
+    except SymexpError as error:
+        return VerificationReport(path, (*checks, Check("structure", False, str(error))))
+    with expanded:
+        checks += [_check_structure(expanded), *_check_operators(expanded)]
+        checks.append(_check_source(expanded))
+        if not all(check.passed for check in checks):
+            return VerificationReport(path, tuple(checks))
+        found = check_rows(expanded, progress)
+        count = len(expanded)
+    largest_deg = float(np.degrees(found.largest_angle_rad))
+    rows = f"{count:,} rows"
+    checks += [
+        _about("pairs", found.pairs, "every (source, operator) exactly once, in order"),
+        _about("poses", found.poses, f"{rows} recomputed, largest error {largest_deg:.2g} deg"),
+        _about(
+            "shifts",
+            found.shifts,
+            f"{rows} recomputed, largest error {found.largest_shift_px:.2g} px",
+        ),
+        _about("unmoved rows", found.still, "equal to their sources, bit for bit"),
+        _about("half-sets", found.halves, "inherited by all copies"),
+        _about("ids", found.ids, "all different; operator 0 keeps the particle's"),
+    ]
+    return VerificationReport(
+        path,
+        tuple(checks),
+        rows=count,
+        largest_angle_deg=largest_deg,
+        largest_shift_px=found.largest_shift_px,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _check_format(table: Hdf5Table) -> list[Check]:
+    """Whether the file says that it is a whole expanded table."""
+    name, version = table.attributes.get("format"), table.attributes.get("format_version")
+    known = bool(np.array_equal(name, FORMAT)) and bool(np.array_equal(version, FORMAT_VERSION))
+    whole = bool(np.array_equal(table.attributes.get("complete"), 1))
+    return [
+        Check("format", known, f"{_shown(name)}, version {_shown(version)}"),
+        Check("complete", whole, "marked as complete" if whole else "not marked as complete"),
+    ]
+
+
+def _check_structure(expanded: ExpandedTable) -> Check:
+    """Whether the table has as many rows as it must, and its index columns are integers."""
+    wanted = expanded.n_sources * len(expanded.operators)
+    if len(expanded) != wanted:
+        return Check(
+            "structure",
+            False,
+            f"{len(expanded):,} rows, not {expanded.n_sources:,} x {len(expanded.operators):,}",
+        )
+    for name in (SOURCE_INDEX, OPERATOR_INDEX):
+        column = expanded.table.columns.get(name)
+        if column is None or column.shape or column.dtype.kind != "u":
+            return Check("structure", False, f"{name} is {column or 'missing'}, not indices")
+    rows = f"{expanded.n_sources:,} x {len(expanded.operators):,} = {len(expanded):,} rows"
+    return Check("structure", True, rows)
+
+
+def _check_operators(expanded: ExpandedTable) -> list[Check]:
+    """Whether the operators are rotations, and of the kind that the file states."""
+    operators = expanded.operators
+    bad = not_rotations(operators)
+    checks = [Check("operators", not bad, bad or f"{len(operators):,} rigid motions")]
+    if not bad:
+        bad = not_as_stated(operators)
+        checks.append(Check("symmetry", not bad, bad or f"{describe(operators)}: {operators.kind}"))
+    return checks
+
+
+def _check_source(expanded: ExpandedTable) -> Check:
+    """Whether the source is there and is what it was."""
+    try:
+        where = expanded.source.path
+    except SymexpError as error:
+        return Check("source", False, str(error))
+    return Check("source", True, f"{where}: unchanged")
+
+
+def _about(name: str, offenders: Offenders, detail: str) -> Check:
+    """Check of rows: what was found, or the first offender."""
+    return Check(name, not offenders, str(offenders) if offenders else detail)
+
+
+def _shown(value: object) -> str:
+    """An attribute for a message, bounded."""
+    return str(value)[:60] if value is not None else "none"
