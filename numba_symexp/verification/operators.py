@@ -70,9 +70,7 @@ def _not_a_helix(operators: Operators) -> str | None:
     if found:
         return found
     steps = np.unique(units)
-    if len(steps) * order != len(units) or not np.array_equal(
-        np.diff(steps), np.ones(len(steps) - 1)
-    ):
+    if len(steps) * order != len(units) or (np.diff(steps) != 1).any():
         return "its units are not 0, +1, -1, +2, ... each with the whole point group"
     if len(steps) == 1:
         return None

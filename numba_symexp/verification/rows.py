@@ -32,11 +32,11 @@ class Offenders:
     what: str = ""
     count: int = 0
 
-    def add(self, bad: Array, start: int, what: "str | None" = None) -> None:
+    def add(self, bad: Array, start: int, what: str) -> None:
         """Count the rows of a mask that starts with row ``start``."""
         found = int(np.count_nonzero(bad))
         if found and self.first is None:
-            self.first, self.what = start + int(np.argmax(bad)), what or ""
+            self.first, self.what = start + int(np.argmax(bad)), what
         self.count += found
 
     def __bool__(self) -> bool:
@@ -189,9 +189,7 @@ class _RowChecker:
             same = _bits(rows[name][still]) == _bits(from_source[name][index[still]])
             changed = np.zeros(len(pose), np.bool_)
             changed[still] = ~same.all(axis=1)
-            self.found.still.add(
-                changed, start, f"did not move, but its {name} is not its source's"
-            )
+            self.found.still.add(changed, start, f"should keep {name} of its source")
 
     def _check_ids(
         self, start: int, ids: Array, own: Array, index: Array, source: Array, operator: Array

@@ -1,12 +1,20 @@
 """Verify an expanded table: its format, its operators, its source, and every row."""
 
 import time
+from typing import Any
 
 import numpy as np
 
 from numba_symexp.errors import SymexpError
 from numba_symexp.particles.hdf5 import Hdf5Table
-from numba_symexp.particles.schema import FORMAT, FORMAT_VERSION, OPERATOR_INDEX, SOURCE_INDEX
+from numba_symexp.particles.schema import (
+    FORMAT,
+    FORMAT_VERSION,
+    OPERATOR_INDEX,
+    SOURCE_INDEX,
+    SPLIT,
+    UID,
+)
 from numba_symexp.progress import Progress
 from numba_symexp.reader import ExpandedTable, open_expanded
 from numba_symexp.symmetry.resolve import describe
@@ -58,7 +66,7 @@ def verify(
         if not all(check.passed for check in checks):
             return VerificationReport(path, tuple(checks))
         found = check_rows(expanded, progress)
-        count = len(expanded)
+        count, has = len(expanded), expanded.table.columns
     largest_deg = float(np.degrees(found.largest_angle_rad))
     rows = f"{count:,} rows"
     checks += [
@@ -70,8 +78,8 @@ def verify(
             f"{rows} recomputed, largest error {found.largest_shift_px:.2g} px",
         ),
         _about("unmoved rows", found.still, "equal to their sources, bit for bit"),
-        _about("half-sets", found.halves, "inherited by all copies"),
-        _about("ids", found.ids, "all different; operator 0 keeps the particle's"),
+        _about("half-sets", found.halves, "inherited by all copies" if SPLIT in has else "none"),
+        _about("ids", found.ids, "all different" if UID in has else "none"),
     ]
     return VerificationReport(
         path,
@@ -86,8 +94,8 @@ def verify(
 def _check_format(table: Hdf5Table) -> list[Check]:
     """Whether the file says that it is a whole expanded table."""
     name, version = table.attributes.get("format"), table.attributes.get("format_version")
-    known = bool(np.array_equal(name, FORMAT)) and bool(np.array_equal(version, FORMAT_VERSION))
-    whole = bool(np.array_equal(table.attributes.get("complete"), 1))
+    known = _is(name, FORMAT) and _is(version, FORMAT_VERSION)
+    whole = _is(table.attributes.get("complete"), 1)
     return [
         Check("format", known, f"{_shown(name)}, version {_shown(version)}"),
         Check("complete", whole, "marked as complete" if whole else "not marked as complete"),
@@ -134,6 +142,11 @@ def _check_source(expanded: ExpandedTable) -> Check:
 def _about(name: str, offenders: Offenders, detail: str) -> Check:
     """Check of rows: what was found, or the first offender."""
     return Check(name, not offenders, str(offenders) if offenders else detail)
+
+
+def _is(value: Any, wanted: Any) -> bool:
+    """Whether an attribute, of whatever type, is one value."""
+    return np.ndim(value) == 0 and bool(value == wanted)
 
 
 def _shown(value: object) -> str:
