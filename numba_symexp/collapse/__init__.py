@@ -1,0 +1,1 @@
+"""The way back: from copies, all or some, to one row per particle."""
