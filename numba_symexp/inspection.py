@@ -80,6 +80,7 @@ def _expansion(path: str) -> dict[str, Any]:
             "operators": len(table.operators),
             "rows": len(table),
             "particles": table.n_sources,
+            "provenance": table.provenance,
             "created": table.attributes.get("created"),
             "generated_by": table.attributes.get("generated_by"),
             "source": table.source_path,

@@ -145,13 +145,25 @@ class ExpandedTable:
     @property
     def psize_given_A(self) -> float | None:  # noqa: N802 - the unit is A
         """A per pixel that was given for the expansion in place of the source's."""
+        given = self.provenance["parameters"].get("psize")
+        return None if given is None else float(given)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """How the table was made: software, parameters, environment, resources.
+
+        Raises
+        ------
+        FileFormatError
+            The record is missing or damaged.
+        """
         try:
-            given = json.loads(str(self.attributes["provenance"]))["parameters"]["psize"]
-            return None if given is None else float(given)
-        except (KeyError, TypeError, ValueError) as error:
-            raise FileFormatError(
-                f"{self.path}: its provenance is damaged: expand again"
-            ) from error
+            record = json.loads(str(self.attributes["provenance"]))
+            if isinstance(record["parameters"], dict):
+                return dict(record)
+        except (KeyError, TypeError, ValueError):
+            pass
+        raise FileFormatError(f"{self.path}: its provenance is damaged: expand again")
 
     def close(self) -> None:
         """Close the files."""

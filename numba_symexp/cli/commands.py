@@ -259,6 +259,59 @@ def verify(
     )
 
 
+def collapse(
+    file: str,
+    output: str,
+    *,
+    by: str | None = None,
+    keep: str = "max",
+    count: bool = False,
+    expanded: str | None = None,
+    overwrite: bool = False,
+    json: bool = False,
+    quiet: bool = False,
+) -> Request:
+    """Write one row per particle of which copies are left.
+
+    Example: numba-symexp collapse expanded_class3.h5 particles_class3.h5
+
+    Parameters
+    ----------
+    file
+        Expanded table, all its rows or some; or a .cs or .star that came back of it.
+    output
+        HDF5 particle table to write: the source's columns, and how many copies there were.
+    by
+        Column by which the best copy of each particle is told; its pose is written then.
+    keep
+        max or min: which value of that column is best.
+    count
+        Print how many particles have how many copies.
+    expanded
+        The expanded table that a .cs or .star came from.
+    overwrite
+        Replace an existing file.
+    json
+        Print one JSON object.
+    quiet
+        No progress bar, no summary.
+    """
+    from numba_symexp.cli.progress import ProgressBar
+    from numba_symexp.cli.report import collapse_text, counts_text
+    from numba_symexp.collapse.collapse import collapse as undo
+
+    silent, with_counts = _is_on(quiet), _is_on(count)
+
+    def act() -> dict[str, Any]:
+        with ProgressBar(silent) as bar:
+            return undo(file, output, by, keep, expanded, _is_on(overwrite), bar.show)
+
+    def text(result: dict[str, Any]) -> str:
+        return (counts_text(result) if with_counts else "") + collapse_text(result)
+
+    return Request(act, text, _is_on(json), silent)
+
+
 def import_particles(
     *files: str, overwrite: bool = False, json: bool = False, quiet: bool = False
 ) -> Request:
@@ -362,6 +415,7 @@ COMMANDS: dict[str, Callable[..., Request]] = {
     "operators": operators,
     "inspect": inspect,
     "verify": verify,
+    "collapse": collapse,
     "import": import_particles,
     "export": export_particles,
     "example": example,

@@ -101,6 +101,21 @@ def verification_text(report: dict[str, Any]) -> str:
     return "\n".join([*lines, f"{report['file']}: {verdict}"])
 
 
+def collapse_text(made: dict[str, Any]) -> str:
+    """Line about particles that were collapsed."""
+    best = f", the copy with the {made['keep']} {made['by']} of each" if made["by"] else ""
+    return (
+        f"wrote {made['output']}: {made['particles']:,} of {made['of']:,} particles, of "
+        f"{made['rows']:,} copies{best}"
+    )
+
+
+def counts_text(made: dict[str, Any]) -> str:
+    """Table of how many particles have how many copies."""
+    rows = "".join(f"{copies:>6}  {count:>9,}\n" for copies, count in made["counts"].items())
+    return f"copies  particles\n{rows}"
+
+
 def import_text(made: dict[str, Any]) -> str:
     """Lines about particles that were imported."""
     return "\n".join(

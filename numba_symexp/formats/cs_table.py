@@ -87,6 +87,10 @@ class CsTable(ParticleTable):
                 out[name][first - start : first - start + len(rows)] = rows[name]
         return out
 
+    def bytes_read_per_row(self, names: Sequence[str]) -> int:
+        """Bytes of a whole row: its fields lie side by side."""
+        return int(self._dtype.itemsize)
+
     def _rows(self, start: int, stop: int) -> Array:
         """Whole rows."""
         width = self._dtype.itemsize

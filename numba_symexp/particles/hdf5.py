@@ -75,6 +75,12 @@ class Hdf5Table(ParticleTable):
             rows = self._node.fields(outer)[start:stop] if outer else np.empty(stop - start)
             return {name: _nested(rows, self._fields[name]) for name in names}
 
+    def bytes_read_per_row(self, names: Sequence[str]) -> int:
+        """Bytes of the columns; of a compound dataset, of the whole row."""
+        return (
+            int(self._node.dtype.itemsize) if self._compound else super().bytes_read_per_row(names)
+        )
+
     def column_attributes(self, name: str) -> Mapping[str, Any]:
         """HDF5 attributes of a column; a field of a compound dataset has none."""
         return {} if self._compound else self._datasets[name].attrs

@@ -11,8 +11,11 @@ from numba_symexp.arrays import Array
 
 _NAMED_AT_MOST = 12
 
-_WIDEST_GAP = 8
-"""Rows by number are read in whole ranges while these hold at most this many rows per row asked."""
+_GAP_BYTES = 64 << 10
+"""Reading on over a gap of so many bytes takes no longer than a read of its own."""
+
+_RANGE_BYTES = 16 << 20
+"""Most bytes of a range that is read for some of its rows."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +78,19 @@ class ParticleTable(abc.ABC):
         if not len(wanted):
             return self.read(names, 0, 0)
         wanted = wanted.astype(np.int64)
-        gaps = np.flatnonzero(np.diff(wanted) > _WIDEST_GAP) + 1
+        row_bytes = self.bytes_read_per_row(names)
+        part = wanted // max(1, _RANGE_BYTES // row_bytes)
+        ends = (np.diff(wanted) * row_bytes > _GAP_BYTES) | (np.diff(part) > 0)
         parts: dict[str, list[Array]] = {name: [] for name in names}
-        for run in np.split(wanted, gaps):
+        for run in np.split(wanted, np.flatnonzero(ends) + 1):
             rows = self.read(names, int(run[0]), int(run[-1]) + 1)
             for name, column in rows.items():
                 parts[name].append(column[run - run[0]])
         return {name: np.concatenate(parts[name])[place] for name in names}
+
+    def bytes_read_per_row(self, names: Sequence[str]) -> int:
+        """Bytes that are read for a row of some columns."""
+        return max(1, sum(self.columns[name].row_bytes for name in names))
 
     @abc.abstractmethod
     def close(self) -> None:
