@@ -28,8 +28,8 @@ from numba_symexp.particles.table import ParticleTable
 from numba_symexp.reader import ExpandedTable, open_expanded
 
 _CS_SOURCE, _CS_OPERATOR = "sym_expand/src_uid", "sym_expand/idx"
-_FAR_DEG = 20.0
-"""A local refinement turns a pose by less."""
+_FAR_DEG, _TOO_CLOSE_DEG = 20.0, 0.1
+"""A local refinement turns a pose by less than the first, and by more than the second."""
 
 
 def open_copies(path: str, expanded: str | None = None) -> "Copies":
@@ -166,12 +166,10 @@ class ReturnedCopies(Copies):
         if psize and PSIZE in found:  # a job may have worked on smaller images
             shift *= (found[PSIZE].astype(np.float64) / of_source[PSIZE])[:, None]
         pose = convert(found[POSE], "rotvec", pose_format)
-        columns = self.source.columns
-        return (
-            operator,
-            pose.astype(columns[pose_name].dtype),
-            shift.astype(columns[shift_name].dtype),
+        pose_dtype, shift_dtype = (
+            self.source.columns[name].dtype for name in (pose_name, shift_name)
         )
+        return operator, pose.astype(pose_dtype), shift.astype(shift_dtype)
 
     @property
     def _key(self) -> str:
@@ -217,11 +215,11 @@ class ReturnedCopies(Copies):
         closest_deg = np.degrees(np.arccos(np.clip((apart.max() - 1) / 2, -1, 1)))
         angle = np.degrees(np.arccos(np.clip((trace.max(axis=1) - 1) / 2, -1, 1)))
         far = angle > min(_FAR_DEG, closest_deg / 2)
-        if far.any() or (len(rotations) > 1 and closest_deg < 0.1):
+        if far.any() or (len(rotations) > 1 and closest_deg < _TOO_CLOSE_DEG):
             row = int(rows[int(np.argmax(far))])
             raise SourceError(
-                f"{self.table.path}: row {row} is {angle.max():.1f} deg from any operator, so which "
-                "made it cannot be told: bring the rows back as .cs or HDF5, or leave out --by"
+                f"{self.table.path}: which operator made row {row} cannot be told from its pose: "
+                "bring the rows back as .cs or HDF5, or leave out --by"
             )
         return operator
 
