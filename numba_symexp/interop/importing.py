@@ -63,12 +63,14 @@ def import_particles(
     for source in files:
         target = check_target(output, source, overwrite)
     with _open_all(files) as table:
-        notes = [*scan(table, find_columns(table)).odd, *sweep(os.path.dirname(target))]
+        find_columns(table)
+        leftovers = sweep(os.path.dirname(target))
         check_space(output, target, size_of(table))
         with temporary(output, target) as path:
             with refusing(output):
                 attributes = {"imported_from": os.path.basename(table.path)}
                 write_table(path, table, star_text(table), attributes, progress)
+            odd = _scan_written(path, table)
             interrupts.check()
             publish(output, path, target, overwrite)
         return {
@@ -77,7 +79,7 @@ def import_particles(
             "particles": table.n_rows,
             "columns": len(table.columns),
             "convention": table.attributes[CONVENTION],
-            "notes": [*_notes(table), *notes],
+            "notes": [*_notes(table), *odd, *leftovers],
         }
 
 
@@ -99,6 +101,13 @@ def _open_all(files: Sequence[str]) -> Any:
         joined = JoinedTable(tables)
         joined.attributes.setdefault(CONVENTION, "cryosparc")
         yield joined
+
+
+def _scan_written(path: str, table: ParticleTable) -> list[str]:
+    """Check every row of what was written: quicker to read than text, and read back at that."""
+    with Hdf5Table(path) as written:
+        written.path = table.path  # messages name the file that a user knows
+        return scan(written, find_columns(written)).odd
 
 
 def _notes(table: ParticleTable) -> list[str]:

@@ -112,7 +112,7 @@ def row_errors(
                 off = wanted - poses[row, a, b]
                 square += off * off
         chord = math.sqrt(square / 8.0)
-        angle[row] = 2.0 * math.asin(min(1.0, chord))
+        angle[row] = 2.0 * math.asin(1.0 if chord > 1.0 else chord)  # NaN stays NaN
         worst, most = 0.0, 0.0
         for a in range(2):
             moved = 0.0

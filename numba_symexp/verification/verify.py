@@ -104,6 +104,10 @@ def _check_format(table: Hdf5Table) -> list[Check]:
 
 def _check_structure(expanded: ExpandedTable) -> Check:
     """Whether the table has as many rows as it must, and its index columns are integers."""
+    try:
+        _ = expanded.provenance
+    except SymexpError as error:
+        return Check("structure", False, str(error))
     wanted = expanded.n_sources * len(expanded.operators)
     if len(expanded) != wanted:
         return Check(

@@ -1,0 +1,255 @@
+"""verify passes what expand wrote, and finds whatever was changed afterwards."""
+
+import json
+
+import h5py
+import naive
+import numpy as np
+import pytest
+from conftest import random_columns, write_table
+
+from numba_symexp.symmetry.helices import helix
+from numba_symexp.symmetry.operators import Operators
+from numba_symexp.symmetry.point_groups import point_group
+from numba_symexp.verification.matrices import rotation_matrices
+from numba_symexp.verification.operators import not_as_stated, not_rotations
+from numba_symexp.verification.verify import verify
+
+ROWS = "particles/"
+POSE, SHIFT, SPLIT = (f"{ROWS}alignments3D/{name}" for name in ("pose", "shift", "split"))
+CHECKS = [
+    "format", "complete", "structure", "operators", "symmetry", "source", "pairs", "poses",
+    "shifts", "unmoved rows", "half-sets", "ids",
+]  # fmt: skip
+
+
+@pytest.fixture
+def expanded(tmp_path, source, command):
+    """A helix x D2 of 50 particles; gives its path."""
+    done = command("expand", source, "e.h5", "--twist=30", "--rise=5", "--order=3", "--symmetry=D2")
+    assert done.returncode == 0, done.stderr
+    return str(tmp_path / "e.h5")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--symmetry=C1",), ("--symmetry=C7",), ("--symmetry=D3",), ("--symmetry=T",),
+        ("--symmetry=O",), ("--symmetry=I2",), ("--symmetry=C600",),
+        ("--twist=-166.7", "--rise=27.3", "--order=6"),
+        ("--twist=0", "--rise=-4", "--order=5", "--symmetry=D3"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_expand_writes_is_verified(flags, dtype, tmp_path, rng, command):
+    write_table(tmp_path / "p.h5", random_columns(rng, 70, dtype))
+    assert command("expand", "p.h5", "e.h5", *flags).returncode == 0
+    done = command("verify", "e.h5", "--json")
+    report = json.loads(done.stdout)
+    assert done.returncode == 0, report
+    assert [check["name"] for check in report["checks"]] == CHECKS
+    assert [check["number"] for check in report["checks"]] == list(range(1, 13))
+    assert report["passed"]
+    assert report["largest_angle_deg"] < (2e-5 if dtype == np.float32 else 1e-10)
+
+
+@pytest.mark.parametrize("pose_format", ["quaternion", "matrix", "euler_zyz"])
+def test_other_forms_of_poses_are_verified(pose_format, tmp_path, rng, command):
+    vectors = rng.normal(0, 1.5, (40, 3))
+    matrices = np.array([naive.exp(v) for v in vectors])
+    angle = np.linalg.norm(vectors, axis=1, keepdims=True)
+    poses = {
+        "matrix": matrices,
+        "quaternion": np.hstack([np.cos(angle / 2), np.sin(angle / 2) * vectors / angle]),
+        "euler_zyz": rng.uniform((-180, 0, -180), 180, (40, 3)),
+    }
+    pose = poses[pose_format].astype(np.float32)
+    write_table(tmp_path / "p.h5", {"p": pose, "s": np.ones((40, 2), np.float32)})
+    words = ("--pose=p", "--shift=s", f"--pose_format={pose_format}", "--psize=1.3")
+    helix_flags = ("--twist=33", "--rise=4", "--order=4")
+    assert command("expand", "p.h5", "e.h5", *helix_flags, *words).returncode == 0
+    assert verify(str(tmp_path / "e.h5")).passed
+    with h5py.File(tmp_path / "e.h5", "r+") as file:
+        file["particles/p"][7] = file["particles/p"][8]
+    assert failed(tmp_path / "e.h5") == ["poses"]
+
+
+@pytest.mark.parametrize("pose_format", ["rotvec", "quaternion", "matrix", "euler_zyz"])
+def test_matrices_are_those_of_the_twin(pose_format, rng):
+    if pose_format == "rotvec":
+        poses = np.vstack([rng.normal(0, 2, (50, 3)), np.zeros((1, 3)), [[1e-12, 0, 0]]])
+        twins = [naive.exp(v) for v in poses]
+    elif pose_format == "euler_zyz":
+        poses = rng.uniform(-180, 180, (50, 3))
+        twins = [naive.euler_zyz(*angles) for angles in poses]
+    else:
+        quaternion = rng.normal(size=(50, 4))
+        quaternion /= np.linalg.norm(quaternion, axis=1, keepdims=True)
+        twins = [naive.from_quaternion(q) for q in quaternion]
+        poses = quaternion if pose_format == "quaternion" else np.array(twins)
+    found = rotation_matrices(poses, pose_format)
+    np.testing.assert_allclose(found, twins, atol=1e-13)
+
+
+def failed(path):
+    """Names of the checks that fail."""
+    return [check.name for check in verify(str(path)).checks if not check.passed]
+
+
+def change(name, rows, value):
+    """Change values of a dataset."""
+
+    def apply(file):
+        column = file[name]
+        column[rows] = value(column[rows]) if callable(value) else value
+
+    return apply
+
+
+def attribute(name, value):
+    return lambda file: file.attrs.__setitem__(name, value)
+
+
+@pytest.mark.parametrize(
+    ("damage", "names", "say"),
+    [
+        (attribute("format", "other"), ["format"], "other"),
+        (attribute("format_version", 7), ["format"], "version 7"),
+        (lambda file: file.attrs.__delitem__("complete"), ["complete"], "not marked"),
+        (attribute("provenance", "{"), ["structure"], "provenance is damaged"),
+        (lambda file: file.__delitem__("particles/operator_index"), ["structure"], "missing"),
+        (lambda file: file.__delitem__("operators/label"), ["structure"], "operators"),
+        (change("operators/quaternion", 3, lambda q: q * 1.1), ["operators"], "operator 3"),
+        (change("operators/quaternion", 3, [0.6, 0.8, 0, 0]), ["symmetry"], "no group"),
+        (change("operators/quaternion", 5, lambda q: -q[::-1]), ["symmetry"], "unit"),
+        (change("operators/translation_A", (5, 2), 5.01), ["symmetry"], "unit"),
+        (change("operators/rise_index", 5, 2), ["symmetry"], "units"),
+        (change(f"{ROWS}source_index", 30, 3), ["pairs", "ids", "poses", "shifts"], "row 30"),
+        (change(f"{ROWS}operator_index", 30, 7), ["pairs", "ids", "poses"], "row 30"),
+        (change(f"{ROWS}operator_index", 30, 60000), ["pairs"], "row 30"),
+        (change(POSE, 100, lambda v: v + 1e-4), ["poses"], "row 100 is 0.0"),
+        (change(POSE, (100, 2), np.nan), ["poses"], "row 100 is nan deg"),
+        (change(SHIFT, (101, 1), lambda s: s + 1e-3), ["shifts"], "row 101 is 0.001 px"),
+        (change(SHIFT, (101, 1), np.inf), ["shifts"], "row 101 is inf px"),
+        (change(POSE, (24, 0), lambda x: np.nextafter(x, 9)), ["unmoved rows"], "row 24"),
+        (change(SHIFT, (24, 0), lambda x: np.nextafter(x, 9)), ["unmoved rows"], "row 24"),
+        (change(SPLIT, 13, lambda s: 1 - s), ["half-sets"], "row 13"),
+        (change(f"{ROWS}uid", 24, 5), ["ids"], "row 24 has not its particle's id"),
+        (change(f"{ROWS}uid", 25, 5), ["ids"], "row 25 has an id out of turn"),
+    ],
+)
+def test_each_change_is_found(damage, names, say, expanded, command):
+    with h5py.File(expanded, "r+") as file:
+        damage(file)
+    done = command("verify", "e.h5")
+    assert done.returncode == 1
+    assert done.stderr == ""
+    assert set(names) >= set(failed(expanded)) >= {names[0]}
+    assert any(" FAIL " in line and say in line for line in done.stdout.splitlines()), done.stdout
+
+
+def test_all_offenders_are_counted(expanded, command):
+    with h5py.File(expanded, "r+") as file:
+        file[POSE][100:107] = 0.5
+    assert "row 100 is" in command("verify", "e.h5").stdout
+    assert "7 row(s) in all" in command("verify", "e.h5").stdout
+
+
+def test_the_largest_error_is_told(expanded, tmp_path):
+    with h5py.File(expanded, "r+") as file:
+        vector = file[POSE][100].astype(float)
+        file[POSE][100] = vector * (1 + np.radians(2.0) / np.linalg.norm(vector))
+        file[SHIFT][7] += [0.5, -0.25]
+    report = verify(expanded)
+    assert report.largest_angle_deg == pytest.approx(2.0, rel=1e-4)
+    assert report.largest_shift_px == pytest.approx(0.5, rel=1e-4)
+
+
+def test_a_changed_source_is_found(expanded, source):
+    with h5py.File(source, "r+") as file:
+        file[POSE][0] = 0.25
+    assert failed(expanded) == ["source"]
+
+
+def test_a_source_elsewhere_is_named(expanded, source, tmp_path, command):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "source.h5").rename(tmp_path / "far" / "s.h5")
+    assert failed(expanded) == ["source"]
+    assert command("verify", "e.h5", "--source=far/s.h5").returncode == 0
+
+
+def test_ids_of_particles_that_are_double_or_mates_are_found(expanded, source):
+    with h5py.File(expanded) as file:
+        mate = file[f"{ROWS}uid"][13]
+    with h5py.File(source, "r+") as file, h5py.File(expanded, "r+") as ours:
+        file[f"{ROWS}uid"][0] = ours[f"{ROWS}uid"][0] = mate
+    assert failed(expanded) == ["ids"]
+    with h5py.File(source, "r+") as file, h5py.File(expanded, "r+") as ours:
+        file[f"{ROWS}uid"][0] = file[f"{ROWS}uid"][1]
+        ours[f"{ROWS}uid"][0] = file[f"{ROWS}uid"][1]
+    assert failed(expanded) == ["ids"]
+
+
+def test_halves_that_were_drawn_are_shared(tmp_path, rng, command):
+    columns = random_columns(rng, 30)
+    del columns["alignments3D/split"], columns["uid"]
+    write_table(tmp_path / "p.h5", columns)
+    assert command("expand", "p.h5", "e.h5", "--symmetry=C3", "--assign_halves=1").returncode == 0
+    assert verify(str(tmp_path / "e.h5")).passed
+    with h5py.File(tmp_path / "e.h5", "r+") as file:
+        file[SPLIT][4] = 1 - file[SPLIT][4]
+    assert failed(tmp_path / "e.h5") == ["half-sets"]
+
+
+def test_a_few_rows_are_no_whole_expansion(expanded):
+    with h5py.File(expanded, "r+") as file:
+        for name in ("source_index", "operator_index", "uid"):
+            rows = file[ROWS + name][:-3]
+            del file[ROWS + name]
+            file[ROWS + name] = rows
+        for name in (POSE, SHIFT, SPLIT):
+            rows, attributes = file[name][:-3], dict(file[name].attrs)
+            del file[name]
+            file[name] = rows
+            file[name].attrs.update(attributes)
+    assert failed(expanded) == ["structure"]
+
+
+def test_what_is_no_hdf5_is_an_error(tmp_path, command):
+    (tmp_path / "e.h5").write_text("text")
+    done = command("verify", "e.h5")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: e.h5: not an HDF5 file")
+
+
+@pytest.mark.parametrize("symbol", ["C1", "C2", "C13", "D2", "D7", "T", "O", "I1", "I4", "D700"])
+def test_groups_are_groups(symbol):
+    operators = point_group(symbol)
+    assert not_rotations(operators) is None
+    assert not_as_stated(operators) is None
+
+
+def without(operators, *dropped):
+    kept = np.delete(np.arange(len(operators)), dropped)
+    return Operators(
+        operators.quaternion[kept],
+        operators.translation_A[kept],
+        tuple(operators.label[k] for k in kept),
+        operators.symmetry,
+        operators.convention,
+        operators.kind,
+        operators.rise_index[kept],
+    )
+
+
+@pytest.mark.parametrize("symbol", ["C5", "D3", "T", "I2", "D300"])
+def test_a_group_without_one_element_is_none(symbol):
+    assert "no group" in not_as_stated(without(point_group(symbol), 3))
+    assert "not the identity" in not_as_stated(without(point_group(symbol), 0))
+
+
+def test_a_helix_without_one_unit_is_none():
+    assert not_as_stated(helix(twist=30, rise=5, order=5, group="D2")) is None
+    assert not_as_stated(helix(twist=30, rise=5, order=1, group="D2")) is None
+    assert "units" in not_as_stated(without(helix(twist=30, rise=5, order=5), 1))
+    assert "units" in not_as_stated(without(helix(twist=30, rise=5, order=5, group="C2"), 3))
