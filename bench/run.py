@@ -28,6 +28,7 @@ TABLES = {
     "formats": "Formats, calls without fsync",
     "memory": "Memory",
     "peers": "Peers",
+    "interop": "Import and export",
 }
 _PACKAGES = ("numba_symexp", "numpy", "numba", "llvmlite", "h5py")
 
@@ -46,6 +47,8 @@ class Sizes:
         Float64, pose formats, threads, SciPy, and ours against RELION.
     relion : int
         RELION's own; its time a row does not depend on it.
+    interop, interop_relion : int
+        Import, and export of 6 rows each; RELION's own.
     memory : tuple of int
     runs, first_runs : int
         Rounds that count; first runs ever.
@@ -56,6 +59,8 @@ class Sizes:
     grown: int = 200_000
     formats: int = 100_000
     relion: int = 2_000
+    interop: int = 50_000
+    interop_relion: int = 10_000
     memory: tuple[int, ...] = (100_000, 400_000, 1_000_000)
     runs: int = 5
     first_runs: int = 2
@@ -67,7 +72,10 @@ class Sizes:
             return max(1, round(number * scale))
 
         memory = tuple(times(number) for number in self.memory)
-        numbers = (self.whole, self.small, self.grown, self.formats, self.relion)
+        numbers = (
+            *(self.whole, self.small, self.grown, self.formats, self.relion),
+            *(self.interop, self.interop_relion),
+        )
         return Sizes(*map(times, numbers), memory, self.runs, self.first_runs)
 
 
@@ -76,6 +84,8 @@ FULL = Sizes(
     small=1_000_000,
     grown=4_000_000,
     relion=100_000,
+    interop=1_000_000,
+    interop_relion=100_000,
     memory=(100_000, 1_000_000, 4_000_000),
     first_runs=5,
 )
@@ -94,7 +104,7 @@ def main() -> None:
         tables: dict[str, list[Row]] = {}
         for name in options.only or TABLES:
             title = TABLES[name]
-            tables[name] = _measures(folder, sizes, options.scipy)[name]()
+            tables[name] = _measures(folder, sizes, options)[name]()
             print(f"**{title}**\n\n{markdown(tables[name])}\n", flush=True)
     seconds = time.perf_counter() - started
     print(f"{seconds:.0f} s in all.")
@@ -102,8 +112,11 @@ def main() -> None:
         _write_json(options.json, machine, sizes, tables, seconds)
 
 
-def _measures(folder: str, sizes: Sizes, scipy: str | None) -> dict[str, Callable[[], list[Row]]]:
+def _measures(
+    folder: str, sizes: Sizes, options: argparse.Namespace
+) -> dict[str, Callable[[], list[Row]]]:
     """What measures the rows of each table; loaded after Numba's cache has its place."""
+    from interop_bench import cs_rows, star_rows
     from kernels_bench import kernel_rows
     from memory_bench import memory_rows
     from peers_bench import relion_rows, scipy_rows
@@ -125,7 +138,11 @@ def _measures(folder: str, sizes: Sizes, scipy: str | None) -> dict[str, Callabl
         "memory": lambda: memory_rows(folder, sizes.memory),
         "peers": lambda: (
             relion_rows(folder, sizes.formats, sizes.relion, runs)
-            + scipy_rows(folder, scipy, sizes.formats, runs)
+            + scipy_rows(folder, options.scipy, sizes.formats, runs)
+        ),
+        "interop": lambda: (
+            star_rows(folder, options.pandas, sizes.interop, sizes.interop_relion, runs)
+            + cs_rows(folder, sizes.interop, runs)
         ),
     }
 
@@ -142,7 +159,7 @@ def _options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description="Measure numba_symexp. At scale 1: up to 24M rows (60M for memory), 1 GB of "
-        "output at a time, two minutes. With --full: 60M and 240M rows, 10 GB, ten minutes."
+        "output at a time, three minutes. With --full: 60M and 240M rows, 10 GB, 15 minutes."
     )
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies all table sizes")
     parser.add_argument("--full", action="store_true", help="the sizes that the bars are for")
@@ -158,6 +175,11 @@ def _options() -> argparse.Namespace:
         "--scipy",
         metavar="PYTHON",
         help="interpreter that has SciPy, if this one has not: SciPy slows Numba's start",
+    )
+    parser.add_argument(
+        "--pandas",
+        metavar="PYTHON",
+        help="interpreter that has pandas, starfile or both, if this one has not",
     )
     options = parser.parse_args()
     if options.scale <= 0:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from numba_symexp.version import __version__
 
 if TYPE_CHECKING:
+    from numba_symexp.collapsing.collapse import collapse
     from numba_symexp.errors import SymexpError
     from numba_symexp.expansion.expander import expand_poses
     from numba_symexp.expansion.job import ExpandJob, Summary
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from numba_symexp.symmetry.helices import helix
     from numba_symexp.symmetry.operators import Operators
     from numba_symexp.symmetry.point_groups import point_group
+    from numba_symexp.verification.report import VerificationReport
+    from numba_symexp.verification.verify import verify
 
 _HOME = {
     "ExpandJob": "expansion.job",
@@ -24,11 +27,14 @@ _HOME = {
     "Operators": "symmetry.operators",
     "Summary": "expansion.job",
     "SymexpError": "errors",
+    "VerificationReport": "verification.report",
+    "collapse": "collapsing.collapse",
     "expand": "expansion.run",
     "expand_poses": "expansion.expander",
     "helix": "symmetry.helices",
     "open_expanded": "reader",
     "point_group": "symmetry.point_groups",
+    "verify": "verification.verify",
 }
 
 __all__ = [
@@ -37,12 +43,15 @@ __all__ = [
     "Operators",
     "Summary",
     "SymexpError",
+    "VerificationReport",
     "__version__",
+    "collapse",
     "expand",
     "expand_poses",
     "helix",
     "open_expanded",
     "point_group",
+    "verify",
 ]
 
 

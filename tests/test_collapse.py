@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from star_files import particles, read_star, star_text
 from test_cs import save, structured
 
-from numba_symexp.collapse.collapse import collapse
+from numba_symexp.collapsing.collapse import collapse
 from numba_symexp.expansion.run import expand
 from numba_symexp.verification.verify import verify
 

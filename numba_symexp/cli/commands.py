@@ -298,7 +298,7 @@ def collapse(
     """
     from numba_symexp.cli.progress import ProgressBar
     from numba_symexp.cli.report import collapse_text, counts_text
-    from numba_symexp.collapse.collapse import collapse as undo
+    from numba_symexp.collapsing.collapse import collapse as undo
 
     silent, with_counts = _is_on(quiet), _is_on(count)
 

@@ -11,6 +11,9 @@ NEXT_STEPS = (
 )
 
 
+_NOT_GIVEN: tuple[Any, ...] = (None, False, [], ())
+
+
 def summary_text(summary: dict[str, Any]) -> str:
     """Lines about an expansion that was done, or would be: the `Summary`, as a dict."""
     dry = summary["dry_run"]
@@ -83,6 +86,7 @@ def inspection_text(report: dict[str, Any]) -> str:
             f"  from {made['particles']:,} particles of {made['source']}, {made['created']}, "
             f"{made['generated_by']}"
         )
+        lines.append(f"  {_provenance(made['provenance'])}")
     lines += [f"note: {note}" for note in report["notes"]]
     lines.append(
         "can be expanded" if report["expandable"] else f"not to be expanded: {report['reason']}"
@@ -141,6 +145,16 @@ def export_text(made: dict[str, Any]) -> str:
 def example_text(made: dict[str, Any]) -> str:
     """Line about an example that was written."""
     return f"wrote {made['output']}: {made['particles']:,} particles"
+
+
+def _provenance(record: dict[str, Any]) -> str:
+    """How a table was made, in a line: the parameters that were given, and the resources."""
+    given = [
+        f"{name}={value}" for name, value in record["parameters"].items() if value not in _NOT_GIVEN
+    ]
+    spent = record.get("resources")
+    ending = f"; {spent['elapsed_s']:.2f} s, {_size(spent['max_memory_B'])}" if spent else ""
+    return f"with {', '.join(given)}{ending}"
 
 
 def _size(count: float) -> str:

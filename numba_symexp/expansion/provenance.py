@@ -11,6 +11,7 @@ import numpy as np
 
 from numba_symexp.clock import timestamp
 from numba_symexp.expansion.job import ExpandJob
+from numba_symexp.expansion.layout import SourceRecord
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.version import __version__
 
@@ -30,7 +31,9 @@ def first_attributes(operators: Operators) -> dict[str, Any]:
     }
 
 
-def last_attributes(job: ExpandJob, operators: Operators, seconds: float) -> dict[str, Any]:
+def last_attributes(
+    job: ExpandJob, operators: Operators, source: SourceRecord, seconds: float
+) -> dict[str, Any]:
     """Attributes that are known after the last row: the provenance, as one JSON text.
 
     Under SOURCE_DATE_EPOCH it says nothing that differs between two runs.
@@ -41,6 +44,7 @@ def last_attributes(job: ExpandJob, operators: Operators, seconds: float) -> dic
         "schema_version": SCHEMA_VERSION,
         "software": {"name": "numba_symexp", "version": __version__},
         "parameters": parameters,
+        "source": {"n_rows": source.n_rows, "fingerprint": source.fingerprint},
     }
     if "SOURCE_DATE_EPOCH" not in os.environ:
         record["environment"] = _environment()

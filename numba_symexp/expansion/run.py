@@ -146,7 +146,8 @@ def _write(
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-            finish(path, last_attributes(job, plan.operators, time.perf_counter() - started))
+            seconds = time.perf_counter() - started
+            finish(path, last_attributes(job, plan.operators, plan.source, seconds))
         interrupts.check()
         publish(job.output, path, target, job.overwrite)
 

@@ -1,5 +1,6 @@
 """Verify an expanded table: its format, its operators, its source, and every row."""
 
+import os
 import time
 from typing import Any
 
@@ -140,7 +141,9 @@ def _check_source(expanded: ExpandedTable) -> Check:
         where = expanded.source.path
     except SymexpError as error:
         return Check("source", False, str(error))
-    return Check("source", True, f"{where}: unchanged")
+    given = expanded.source_path
+    same = os.path.exists(given) and os.path.samefile(given, where)
+    return Check("source", True, f"{given if same else where}: unchanged")
 
 
 def _about(name: str, offenders: Offenders, detail: str) -> Check:

@@ -8,7 +8,7 @@ import numpy as np
 
 from numba_symexp import interrupts
 from numba_symexp.arrays import Array
-from numba_symexp.collapse.copies import Copies, open_copies
+from numba_symexp.collapsing.copies import Copies, open_copies
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.files import check_space, check_target, publish, refusing, temporary
 from numba_symexp.formats.star_group import star_text
