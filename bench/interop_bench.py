@@ -145,7 +145,7 @@ def star_rows(
     chain = Chain(source, particles)
     readers = _readers(python or sys.executable, source, particles)
     relion = _relion(folder, relion_particles)
-    cases = {**chain.cases, "read": lambda: stopwatch(lambda: _count_lines(source))}
+    cases = {**chain.cases, "read": lambda: stopwatch(lambda: count_lines(source))}
     taken = interleaved({**cases, **readers, **relion}, runs, watch=False, warm=True)
     return [
         *_import_rows(chain, taken, list(readers)),
@@ -268,8 +268,8 @@ def _has(python: str, module: str) -> bool:
     return True
 
 
-def _count_lines(path: str) -> int:
-    """Number of lines of a file: all its bytes are read."""
+def count_lines(path: str) -> int:
+    """Number of lines of a file, for which all its bytes are read."""
     lines = 0
     with open(path, "rb", buffering=0) as file:
         while piece := file.read(_READ_BYTES):

@@ -29,6 +29,7 @@ TABLES = {
     "memory": "Memory",
     "peers": "Peers",
     "interop": "Import and export",
+    "trust": "Verify and collapse",
 }
 _PACKAGES = ("numba_symexp", "numpy", "numba", "llvmlite", "h5py")
 
@@ -48,7 +49,7 @@ class Sizes:
     relion : int
         RELION's own; its time a row does not depend on it.
     interop, interop_relion : int
-        Import, and export of 6 rows each; RELION's own.
+        Import, export of 6 rows each, verify and collapse of 60 each; RELION's own.
     memory : tuple of int
     runs, first_runs : int
         Rounds that count; first runs ever.
@@ -122,6 +123,7 @@ def _measures(
     from peers_bench import relion_rows, scipy_rows
     from pipeline_bench import call_rows, format_rows, growth_rows, process_rows, thread_rows
     from startup_bench import startup_rows
+    from trust_bench import trust_rows
 
     runs = sizes.runs
     return {
@@ -144,6 +146,7 @@ def _measures(
             star_rows(folder, options.pandas, sizes.interop, sizes.interop_relion, runs)
             + cs_rows(folder, sizes.interop, runs)
         ),
+        "trust": lambda: trust_rows(folder, sizes.interop, runs),
     }
 
 
