@@ -93,7 +93,7 @@ def test_numbers_are_read_exactly(rng):
 
 
 @pytest.mark.parametrize(
-    "word", ["nan", "inf", "-Infinity", "<NA>", "", "1,5", "1.2.3", "1e", "--1"]
+    "word", ["nan", "inf", "-Infinity", "<NA>", "", "1,5", "1.2.3", "1e", "--1", "1_0", "0x1", "."]
 )
 def test_what_is_no_number_is_refused(word):
     with pytest.raises(SourceError, match=re.escape(f"x is {word!r} in row 12, not a number")):

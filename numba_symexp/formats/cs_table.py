@@ -189,7 +189,7 @@ def _columns_of(dtype: np.dtype[Any], path: str) -> dict[str, Column]:
         raise SourceError(f"{path}: holds {dtype}, not rows of fields: give a CryoSPARC dataset")
     for name in dtype.names:
         kind = dtype[name].base
-        if kind.hasobject or kind.names or kind.kind not in "biufcS" or not kind.itemsize:
+        if kind.kind not in "biufcS" or not kind.itemsize:
             raise SourceError(
                 f"{path}: {name} is {kind}, not numbers or fixed-length text: load and save it "
                 "with cryosparc-tools"
