@@ -52,6 +52,9 @@ def main(words: Sequence[str] | None = None) -> int:
         # Whoever read our output has gone; Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _REFUSED
+    except MemoryError as error:
+        text = "not enough memory: use a machine with more, or fewer particles at a time"
+        return _fail(error, text, _REFUSED)
     except Exception as error:
         text = f"unexpected {type(error).__name__} ({error}): report it, with {DEBUG}=1"
         return _fail(error, text, _REFUSED)

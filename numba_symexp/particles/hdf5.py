@@ -25,6 +25,9 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 _NAMED_AT_MOST = 12
 
+_MOST_COMPRESSED = 1_000_000
+"""No filter makes data of particles smaller by this factor; a damaged header may say so."""
+
 
 class Hdf5Table(ParticleTable):
     """A particle table in an HDF5 file.
@@ -120,15 +123,21 @@ class Hdf5Table(ParticleTable):
             node = node[part]
         return node, "/" + location.strip("/")
 
-    def _refuse_elsewhere(self, name: str, dataset: h5py.Dataset) -> None:
+    def _refuse_not_here(self, name: str, dataset: h5py.Dataset) -> None:
         """Refuse a dataset whose rows are in other files, or nowhere."""
         if dataset.is_virtual or dataset.external:
             raise SourceError(
                 f"{self.path}: {name} keeps its rows in other files, which are not followed: copy "
                 "the table into one file (h5repack)"
             )
-        if dataset.size and not dataset.id.get_storage_size():
+        stored = dataset.id.get_storage_size()
+        if dataset.size and not stored:
             raise SourceError(f"{self.path}: {name} was never written: make the table again")
+        if dataset.nbytes > stored * _MOST_COMPRESSED:
+            raise SourceError(
+                f"{self.path}: {name} claims {dataset.shape[0]:,} rows and keeps {stored:,} bytes: "
+                "the file is damaged; copy it again"
+            )
 
     def _candidates(self) -> str:
         """Places in the file that could be a table, for a message."""
@@ -168,9 +177,9 @@ class Hdf5Table(ParticleTable):
         if not self._compound:
             self._datasets = dict(_datasets(self._node))
             for name, dataset in self._datasets.items():
-                self._refuse_elsewhere(name, dataset)
+                self._refuse_not_here(name, dataset)
             return {name: Column(d.dtype, d.shape[1:]) for name, d in self._datasets.items()}
-        self._refuse_elsewhere(self.location, self._node)
+        self._refuse_not_here(self.location, self._node)
         if self._node.dtype.names is None or self._node.ndim != 1:
             raise SourceError(
                 f"{self.path}: {self.location} is a dataset of shape {self._node.shape} and "
