@@ -22,7 +22,7 @@ def blob_centres(rng, motions, count, radii_A):
 
 
 def random_views(rng, count, lowest_tilt_deg=0.0):
-    """Rows (rot, tilt, psi, x, y) in degrees and A, even on the sphere from a tilt to its mirror."""
+    """Rows (rot, tilt, psi, x, y) in degrees and A, even on the sphere but for its caps."""
     highest = np.cos(np.deg2rad(lowest_tilt_deg))
     rot, psi = rng.uniform(-180, 180, (2, count))
     tilt = np.rad2deg(np.arccos(rng.uniform(-highest, highest, count)))

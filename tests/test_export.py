@@ -365,6 +365,7 @@ def test_a_dataset_becomes_a_star(cs_rows, go, tmp_path):
     go("expand", "p.cs", "e.h5", "--symmetry=C2")
     said = go("export", "e.h5", "e.star")
     assert re.search(r"dropped, .*: .*ctf/tilt_A", said)
+    assert "link or rename J0/s.mrc and the like" in said
     text = (tmp_path / "e.star").read_text()
     found, optics = read_star(text), read_star(text, "optics")
     assert optics["rlnOpticsGroup"] == ["1", "2"]
@@ -506,6 +507,7 @@ def test_relion_needs_what_a_bare_table_lacks(go, tmp_path, rng):
     write_table(tmp_path / "p.h5", columns)
     said = go("export", "p.h5", "p.star")
     assert "nothing to make rlnImageName, rlnVoltage, rlnSphericalAberration" in said
+    assert "rlnImageSize, which RELION needs" in said
 
 
 def test_a_full_disk_leaves_nothing(star, go, tmp_path, monkeypatch, capsys):

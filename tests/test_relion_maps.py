@@ -1,4 +1,7 @@
-"""RELION's reconstructions from our .star: C1 on the expanded set is the symmetric map."""
+"""RELION's reconstructions from our .star: C1 on the expanded set is the symmetric map.
+
+The views are so few that the set gives a poor map before it is expanded.
+"""
 
 import numba
 import numpy as np
@@ -21,23 +24,26 @@ PROGRAM = "relion_reconstruct"
 
 pytestmark = [
     needs(PROGRAM),
-    pytest.mark.skipif(
-        bool(numba.config.DISABLE_JIT), reason="slow, and the same text as with compiled kernels"
-    ),
+    pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="compilation is switched off"),
 ]
 
-VIEWS = {"D3": 100, "D7": 100, "T": 60, "O": 60, "I2": 40}
-BLOBS = {"D3": 4, "D7": 3, "T": 4, "O": 3, "I2": 2}
+VIEWS = {"D7": 12, "T": 12, "O": 10, "I2": 6}
+BLOBS = {"D7": 3, "T": 4, "O": 3, "I2": 2}
 RADII_A = (14, 25)
 SPHERE_A = 32
-SAME, OTHER = 0.995, 0.9
-"""Correlation coefficients: ours are above 0.997, those of a wrong symmetry below 0.85."""
+
+SAME, OTHER = 0.99, 0.95
+"""Correlation coefficients of maps: equal ones have more than the first, others less than the last.
+
+Measured are 0.995 and more, 0.94 and less.
+"""
 
 
-def symmetric_blobs(symbol, convention="relion"):
-    """Blobs with a point group."""
+def blobs_and_views(symbol, convention="relion"):
+    """Centres of the blobs of a point group, and views of them."""
     motions = [(rotation, np.zeros(3)) for rotation in group(symbol, convention)]
-    return blob_centres(np.random.default_rng(5), motions, BLOBS[symbol], RADII_A)
+    centres = blob_centres(np.random.default_rng(5), motions, BLOBS[symbol], RADII_A)
+    return centres, random_views(np.random.default_rng(6), VIEWS[symbol])
 
 
 def write_particles(folder, centres, views):
@@ -53,85 +59,73 @@ def reconstruct(folder, star, *flags):
     return read_mrc(folder / "map.mrc")
 
 
-def alike(one, other, radius_A=SPHERE_A):
+def alike(one, other):
     """Correlation coefficient in the sphere that the blobs fill."""
-    r= similarity(one, other, PSIZE_A, radius_A)
-    print("CC", round(float(r),5))
-    return r
+    return similarity(one, other, PSIZE_A, SPHERE_A)
 
 
 @pytest.mark.parametrize("symbol", VIEWS)
 def test_expanded_set_gives_the_symmetric_map(symbol, program, tmp_path):
-    centres = symmetric_blobs(symbol)
-    write_particles(tmp_path, centres, random_views(np.random.default_rng(6), VIEWS[symbol]))
-    symmetrised = reconstruct(tmp_path, "particles.star", "--sym", symbol)
+    centres, views = blobs_and_views(symbol)
+    write_particles(tmp_path, centres, views)
     expand_to_star(program, "particles.star", "ours.star", f"--symmetry={symbol}")
     ours = reconstruct(tmp_path, "ours.star")
-    assert alike(ours, symmetrised) > SAME
+    assert alike(ours, reconstruct(tmp_path, "particles.star", "--sym", symbol)) > SAME
+    assert alike(ours, reconstruct(tmp_path, "particles.star")) < OTHER
     assert alike(ours, density(centres, PSIZE_A)) > SAME
 
 
 @pytest.mark.parametrize(
     ("symbol", "flags"),
     [
-        ("D3", ["--symmetry=D3", "--convention=cryosparc"]),
         ("D7", ["--symmetry=D7", "--convention=cryosparc"]),
         ("I2", ["--symmetry=I1"]),
     ],
 )
 def test_another_symmetry_gives_another_map(symbol, flags, program, tmp_path):
-    centres = symmetric_blobs(symbol)
-    write_particles(tmp_path, centres, random_views(np.random.default_rng(6), VIEWS[symbol]))
-    symmetrised = reconstruct(tmp_path, "particles.star", "--sym", symbol)
+    centres, views = blobs_and_views(symbol)
+    write_particles(tmp_path, centres, views)
     expand_to_star(program, "particles.star", "ours.star", *flags)
     ours = reconstruct(tmp_path, "ours.star")
-    assert alike(ours, symmetrised) < OTHER
+    assert alike(ours, reconstruct(tmp_path, "particles.star", "--sym", symbol)) < OTHER
     assert alike(ours, density(centres, PSIZE_A)) < OTHER
 
 
-def helix_map(program, folder, twist, rise):
-    """Map from an expanded set of side views, by some helix; and the true one, longer than the box.
-
-    The blobs are those of twist 27.3 and rise 4.75.
-    """
+@pytest.mark.parametrize(
+    ("rise", "order", "same"), [(4.75, 5, True), (-4.75, 5, False), (4.75, 1, False)]
+)
+def test_expanded_side_views_of_a_helix(rise, order, same, program, tmp_path):
     rng = np.random.default_rng(6)
-    centres = blob_centres(rng, helix(27.3, 4.75, 41), 1, RADII_A)
-    write_particles(folder, centres, random_views(rng, 100, lowest_tilt_deg=75))
-    flags = (f"--twist={twist}", f"--rise={rise}", "--order=5")
+    longer_than_the_box = helix(27.3, 4.75, 41)
+    centres = blob_centres(rng, longer_than_the_box, 1, RADII_A)
+    write_particles(tmp_path, centres, random_views(rng, 15, lowest_tilt_deg=75))
+    flags = ("--twist=27.3", f"--rise={rise}", f"--order={order}")
     expand_to_star(program, "particles.star", "ours.star", *flags)
-    return reconstruct(folder, "ours.star"), density(centres, PSIZE_A)
+    found = alike(reconstruct(tmp_path, "ours.star"), density(centres, PSIZE_A))
+    assert found > SAME if same else found < OTHER
 
 
-def test_expanded_helix_gives_its_map(program, tmp_path):
-    assert alike(*helix_map(program, tmp_path, 27.3, 4.75)) > SAME
-
-
-@pytest.mark.parametrize(("twist", "rise"), [(-27.3, 4.75), (27.3, 0.01)])
-def test_another_helix_gives_another_map(twist, rise, program, tmp_path):
-    assert alike(*helix_map(program, tmp_path, twist, rise)) < OTHER
-
-
-def cryosparc_map(program, folder, centres, *flags):
-    """Map from a .cs, whose stack has the images in the opposite order, expanded by D7."""
-    views = random_views(np.random.default_rng(6), VIEWS["D7"])
-    write_particles(folder, centres, views)
+def write_cryosparc_particles(folder, centres, views):
+    """A stack with the images in the opposite order, and its particles in a .cs."""
     (folder / "J1").mkdir()
     write_mrc(folder / "J1/stack.mrcs", images(centres, views, PSIZE_A)[::-1], PSIZE_A)
     numbers = np.arange(len(views))[::-1]
     write_cs(folder / "particles.cs", views, numbers, BOX, PSIZE_A, "J1/stack.mrc")
-    expand_to_star(program, "particles.cs", "ours.star", "--symmetry=D7", *flags)
-    return reconstruct(folder, "ours.star")
 
 
 def test_file_of_cryosparc_gives_the_symmetric_map(program, tmp_path):
-    centres = symmetric_blobs("D7")
-    ours = cryosparc_map(program, tmp_path, centres, "--convention=relion")
-    symmetrised = reconstruct(tmp_path, "particles.star", "--sym", "D7")
-    assert alike(ours, symmetrised) > SAME
+    centres, views = blobs_and_views("D7")
+    write_particles(tmp_path, centres, views)
+    write_cryosparc_particles(tmp_path, centres, views)
+    flags = ("--symmetry=D7", "--convention=relion")
+    expand_to_star(program, "particles.cs", "ours.star", *flags)
+    ours = reconstruct(tmp_path, "ours.star")
+    assert alike(ours, reconstruct(tmp_path, "particles.star", "--sym", "D7")) > SAME
     assert alike(ours, density(centres, PSIZE_A)) > SAME
 
 
 def test_file_of_cryosparc_with_its_own_axes_gives_the_true_map(program, tmp_path):
-    centres = symmetric_blobs("D7", "cryosparc")
-    ours = cryosparc_map(program, tmp_path, centres)
-    assert alike(ours, density(centres, PSIZE_A)) > SAME
+    centres, views = blobs_and_views("D7", "cryosparc")
+    write_cryosparc_particles(tmp_path, centres, views)
+    expand_to_star(program, "particles.cs", "ours.star", "--symmetry=D7")
+    assert alike(reconstruct(tmp_path, "ours.star"), density(centres, PSIZE_A)) > SAME

@@ -37,8 +37,9 @@ _OPTICS = {
 }
 """Label of the optics: field."""
 
-_NEEDED_BY_RELION = ("rlnVoltage", "rlnSphericalAberration", PIXEL_SIZE)
-"""Without one of these RELION 3.1 reads no particle and does not complain."""
+_NEEDED_BY_RELION = ("rlnVoltage", "rlnSphericalAberration", PIXEL_SIZE, "rlnImageSize")
+"""Without one of the first three RELION 3.1 reads no particle and does not complain; without the
+last its reconstruction stops."""
 
 _TEXT = np.dtype("S")
 """Text as wide as the rows that are read need it."""
@@ -110,6 +111,13 @@ class AsRelion(ParticleTable):
                 f"{self.path}: nothing to make {', '.join(lacking)} of, which RELION needs: "
                 "import the passthrough files too"
             )
+        if _PATH in fields:
+            first = self._path(source.read([_PATH], 0, 1)[_PATH])[0]
+            if first.endswith(b".mrc"):
+                self.notes.append(
+                    "stacks are named .mrcs, as RELION wants them: link or rename "
+                    f"{first.decode(errors='replace')} and the like"
+                )
 
     @property
     def n_rows(self) -> int:
