@@ -9,11 +9,12 @@ import pytest
 from conftest import random_columns, write_table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from star_files import particles, read_star, star_text
+from star_files import particles, star_text
 from test_cs import save, structured
 
 from numba_symexp.collapsing.collapse import collapse
 from numba_symexp.expansion.run import expand
+from numba_symexp.formats.cs_table import CsTable
 from numba_symexp.verification.verify import verify
 
 POSE, SHIFT = "alignments3D/pose", "alignments3D/shift"
@@ -93,7 +94,8 @@ def test_some_copies_give_some_particles(expanded, columns, go, tmp_path, rng):
 
 
 @pytest.mark.parametrize("keep", ["max", "min"])
-def test_the_best_copy_keeps_its_pose(keep, expanded, go, tmp_path, rng):
+def test_the_best_copy_keeps_its_pose(keep, expanded, go, tmp_path, rng, monkeypatch):
+    monkeypatch.setattr("numba_symexp.particles.scan._BLOCK_BYTES", 150)
     rows = rng.permutation(300)[:200]
     subset(expanded, tmp_path / "some.h5", rows)
     score = rng.integers(0, 5, 200).astype(np.float32)
@@ -187,8 +189,49 @@ def test_rows_come_back_as_star(born, tmp_path, go, rng):
     assert found["copies"].tolist() == count[count > 0].tolist()
     wanted, _ = columns_of(tmp_path / "p.h5")
     assert_bit_equal(found[POSE], wanted[POSE][count > 0])
-    text = read_star((tmp_path / "back.star").read_text())
-    assert len(text["rlnAngleRot"]) == 50
+    go("collapse", "back.star", "best.h5", "--expanded=e.h5", "--by=rlnDefocusU", "--keep=min")
+    best, _ = columns_of(tmp_path / "best.h5")
+    with h5py.File(tmp_path / "e.h5") as file:
+        poses = file["particles"][POSE][()]
+    first = [int(kept[kept // 6 == source][0]) for source in np.unique(kept // 6)]
+    assert best["operator_index"].tolist() == [row % 6 for row in first]
+    for k, row in enumerate(first):
+        assert naive.angle_rad(naive.exp(best[POSE][k]), naive.exp(poses[row])) < 1e-6
+
+
+def test_poses_far_from_any_operator_are_not_named(tmp_path, go, command, rng):
+    columns = particles(rng, 5)
+    (tmp_path / "p.star").write_text(star_text(columns))
+    go("expand", "p.star", "e.h5", "--symmetry=C3")
+    columns["rlnAngleRot"][2] = str(float(columns["rlnAngleRot"][2]) + 50)
+    (tmp_path / "back.star").write_text(star_text(columns))
+    go("collapse", "back.star", "c.h5", "--expanded=e.h5")
+    done = command("collapse", "back.star", "b.h5", "--expanded=e.h5", "--by=rlnDefocusU")
+    assert done.returncode == 1
+    assert "which operator made row 2 cannot be told" in done.stderr
+
+
+class Counted(CsTable):
+    """A dataset that remembers which ranges were read."""
+
+    def _rows(self, start, stop):
+        self.ranges.append((start, stop))
+        return super()._rows(start, stop)
+
+
+def test_rows_by_number_are_read_in_ranges_that_pay(tmp_path):
+    rows = np.zeros(100_000, [("uid", "<u8"), ("x", "<u1", 1016)])
+    rows["uid"] = np.arange(100_000)
+    with Counted(save(tmp_path / "p.cs", rows)) as table:
+        for index in ([5, 5, 3], [0, 99_999], range(0, 90_000, 7)):
+            table.ranges = []
+            found = table.read_at(["uid"], np.array(index))["uid"]
+            assert found.tolist() == list(index)
+            assert max(stop - start for start, stop in table.ranges) <= (16 << 20) // 1024
+            if len(index) < 4:
+                assert sum(stop - start for start, stop in table.ranges) <= 4
+            else:
+                assert len(table.ranges) < 100
 
 
 @pytest.mark.parametrize(

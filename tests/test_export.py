@@ -247,7 +247,13 @@ def test_places_on_a_track_are_told_apart(columns, go, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "places", [["5"] * 12, [f"{0.002 * k:.6f}" for k in range(6)] * 2, ["0.0", "0.0019999"] * 6]
+    "places",
+    [
+        ["5"] * 12,
+        [f"{0.002 * k:.6f}" for k in range(6)] * 2,
+        ["0.0", "0.0019999"] * 6,
+        ["0", "28", "57", "0.001", "86", "114"] * 2,
+    ],
 )
 def test_places_that_cannot_be_told_apart_are_refused(places, columns, command, go, tmp_path):
     (tmp_path / "p.star").write_text(star_text(tracks(columns, places)))
@@ -507,7 +513,7 @@ def test_relion_needs_what_a_bare_table_lacks(go, tmp_path, rng):
     write_table(tmp_path / "p.h5", columns)
     said = go("export", "p.h5", "p.star")
     assert "nothing to make rlnImageName, rlnVoltage, rlnSphericalAberration" in said
-    assert "rlnImageSize, which RELION needs" in said
+    assert "rlnImageSize of, which RELION needs" in said
 
 
 def test_a_full_disk_leaves_nothing(star, go, tmp_path, monkeypatch, capsys):

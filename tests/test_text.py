@@ -85,7 +85,7 @@ NUMBERS = (
 
 def test_numbers_are_read_exactly(rng):
     words = NUMBERS.split() + [
-        repr(float(x)) for x in rng.normal(0, 1, 300) * 10.0 ** rng.integers(-9, 9)
+        repr(float(x)) for x in rng.normal(0, 1, 300) * 10.0 ** rng.integers(-1, 9, 300)
     ]
     words += [f"{x:12.6f}".strip() for x in rng.uniform(-180, 180, 300)]
     read = numbers(np.array(words, "S"), "x", 0)

@@ -131,6 +131,7 @@ def attribute(name, value):
         (change(POSE, (100, 2), np.nan), ["poses"], "row 100 is nan deg"),
         (change(SHIFT, (101, 1), lambda s: s + 1e-3), ["shifts"], "row 101 is 0.001 px"),
         (change(SHIFT, (101, 1), np.inf), ["shifts"], "row 101 is inf px"),
+        (change(SHIFT, (101, 1), np.nan), ["shifts"], "row 101 is nan px"),
         (change(POSE, (24, 0), lambda x: np.nextafter(x, 9)), ["unmoved rows"], "row 24"),
         (change(SHIFT, (24, 0), lambda x: np.nextafter(x, 9)), ["unmoved rows"], "row 24"),
         (change(SPLIT, 13, lambda s: 1 - s), ["half-sets"], "row 13"),

@@ -13,6 +13,7 @@ from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.files import check_space, check_target, publish, refusing, temporary
 from numba_symexp.formats.star_group import star_text
 from numba_symexp.formats.table_file import size_of, write_table
+from numba_symexp.formats.words import numbers
 from numba_symexp.leftovers import sweep
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import CONVENTION, OPERATOR_INDEX, OPERATOR_INDEX_DTYPE
@@ -176,7 +177,7 @@ def _gather(
         sources = copies.sources(start, stop)
         count += np.bincount(sources, minlength=particles).astype(np.uint32)
         if best is not None and by:
-            value = table.read([by], start, stop)[by].astype(np.float64)
+            value = _numbers(table, by, start, stop)
             value = np.where(np.isnan(value), -np.inf, value if largest else -value)
             order = np.lexsort((-np.arange(start, stop), value, sources))
             last = np.append(sources[order][1:] != sources[order][:-1], True)
@@ -190,10 +191,18 @@ def _gather(
     return count, best
 
 
+def _numbers(table: ParticleTable, by: str, start: int, stop: int) -> Array:
+    """Values of a column; the words of a .star are numbers where they can be."""
+    values = table.read([by], start, stop)[by]
+    if values.dtype.kind == "S":
+        return numbers(values, f"{table.path}: {by}", start)
+    return values.astype(np.float64)
+
+
 def _refuse_column(table: ParticleTable, by: str) -> None:
     """Refuse a column by which nothing can be best."""
     column = table.columns.get(by)
     if column is None:
         raise SourceError(f"{table.path}: no column {by} (columns: {table.listed()}): check --by")
-    if column.shape or column.dtype.kind not in "iufb":
+    if column.shape or column.dtype.kind not in "iufbS":
         raise SourceError(f"{table.path}: {by} is {column}, not one number per row: check --by")
