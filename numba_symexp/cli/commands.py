@@ -7,33 +7,11 @@ Annotated ``bool``, a flag is a switch; without default, an argument must be giv
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
-from numba_symexp.errors import UsageError
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a command line asks for.
-
-    Attributes
-    ----------
-    act : callable
-        Does it and returns the result, as a dict for ``--json``.
-    text : callable
-        Result -> lines for a person.
-    json, quiet : bool
-        How the result is shown.
-    exit_code : callable
-        Result -> exit code.
-    """
-
-    act: Callable[[], dict[str, Any]]
-    text: Callable[[dict[str, Any]], str]
-    json: bool
-    quiet: bool = False
-    exit_code: Callable[[dict[str, Any]], int] = lambda result: 0
+from numba_symexp.cli.file_commands import collapse, export_particles, import_particles, verify
+from numba_symexp.cli.request import Request, integer, is_on, number
 
 
 def expand(
@@ -119,23 +97,23 @@ def expand(
         output=output,
         symmetry=symmetry,
         convention=convention,
-        twist=_number("twist", twist),
-        rise=_number("rise", rise),
-        order=_integer("order", order),
+        twist=number("twist", twist),
+        rise=number("rise", rise),
+        order=integer("order", order),
         table=table,
         pose=pose,
         pose_format=pose_format,
         shift=shift,
-        psize=_number("psize", psize),
+        psize=number("psize", psize),
         carry=tuple(carry.split(",")) if carry else (),
-        chunk_rows=_integer("chunk_rows", chunk_rows),
-        threads=_integer("threads", threads),
-        assign_halves=_integer("assign_halves", assign_halves),
-        again=_is_on(again),
-        overwrite=_is_on(overwrite),
-        dry_run=_is_on(dry_run),
+        chunk_rows=integer("chunk_rows", chunk_rows),
+        threads=integer("threads", threads),
+        assign_halves=integer("assign_halves", assign_halves),
+        again=is_on(again),
+        overwrite=is_on(overwrite),
+        dry_run=is_on(dry_run),
     )
-    silent = _is_on(quiet)
+    silent = is_on(quiet)
 
     def act() -> dict[str, Any]:
         # Idle OpenMP threads spin by default: on a busy machine a run then takes 20 times as long.
@@ -146,7 +124,7 @@ def expand(
             print(f"warning: {text}", file=sys.stderr)
         return asdict(summary)
 
-    return Request(act, summary_text, _is_on(json), silent)
+    return Request(act, summary_text, is_on(json), silent)
 
 
 def operators(
@@ -180,11 +158,11 @@ def operators(
     from numba_symexp.cli.report import operators_record, operators_text
     from numba_symexp.symmetry.resolve import resolve
 
-    helix = _number("twist", twist), _number("rise", rise), _integer("order", order)
+    helix = number("twist", twist), number("rise", rise), integer("order", order)
     return Request(
         lambda: operators_record(resolve(symmetry, convention, *helix)),
         operators_text,
-        _is_on(json),
+        is_on(json),
     )
 
 
@@ -220,170 +198,8 @@ def inspect(
     from numba_symexp.inspection import inspect as look
 
     return Request(
-        lambda: look(file, table, pose, pose_format, shift), inspection_text, _is_on(json)
+        lambda: look(file, table, pose, pose_format, shift), inspection_text, is_on(json)
     )
-
-
-def verify(
-    file: str, *, source: str | None = None, json: bool = False, quiet: bool = False
-) -> Request:
-    """Prove an expanded table: its format, operators and source, and every row by another road.
-
-    Example: numba-symexp verify expanded.h5
-
-    Exits with 0 when every check passed, with 1 when one failed.
-
-    Parameters
-    ----------
-    file
-        Expanded table.
-    source
-        The table that it was expanded from, where it is no longer found.
-    json
-        Print one JSON object.
-    quiet
-        No progress bar, no report.
-    """
-    from numba_symexp.cli.progress import ProgressBar
-    from numba_symexp.cli.report import verification_text
-    from numba_symexp.verification.verify import verify as prove
-
-    silent = _is_on(quiet)
-
-    def act() -> dict[str, Any]:
-        with ProgressBar(silent) as bar:
-            return prove(file, source, bar.show).as_dict()
-
-    return Request(
-        act, verification_text, _is_on(json), silent, lambda report: 0 if report["passed"] else 1
-    )
-
-
-def collapse(
-    file: str,
-    output: str,
-    *,
-    by: str | None = None,
-    keep: str = "max",
-    count: bool = False,
-    expanded: str | None = None,
-    overwrite: bool = False,
-    json: bool = False,
-    quiet: bool = False,
-) -> Request:
-    """Write one row per particle of which copies are left.
-
-    Example: numba-symexp collapse expanded_class3.h5 particles_class3.h5
-
-    Parameters
-    ----------
-    file
-        Expanded table, all its rows or some; or a .cs or .star that came back of it.
-    output
-        HDF5 particle table to write: the source's columns, and how many copies there were.
-    by
-        Column by which the best copy of each particle is told; its pose is written then.
-    keep
-        max or min: which value of that column is best.
-    count
-        Print how many particles have how many copies.
-    expanded
-        The expanded table that a .cs or .star came from.
-    overwrite
-        Replace an existing file.
-    json
-        Print one JSON object.
-    quiet
-        No progress bar, no summary.
-    """
-    from numba_symexp.cli.progress import ProgressBar
-    from numba_symexp.cli.report import collapse_text, counts_text
-    from numba_symexp.collapsing.collapse import collapse as undo
-
-    silent, with_counts = _is_on(quiet), _is_on(count)
-
-    def act() -> dict[str, Any]:
-        with ProgressBar(silent) as bar:
-            return undo(file, output, by, keep, expanded, _is_on(overwrite), bar.show)
-
-    def text(result: dict[str, Any]) -> str:
-        return (counts_text(result) if with_counts else "") + collapse_text(result)
-
-    return Request(act, text, _is_on(json), silent)
-
-
-def import_particles(
-    *files: str, overwrite: bool = False, json: bool = False, quiet: bool = False
-) -> Request:
-    """Write the particles of CryoSPARC (.cs) or RELION (.star) as an HDF5 table.
-
-    Example: numba-symexp import particles.cs passthrough_particles.cs particles.h5
-
-    Parameters
-    ----------
-    files
-        One .star, or a .cs and its passthrough files, then the HDF5 file to write.
-    overwrite
-        Replace an existing file.
-    json
-        Print one JSON object.
-    quiet
-        No progress bar, no summary.
-    """
-    from numba_symexp.cli.progress import ProgressBar
-    from numba_symexp.cli.report import import_text
-    from numba_symexp.interop.importing import import_particles as write
-
-    if len(files) < 2:
-        raise UsageError("import needs a .cs or .star file and an OUTPUT: see import --help")
-    silent = _is_on(quiet)
-
-    def act() -> dict[str, Any]:
-        with ProgressBar(silent) as bar:
-            return write(files[:-1], files[-1], _is_on(overwrite), bar.show)
-
-    return Request(act, import_text, _is_on(json), silent)
-
-
-def export_particles(
-    file: str,
-    output: str,
-    *,
-    keep_track_length: bool = False,
-    overwrite: bool = False,
-    json: bool = False,
-    quiet: bool = False,
-) -> Request:
-    """Write a table, expanded or not, as CryoSPARC's .cs or RELION's .star.
-
-    Example: numba-symexp export expanded.h5 expanded.star
-
-    Parameters
-    ----------
-    file
-        Expanded table, whose source must be there; or any particle table.
-    output
-        File that ends in .cs (a result group, .csg, is written beside it) or .star.
-    keep_track_length
-        Leave rlnHelicalTrackLengthAngst of all copies of a box equal.
-    overwrite
-        Replace existing files.
-    json
-        Print one JSON object.
-    quiet
-        No progress bar, no summary.
-    """
-    from numba_symexp.cli.progress import ProgressBar
-    from numba_symexp.cli.report import export_text
-    from numba_symexp.interop.exporting import export_particles as write
-
-    silent = _is_on(quiet)
-
-    def act() -> dict[str, Any]:
-        with ProgressBar(silent) as bar:
-            return write(file, output, _is_on(keep_track_length), _is_on(overwrite), bar.show)
-
-    return Request(act, export_text, _is_on(json), silent)
 
 
 def example(output: str, *, overwrite: bool = False, json: bool = False) -> Request:
@@ -404,9 +220,9 @@ def example(output: str, *, overwrite: bool = False, json: bool = False) -> Requ
     from numba_symexp.example import write_example
 
     return Request(
-        lambda: {"output": output, "particles": write_example(output, _is_on(overwrite))},
+        lambda: {"output": output, "particles": write_example(output, is_on(overwrite))},
         example_text,
-        _is_on(json),
+        is_on(json),
     )
 
 
@@ -420,24 +236,3 @@ COMMANDS: dict[str, Callable[..., Request]] = {
     "export": export_particles,
     "example": example,
 }
-
-
-def _is_on(switch: bool | str) -> bool:
-    """Switches come as the text that `argv` writes, or as their default."""
-    return switch in (True, "True")
-
-
-def _number(name: str, text: str | None) -> float | None:
-    """Float of a flag's text."""
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        raise UsageError(f"--{name}={text} is not a number") from None
-
-
-def _integer(name: str, text: str | None) -> int | None:
-    """Integer of a flag's text."""
-    try:
-        return None if text is None else int(text)
-    except ValueError:
-        raise UsageError(f"--{name}={text} is not a whole number") from None

@@ -9,8 +9,9 @@ from typing import NoReturn
 
 from numba_symexp import interrupts
 from numba_symexp.cli.argv import asks_for_help, canonical
-from numba_symexp.cli.commands import COMMANDS, Request
+from numba_symexp.cli.commands import COMMANDS
 from numba_symexp.cli.helptext import command_help, program_help
+from numba_symexp.cli.request import Request
 from numba_symexp.errors import OutputError, SymexpError, Terminated, UsageError
 from numba_symexp.version import __version__
 
