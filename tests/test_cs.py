@@ -242,6 +242,7 @@ def test_import_by_the_words(words, code, say, rows, tmp_path, command):
     assert say in done.stderr
 
 
+@pytest.mark.filterwarnings("ignore:Stored array in format 2.0")
 def test_a_dataset_of_very_many_fields(tmp_path, command, rng):
     columns = random_columns(rng, 5)
     columns |= {f"alignments_class_{k}/shift_ess_of_class": rng.normal(size=5) for k in range(1500)}

@@ -19,7 +19,7 @@ ROWS = "particles/"
 POSE, SHIFT, SPLIT = (f"{ROWS}alignments3D/{name}" for name in ("pose", "shift", "split"))
 CHECKS = [
     "format", "complete", "structure", "operators", "symmetry", "source", "pairs", "poses",
-    "shifts", "unmoved rows", "half-sets", "ids",
+    "shifts", "unmoved rows", "half-sets", "ids", "carried columns",
 ]  # fmt: skip
 
 
@@ -43,12 +43,13 @@ def expanded(tmp_path, source, command):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_what_expand_writes_is_verified(flags, dtype, tmp_path, rng, command):
     write_table(tmp_path / "p.h5", random_columns(rng, 70, dtype))
-    assert command("expand", "p.h5", "e.h5", *flags).returncode == 0
+    words = (*flags, "--carry=ctf/*,blob/*,alignments3D/psize_A")
+    assert command("expand", "p.h5", "e.h5", *words).returncode == 0
     done = command("verify", "e.h5", "--json")
     report = json.loads(done.stdout)
     assert done.returncode == 0, report
     assert [check["name"] for check in report["checks"]] == CHECKS
-    assert [check["number"] for check in report["checks"]] == list(range(1, 13))
+    assert [check["number"] for check in report["checks"]] == list(range(1, 14))
     assert report["passed"]
     assert report["largest_angle_deg"] < (2e-5 if dtype == np.float32 else 1e-10)
 
@@ -177,6 +178,15 @@ def test_a_source_elsewhere_is_named(expanded, source, tmp_path, command):
     (tmp_path / "source.h5").rename(tmp_path / "far" / "s.h5")
     assert failed(expanded) == ["source"]
     assert command("verify", "e.h5", "--source=far/s.h5").returncode == 0
+
+
+def test_a_carried_column_that_differs_is_found(tmp_path, source, command):
+    assert command("expand", source, "e.h5", "--symmetry=C3", "--carry=blob/*").returncode == 0
+    with h5py.File(tmp_path / "e.h5", "r+") as file:
+        file[f"{ROWS}blob/path"][8] = b"other.mrc"
+    done = command("verify", "e.h5")
+    assert failed(tmp_path / "e.h5") == ["carried columns"]
+    assert "row 8 has not its particle's blob/path; 1 row(s)" in done.stdout
 
 
 def test_ids_of_particles_that_are_double_or_mates_are_found(expanded, source):

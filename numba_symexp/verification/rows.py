@@ -52,9 +52,9 @@ class RowFindings:
 
     Attributes
     ----------
-    pairs, poses, shifts, still, halves, ids : Offenders
+    pairs, poses, shifts, still, halves, ids, carried : Offenders
         Rows whose (source, operator) is not the one of their place, whose pose or shift is off,
-        that should not have moved, whose half-set or id is wrong.
+        that should not have moved, whose half-set or id is wrong, or a column of the source is.
     largest_angle_rad, largest_shift_px : float
     """
 
@@ -64,6 +64,7 @@ class RowFindings:
     still: Offenders = field(default_factory=Offenders)
     halves: Offenders = field(default_factory=Offenders)
     ids: Offenders = field(default_factory=Offenders)
+    carried: Offenders = field(default_factory=Offenders)
     largest_angle_rad: float = 0.0
     largest_shift_px: float = 0.0
 
@@ -110,8 +111,10 @@ class _RowChecker:
         names = [self._pose, self._shift]
         columns = self._source.columns
         self._names = names + [n for n in (SPLIT, UID) if n in self._table.columns]
+        self._carried = [n for n in self._table.columns if n in columns and n not in self._names]
+        self._names += self._carried
         self._source_names = [name for name in self._names if name in columns]
-        if operators.moves and self._psize_A is None:
+        if operators.moves and self._psize_A is None and PSIZE not in self._source_names:
             self._source_names.append(PSIZE)
         self._first_id: int | None = None
         self._id_stride = int(operators.full_index.max(initial=0))
@@ -144,6 +147,9 @@ class _RowChecker:
             first = np.searchsorted(index, np.arange(len(sources)))
             bad = rows[SPLIT] != rows[SPLIT][first][index]
             self.found.halves.add(bad, start, "has another half-set than its mates")
+        for name in self._carried:
+            same = _bits(rows[name]) == _bits(from_source[name][index])
+            self.found.carried.add(~same.all(axis=1), start, f"has not its particle's {name}")
         if UID in self._source_names:
             self._check_ids(start, rows[UID], from_source[UID], index, source, operator)
 

@@ -81,6 +81,7 @@ def verify(
         _about("unmoved rows", found.still, "equal to their sources, bit for bit"),
         _about("half-sets", found.halves, "inherited by all copies" if SPLIT in has else "none"),
         _about("ids", found.ids, "all different" if UID in has else "none"),
+        _about("carried columns", found.carried, "as in the source"),
     ]
     return VerificationReport(
         path,
