@@ -1,9 +1,9 @@
 """A small particle table to try things on."""
 
-import h5py
 import numpy as np
 
 from numba_symexp.files import check_target, publish, refusing, temporary
+from numba_symexp.particles.hdf5_output import writing
 from numba_symexp.particles.schema import POSE, PSIZE, SHIFT, SPLIT, TABLE, UID
 
 N_PARTICLES = 1000
@@ -36,7 +36,7 @@ def write_example(output: str, overwrite: bool = False) -> int:
     target = check_target(output, None, overwrite)
     columns = _columns(np.random.default_rng(_SEED))
     with temporary(output, target) as path:
-        with refusing(output), h5py.File(path, "w", locking="best-effort") as file:
+        with refusing(output), writing(path, "w") as file:
             file.create_group(TABLE).attrs["convention"] = "cryosparc"
             for name, values in columns.items():
                 file[f"{TABLE}/{name}"] = values

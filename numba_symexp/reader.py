@@ -30,6 +30,10 @@ from numba_symexp.particles.schema import (
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.symmetry.operators import Operators
 
+_SOURCE_TEXTS = ("path", "absolute_path", "relative_path", "table", "fingerprint")
+_OPERATOR_SHAPES = {"quaternion": (4,), "translation_A": (3,), "rise_index": (), "full_index": ()}
+_FARTHEST_A = 1e12
+
 
 def open_expanded(path: str, source: str | None = None) -> "ExpandedTable":
     """Open an expanded table for reading.
@@ -85,7 +89,7 @@ class ExpandedTable:
             with self._table.reading("its operators and source"):
                 file = self._table.file
                 self.operators = _read_operators(file, self.attributes)
-                self._record = dict(file[SOURCE].attrs)
+                self._record = _read_source(file)
             self._pose, self._shift = self._pose_columns()
         except BaseException:
             self._table.close()
@@ -180,8 +184,24 @@ class ExpandedTable:
                 f"{self.path}: no column {name}, neither expanded ({self._table.listed()}) nor in "
                 f"the source ({self.source.listed()})"
             )
-        index = self._table.read([SOURCE_INDEX], start, stop)[SOURCE_INDEX]
-        return self.source.read_at([name], index)[name]
+        return self.source.read_at([name], self.source_rows(start, stop))[name]
+
+    def source_rows(self, start: int, stop: int) -> Array:
+        """Rows of the source that rows ``start`` to ``stop`` were expanded from.
+
+        Raises
+        ------
+        FileFormatError
+            An index points beyond the source.
+        """
+        index = self._table.read([SOURCE_INDEX], start, stop)[SOURCE_INDEX].astype(np.int64)
+        beyond = (index < 0) | (index >= self.n_sources)
+        if beyond.any():
+            row = start + int(np.argmax(beyond))
+            raise FileFormatError(
+                f"{self.path}: {SOURCE_INDEX} of row {row} points beyond the source: verify it"
+            )
+        return index
 
     def _pose_columns(self) -> tuple[str, str]:
         """Names of the pose and the shift, the columns that the fingerprint is made of."""
@@ -280,9 +300,26 @@ def _check_format(path: str, attributes: dict[str, Any]) -> None:
         raise FileFormatError(f"{path}: an expansion that was not finished: expand again")
 
 
+def _read_source(file: h5py.File) -> dict[str, Any]:
+    """What /source says; ValueError or KeyError where that is not what it must be."""
+    attributes = file[SOURCE].attrs
+    record: dict[str, Any] = {name: attributes[name] for name in _SOURCE_TEXTS}
+    if not all(isinstance(text, str) for text in record.values()):
+        raise ValueError("/source has other things than text")
+    rows = attributes["n_rows"]
+    if not isinstance(rows, int | np.integer) or rows < 0:
+        raise ValueError(f"n_rows is {str(rows)[:40]}")
+    return {**record, "n_rows": int(rows)}
+
+
 def _read_operators(file: h5py.File, attributes: dict[str, Any]) -> Operators:
     """Operators of an expanded table."""
     group = file[OPERATORS]
+    order = len(group["label"])
+    for name, shape in _OPERATOR_SHAPES.items():
+        values = group[name]
+        if values.shape != (order, *shape) or not np.all(np.abs(values[()]) < _FARTHEST_A):
+            raise ValueError(f"{OPERATORS}/{name} is no such column of {order} operators")
     return Operators(
         quaternion=group["quaternion"][()],
         translation_A=group["translation_A"][()],

@@ -81,7 +81,10 @@ def test_version(program):
 @pytest.mark.parametrize(
     ("words", "say"),
     [
-        ([], ["no command", "expand, operators, inspect, verify, collapse, import, export, example"]),
+        (
+            [],
+            ["no command", "expand, operators, inspect, verify, collapse, import, export, example"],
+        ),
         (["expnd"], ["unknown command 'expnd'", "did you mean expand"]),
         (["expand"], ["needs SOURCE and OUTPUT"]),
         (["expand", "in.h5", "--symmetry=C2"], ["needs OUTPUT"]),

@@ -83,6 +83,8 @@ def collapse(
                 attributes = {"collapsed_from": os.path.basename(file)}
                 write_table(path, table, star_text(copies.source), attributes, None)
             interrupts.check()
+            copies.table.check_unchanged()
+            copies.source.check_unchanged()
             publish(output, path, target, overwrite)
         numbers, particles = np.unique(count, return_counts=True)
         return {

@@ -21,7 +21,6 @@ from numba_symexp.particles.schema import (
     POSE,
     PSIZE,
     SHIFT,
-    SOURCE_INDEX,
     UID,
 )
 from numba_symexp.particles.table import ParticleTable
@@ -108,9 +107,7 @@ class ExpandedCopies(Copies):
 
     def sources(self, start: int, stop: int) -> Array:
         """Rows of the source, as the table says."""
-        found = self.table.read([SOURCE_INDEX], start, stop)[SOURCE_INDEX].astype(np.int64)
-        _refuse_beyond(self, start, found)
-        return found
+        return self.expanded.source_rows(start, stop)
 
     def poses(self, rows: Array, sources: Array) -> tuple[Array, Array, Array]:
         """Operators, poses and shifts, as the table says."""
@@ -222,13 +219,3 @@ class ReturnedCopies(Copies):
                 "bring the rows back as .cs or HDF5, or leave out --by"
             )
         return operator
-
-
-def _refuse_beyond(copies: Copies, start: int, sources: Array) -> None:
-    """Refuse indices that point beyond the source."""
-    beyond = sources >= copies.expanded.n_sources
-    if beyond.any():
-        row = start + int(np.argmax(beyond))
-        raise SourceError(
-            f"{copies.table.path}: {SOURCE_INDEX} of row {row} points beyond the source: verify it"
-        )

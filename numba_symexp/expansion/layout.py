@@ -10,7 +10,7 @@ import numpy as np
 
 from numba_symexp.errors import OutputError
 from numba_symexp.files import sync_file
-from numba_symexp.particles.hdf5 import system_errors
+from numba_symexp.particles.hdf5_output import writing
 from numba_symexp.particles.schema import FORMAT, FORMAT_VERSION, OPERATORS, SOURCE, TABLE
 from numba_symexp.symmetry.operators import Operators
 
@@ -67,7 +67,7 @@ def create(
     The columns are contiguous and allocated, so that rows can be written at their offsets by
     anyone who knows the row size, in any order, without HDF5.
     """
-    with system_errors(), h5py.File(path, "w", locking="best-effort") as file:
+    with writing(path, "w") as file:
         file.attrs.update({"format": FORMAT, "format_version": FORMAT_VERSION, **attributes})
         _create_operators(_group(file, OPERATORS), operators)
         _group(file, SOURCE).attrs.update(vars(source))
@@ -79,7 +79,7 @@ def create(
 
 def finish(path: str, attributes: Mapping[str, Any]) -> None:
     """Add the last attributes, and ``complete`` when all else is on disk."""
-    with system_errors(), h5py.File(path, "r+", locking="best-effort") as file:
+    with writing(path, "r+") as file:
         file.attrs.update(attributes)
         file.flush()
         sync_file(path)

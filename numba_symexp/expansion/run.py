@@ -149,6 +149,7 @@ def _write(
             seconds = time.perf_counter() - started
             finish(path, last_attributes(job, plan.operators, plan.source, seconds))
         interrupts.check()
+        table.check_unchanged()
         publish(job.output, path, target, job.overwrite)
 
 

@@ -1,8 +1,12 @@
 """A CryoSPARC dataset file as a particle table: NumPy's row format, or the CSDAT stream."""
 
 import ast
+import importlib.util
 import os
 import struct
+import subprocess
+import sys
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +24,12 @@ CSDAT_MAGIC = b"\x95CSDAT"
 _MOST_HEADER_BYTES = 16 << 20
 _READ_BYTES = 4 << 20
 
+_CONVERT = """
+import sys
+from cryosparc.dataset import NUMPY_FORMAT, Dataset
+Dataset.load(sys.argv[1]).save(sys.argv[2], format=NUMPY_FORMAT)
+"""
+
 
 def open_cs(path: str) -> ParticleTable:
     """Open a .cs file of either kind.
@@ -34,7 +44,7 @@ def open_cs(path: str) -> ParticleTable:
     if start.startswith(NUMPY_MAGIC):
         return CsTable(path)
     if start.startswith(CSDAT_MAGIC):
-        return CsdatTable(path)
+        return _open_csdat(path)
     raise SourceError(f"{path}: neither kind of CryoSPARC dataset (NumPy, CSDAT): copy it again")
 
 
@@ -44,6 +54,8 @@ class CsTable(ParticleTable):
     Parameters
     ----------
     path : str
+    stored : str, optional
+        File with the rows, where it is another one than messages name.
 
     Raises
     ------
@@ -51,12 +63,22 @@ class CsTable(ParticleTable):
         The file is damaged or cut short, has no particles, or holds Python objects.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, stored: str | None = None) -> None:
         self.path, self.location, self.layout = path, TABLE, "a CryoSPARC dataset"
         self.attributes: dict[str, Any] = {}
-        with open(path, "rb") as file:
-            self._dtype, self._n_rows, self._first = _read_header(file, path)
-            size = os.fstat(file.fileno()).st_size
+        self._file = open(stored or path, "rb")  # noqa: SIM115 - closed with the table
+        try:
+            self.watch(self._file.fileno())
+            self._read_structure()
+        except BaseException:
+            self.close()
+            raise
+
+    def _read_structure(self) -> None:
+        """Read the header, and hold it against the file's size."""
+        path = self.path
+        self._dtype, self._n_rows, self._first = _read_header(self._file, path)
+        size = os.fstat(self._file.fileno()).st_size
         self.columns = _columns_of(self._dtype, path)
         whole = self._first + self._n_rows * self._dtype.itemsize
         if size != whole:
@@ -64,8 +86,8 @@ class CsTable(ParticleTable):
                 f"{path}: has {size:,} bytes where its header says {whole:,}: it is "
                 f"{'cut short' if size < whole else 'damaged'}; copy it again"
             )
-        _refuse_empty(self)
-        self._file = open(path, "rb")  # noqa: SIM115 - closed with the table
+        if not self._n_rows:
+            raise SourceError(f"{path}: has no particles: give a dataset with rows")
 
     @property
     def n_rows(self) -> int:
@@ -108,55 +130,34 @@ class CsTable(ParticleTable):
         return np.frombuffer(data, self._dtype)
 
 
-class CsdatTable(ParticleTable):
-    """Particles of a .cs file that is a compressed CSDAT stream; held in memory.
+def _open_csdat(path: str) -> CsTable:
+    """Open a CSDAT stream, which cryosparc-tools turns into NumPy's rows in a process of its own.
 
-    Parameters
-    ----------
-    path : str
-
-    Raises
-    ------
-    SourceError
-        The file is damaged or has no particles, or cryosparc-tools is not installed.
+    A damaged stream can take the process that reads it down, and one of good size its memory.
     """
-
-    def __init__(self, path: str) -> None:
-        self.path, self.location, self.layout = path, TABLE, "a CryoSPARC dataset (CSDAT)"
-        self.attributes: dict[str, Any] = {}
-        try:
-            from cryosparc.dataset import Dataset
-        except ImportError as error:
+    if importlib.util.find_spec("cryosparc") is None:
+        raise SourceError(
+            f"{path}: a CSDAT file needs cryosparc-tools: install numba_symexp[cryosparc], or save "
+            "it as NumPy with Dataset.save"
+        )
+    with tempfile.NamedTemporaryFile(prefix="numba_symexp-", suffix=".cs") as stored:
+        done = subprocess.run(
+            [sys.executable, "-c", _CONVERT, path, stored.name],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if done.returncode:
+            lines = done.stderr.strip().splitlines()
+            reason = lines[-1] if lines and done.returncode > 0 else "its reader came down"
             raise SourceError(
-                f"{path}: a CSDAT file needs cryosparc-tools: install numba_symexp[cryosparc], or "
-                "save it as NumPy with Dataset.save"
-            ) from error
-        try:
-            data = Dataset.load(path)
-            self._columns = {name: _fixed(np.asarray(data[name])) for name in data.fields()}
-        except Exception as error:  # whatever a damaged stream makes of its reader
-            reason = str(error.__cause__ or error).splitlines()[:1]
-            raise SourceError(
-                f"{path}: cannot be read ({' '.join(reason)[:120]}): it is cut short or damaged; "
-                "copy it again"
-            ) from error
-        self._n_rows = len(data)
-        self.columns = {
-            name: Column(values.dtype, values.shape[1:]) for name, values in self._columns.items()
-        }
-        _refuse_empty(self)
-
-    @property
-    def n_rows(self) -> int:
-        """Number of rows."""
-        return self._n_rows
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
-        """Rows ``start`` to ``stop`` of some columns, by name."""
-        return {name: self._columns[name][start:stop].copy() for name in names}
+                f"{path}: cannot be read ({reason[:120]}): it is cut short or damaged; copy it "
+                "again"
+            )
+        table = CsTable(path, stored.name)
+    table.layout = "a CryoSPARC dataset (CSDAT)"
+    return table
 
 
 def _read_header(file: Any, path: str) -> tuple[np.dtype[Any], int, int]:
@@ -189,23 +190,9 @@ def _columns_of(dtype: np.dtype[Any], path: str) -> dict[str, Column]:
         raise SourceError(f"{path}: holds {dtype}, not rows of fields: give a CryoSPARC dataset")
     for name in dtype.names:
         kind = dtype[name].base
-        if kind.kind not in "biufcS" or not kind.itemsize:
+        if kind.kind not in "biufcS" or not kind.itemsize or 0 in dtype[name].shape:
             raise SourceError(
                 f"{path}: {name} is {kind}, not numbers or fixed-length text: load and save it "
                 "with cryosparc-tools"
             )
     return {name: Column(dtype[name].base, dtype[name].shape) for name in dtype.names}
-
-
-def _fixed(values: Array) -> Array:
-    """Text of varying length as fixed-length bytes; numbers as they are."""
-    if values.dtype.kind not in "OU":
-        return values
-    words = [str(word).encode() for word in values]
-    return np.array(words, dtype=f"S{max(1, *map(len, words))}" if words else "S1")
-
-
-def _refuse_empty(table: ParticleTable) -> None:
-    """Refuse a table without rows."""
-    if not table.n_rows:
-        raise SourceError(f"{table.path}: has no particles: give a dataset with rows")

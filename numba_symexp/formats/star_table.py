@@ -52,6 +52,7 @@ class StarTable(ParticleTable):
         check_readable(path, "the .star file")
         self.path, self.location, self.layout = path, TABLE, "a .star file"
         self._file = open(path, "rb")  # noqa: SIM115 - closed with the table
+        self.watch(self._file.fileno())
         try:
             rows = find_rows(self._file, path)
             self._labels = rows.labels

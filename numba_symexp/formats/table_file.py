@@ -9,7 +9,7 @@ from numba_symexp.clock import timestamp
 from numba_symexp.files import sync_file
 from numba_symexp.formats.star import StarText
 from numba_symexp.formats.star_group import write_star_text
-from numba_symexp.particles.hdf5 import system_errors
+from numba_symexp.particles.hdf5_output import writing
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import DESCRIPTIONS, POSE, POSE_FORMATS, SHIFT, TABLE, units_of
 from numba_symexp.particles.table import Column, ParticleTable
@@ -47,7 +47,7 @@ def write_table(
     progress : callable or None
         Called as ``progress(rows_done, rows)`` now and then.
     """
-    with system_errors(), h5py.File(path, "w", locking="best-effort", track_order=True) as file:
+    with writing(path, "w", track_order=True) as file:
         file.attrs.update(
             {"generated_by": f"numba_symexp {__version__}", "created": timestamp(), **attributes}
         )

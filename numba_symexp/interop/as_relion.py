@@ -9,7 +9,7 @@ from numba_symexp.errors import SourceError
 from numba_symexp.formats.relion import ANGLES, IMAGE, MICROGRAPH, ORIGINS_A, PIXEL_SIZE, SUBSET
 from numba_symexp.formats.star import OPTICS_GROUP, StarText
 from numba_symexp.formats.words import as_bytes
-from numba_symexp.kernels.text import number_width, write_numbers
+from numba_symexp.kernels.text import LARGEST, number_width, write_numbers
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import PSIZE, SPLIT, UID
 from numba_symexp.particles.table import Column, ParticleTable
@@ -78,6 +78,7 @@ class AsRelion(ParticleTable):
         self.path, self.location, self.layout = source.path, source.location, source.layout
         self.attributes = source.attributes
         fields = source.columns
+        _refuse_odd(source)
         self._needs: dict[str, tuple[str, ...]] = {}
         if _PATH in fields:
             self._needs[IMAGE] = (_PATH, _INDEX) if _INDEX in fields else (_PATH,)
@@ -159,18 +160,30 @@ class AsRelion(ParticleTable):
             stack = np.where(np.char.endswith(path, b".mrc"), np.char.add(path, b"s"), path)
             if _INDEX not in found:
                 return stack
-            number = _text(found[_INDEX] + np.uint64(1), 0, _NAME_DIGITS)
+            number = self._text(_INDEX, found[_INDEX] + 1.0, 0, _NAME_DIGITS)
             return np.char.add(np.char.add(number, b"@"), stack)
         if name == MICROGRAPH:
             return self._path(found[_MICROGRAPH_PATH])
         if name == "rlnCoordinateX":
-            return _text(found[_CENTER[0]] * found[_CENTER[2]][:, 1].astype(float), 6)
+            return self._text(_CENTER[0], found[_CENTER[0]] * found[_CENTER[2]][:, 1], 6)
         if name == "rlnCoordinateY":
-            return _text((1 - found[_CENTER[1]]) * found[_CENTER[2]][:, 0].astype(float), 6)
+            return self._text(_CENTER[1], (1 - found[_CENTER[1]]) * found[_CENTER[2]][:, 0], 6)
         if name == OPTICS_GROUP:
-            return _text(self._groups_of(found, rows), 0)
+            return self._text(_GROUP_FIELD, self._groups_of(found, rows), 0)
         field, change, decimals = _NUMBERS[name]
-        return _text(change(found[field]), decimals)
+        return self._text(field, change(found[field].astype(np.float64)), decimals)
+
+    def _text(self, field: str, values: Array, decimals: int, digits: int = 1) -> Array:
+        """Numbers as words; NUL before them is no part of the word."""
+        values = values.astype(np.float64)
+        if not (np.abs(values) < LARGEST).all():  # NaN is not either
+            raise SourceError(
+                f"{self.path}: {field} is not a number everywhere, or over {LARGEST:g}, which "
+                "a .star cannot hold: repair it"
+            )
+        out = np.zeros(len(values), f"S{number_width(values, decimals, digits)}")
+        write_numbers(values, decimals, digits, 0, as_bytes(out))
+        return out
 
     def _path(self, words: Array) -> Array:
         """Paths without CryoSPARC's mark of a relative one."""
@@ -188,7 +201,11 @@ class AsRelion(ParticleTable):
     def _optics_rows(self, found: Mapping[str, Array], rows: int) -> Array:
         """What the optics of each row are told by, (rows, fields) float64."""
         columns = [found[name].reshape(rows, -1)[:, 0] for name in self._group_fields]
-        return np.stack([*columns, np.zeros(rows)], axis=1).astype(np.float64)
+        values = np.stack([*columns, np.zeros(rows)], axis=1).astype(np.float64)
+        if not np.isfinite(values).all():
+            named = ", ".join(self._group_fields)
+            raise SourceError(f"{self.path}: one of {named} is NaN or Inf: repair it")
+        return values
 
     def _number_groups(self) -> dict[tuple[float, ...], int]:
         """Number the optics groups from 1 in ascending order."""
@@ -225,9 +242,21 @@ def _loop(name: str, labels: Sequence[str]) -> str:
     return f"\n# version 30001\n\ndata_{name}\n\nloop_\n{named}"
 
 
-def _text(values: Array, decimals: int, digits: int = 1) -> Array:
-    """Numbers as words; NUL before them is no part of the word."""
-    values = values.astype(np.float64)
-    out = np.zeros(len(values), f"S{number_width(values, decimals, digits)}")
-    write_numbers(values, decimals, digits, 0, as_bytes(out))
-    return out
+def _refuse_odd(table: ParticleTable) -> None:
+    """Refuse fields that are not what CryoSPARC has under their names."""
+    numbers = [*_CENTER[:2], *(field for field, _, _ in _NUMBERS.values()), *_OPTICS.values()]
+    for name, kinds, shape in (
+        (_PATH, "SO", ()),
+        (_MICROGRAPH_PATH, "SO", ()),
+        (_INDEX, "ui", ()),
+        (_GROUP_FIELD, "ui", ()),
+        (_CENTER[2], "ui", (2,)),
+        (_SHAPE, "ui", (2,)),
+        *((name, "fui", ()) for name in numbers if name != _SHAPE),
+    ):
+        column = table.columns.get(name)
+        if column and (column.dtype.kind not in kinds or column.shape != shape):
+            raise SourceError(
+                f"{table.path}: {name} is {column}, which is not what CryoSPARC has under that "
+                "name: convert it, or leave it out"
+            )

@@ -6,6 +6,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from numba_symexp.arrays import Array
+from numba_symexp.errors import SourceError
 from numba_symexp.formats.words import mixed
 from numba_symexp.interop.export_rows import Block, ExportRows
 from numba_symexp.particles.schema import (
@@ -82,7 +83,7 @@ class CsRows:
         _write_header(file, {"descr": descr, "fortran_order": False, "shape": (len(self._rows),)})
         done = 0
         for block in self._rows.blocks():
-            file.write(self._filled(block).data)
+            file.write(self._filled(block).tobytes())
             done += len(block.index)
             yield done
 
@@ -95,7 +96,10 @@ class CsRows:
             out[name] = source[name][block.index]
         for name, value in self._constants.items():
             out[name] = value
-        out[POSE], out[SHIFT] = block.pose, block.shift
+        with np.errstate(over="ignore"):
+            out[POSE], out[SHIFT] = block.pose, block.shift
+        if not (np.isfinite(out[POSE]).all() and np.isfinite(out[SHIFT]).all()):
+            raise SourceError(f"{self._source.path}: a shift is too large for {SHIFT}: repair it")
         if block.split is not None:
             out[SPLIT] = block.split
         order = np.uint64(len(self._rows.operators) if self._rows.operators else 1)

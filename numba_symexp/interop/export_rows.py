@@ -16,7 +16,6 @@ from numba_symexp.particles.schema import (
     FORMAT,
     OPERATOR_INDEX,
     PSIZE,
-    SOURCE_INDEX,
     SPLIT,
     UID,
 )
@@ -105,6 +104,11 @@ class ExportRows:
     def __exit__(self, *error: object) -> None:
         (self._expanded or self._rows).close()
 
+    def check_unchanged(self) -> None:
+        """Refuse files that were written to since they were opened."""
+        for table in (self._rows, self.source):
+            table.check_unchanged()
+
     def __len__(self) -> int:
         return self._rows.n_rows
 
@@ -123,19 +127,20 @@ class ExportRows:
         names = [self._pose, self._shift]
         names += [name for name in (SPLIT, UID) if name in self._rows.columns]
         if self._expanded:
-            names += [SOURCE_INDEX, OPERATOR_INDEX]
+            names.append(OPERATOR_INDEX)
         for start in range(0, len(self), rows):
             interrupts.check()
             stop = min(start + rows, len(self))
             some = self._rows.read(names, start, stop)
             sources, index = np.arange(start, stop), np.arange(stop - start)
             if self._expanded:
-                sources, index = np.unique(some[SOURCE_INDEX], return_inverse=True)
+                wanted = self._expanded.source_rows(start, stop)
+                sources, index = np.unique(wanted, return_inverse=True)
             pose = some[self._pose]
             if self._pose_format != "rotvec":
                 pose = convert(pose, self._pose_format, "rotvec")
             yield Block(
-                sources.astype(np.int64),
+                sources,
                 index,
                 some.get(OPERATOR_INDEX, np.zeros(stop - start, np.uint16)),
                 pose,

@@ -62,10 +62,10 @@ def export_particles(
             check_target(each, rows.source.path, overwrite)
         leftovers = sweep(os.path.dirname(os.path.realpath(output)))
         writer, notes = _writer(rows, outputs[0], keep_track_length)
-        _publish(outputs[0], writer.write, overwrite, progress, len(rows))
+        _publish(outputs[0], writer.write, overwrite, rows.check_unchanged, progress, len(rows))
         if isinstance(writer, CsRows):
             group = result_group(outputs[0], writer.dtype.names or (), len(rows)).encode()
-            _publish(outputs[1], lambda file: [file.write(group)], overwrite)
+            _publish(outputs[1], lambda file: [file.write(group)], overwrite, rows.check_unchanged)
         return {
             "output": output,
             "expanded": rows.operators is not None,
@@ -126,6 +126,7 @@ def _publish(
     output: str,
     write: Callable[[BinaryIO], Iterable[int]],
     overwrite: bool,
+    check: Callable[[], None],
     progress: Progress | None = None,
     rows: int = 0,
 ) -> None:
@@ -139,4 +140,5 @@ def _publish(
             file.flush()
             os.fsync(file.fileno())
         interrupts.check()
+        check()
         publish(output, path, target, overwrite)

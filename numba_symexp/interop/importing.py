@@ -72,6 +72,7 @@ def import_particles(
                 write_table(path, table, star_text(table), attributes, progress)
             odd = _scan_written(path, table)
             interrupts.check()
+            table.check_unchanged()
             publish(output, path, target, overwrite)
         return {
             "output": output,

@@ -48,6 +48,11 @@ class JoinedTable(ParticleTable):
                 if name not in self.columns:
                     self.columns[name], self._home[name] = column, place
 
+    def check_unchanged(self) -> None:
+        """Refuse files that were written to since they were opened."""
+        for table in self._tables:
+            table.check_unchanged()
+
     @property
     def n_rows(self) -> int:
         """Number of rows."""

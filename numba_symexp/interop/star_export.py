@@ -20,13 +20,10 @@ from numba_symexp.interop.track_lengths import (
     track_label,
 )
 from numba_symexp.kernels.codecs import convert
-from numba_symexp.kernels.text import number_width, write_numbers
+from numba_symexp.kernels.text import LARGEST, number_width, write_numbers
 from numba_symexp.particles.schema import POSE, PSIZE, SHIFT
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.symmetry.operators import Operators
-
-_LARGEST = 1e9
-"""Numbers beyond are no angles, origins or places, and leave the columns."""
 
 
 @dataclass(frozen=True)
@@ -113,15 +110,23 @@ class StarRows:
         kept = self._unchanged(block, source)
         new = {label: Numbers(angles[:, k], 6, kept) for k, label in enumerate(ANGLES)}
         for labels, origins in self._origins(block, source):
-            if np.abs(origins).max(initial=0) > _LARGEST:
-                raise SourceError(f"{self._source.path}: an origin is over {_LARGEST:g}: repair it")
-            new.update({name: Numbers(origins[:, k], 6, kept) for k, name in enumerate(labels)})
+            if not (np.abs(origins) < LARGEST).all():
+                raise SourceError(f"{self._source.path}: an origin is over {LARGEST:g}: repair it")
+            new.update(
+                {
+                    name: Numbers(origins[:, k], 6, kept)
+                    for k, name in enumerate(labels)
+                    if name in self._labels
+                }
+            )
         if block.split is not None:
             subset = block.split.astype(np.float64) + 1
             told = self._told(SUBSET, block, source) if SUBSET in source else np.nan
             new[SUBSET] = Numbers(subset, 0, subset == told)
         if self._track:
             place = told_apart(self._told(self._track, block, source), block.operator)
+            if not (np.abs(place) < LARGEST).all():
+                raise SourceError(f"{self._source.path}: a _{self._track} is over {LARGEST:g}")
             new[self._track] = Numbers(place, DECIMALS, block.operator == 0)
         return new
 

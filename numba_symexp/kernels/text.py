@@ -23,6 +23,9 @@ _EXACT_POWER = 22
 _POWERS = np.array([10.0**k for k in range(_EXACT_POWER + 1)])
 _MOST_DIGITS = 18
 
+LARGEST = 1e9
+"""Numbers of particle files stay below; those beyond would leave the digits of `write_numbers`."""
+
 
 @algebra
 def _is_space(byte: int) -> bool:

@@ -4,9 +4,8 @@ A table never leads to another file or place: links other than hard ones are not
 """
 
 import contextlib
-import errno
 import functools
-import re
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -24,6 +23,14 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 """First bytes of an HDF5 file."""
 
 _NAMED_AT_MOST = 12
+
+_WHATEVER = (
+    OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError,
+)  # fmt: skip
+"""What HDF5 and h5py make of a damaged file."""
+
+_MOST_GROUPS = 10_000
+"""Hard links can make more paths than anyone can walk."""
 
 _MOST_COMPRESSED = 1_000_000
 """No filter makes data of particles smaller by this factor; a damaged header may say so."""
@@ -52,6 +59,7 @@ class Hdf5Table(ParticleTable):
     def __init__(self, path: str, location: str | None = None) -> None:
         self.path = path
         self.file = _open(path)
+        self.watch(self.file.id.get_vfd_handle())
         try:
             with self.reading("its structure"):
                 self._node, self.location = self._find(location)
@@ -86,14 +94,17 @@ class Hdf5Table(ParticleTable):
 
     def column_attributes(self, name: str) -> Mapping[str, Any]:
         """HDF5 attributes of a column; a field of a compound dataset has none."""
-        return {} if self._compound else self._datasets[name].attrs
+        if self._compound:
+            return {}
+        with self.reading(f"what it says of {name}"):
+            return dict(self._datasets[name].attrs)
 
     @contextlib.contextmanager
     def reading(self, what: str, start: int = 0, stop: int = 0) -> Iterator[None]:
         """Turn whatever HDF5 raises into a SourceError that names the place."""
         try:
             yield
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        except _WHATEVER as error:
             rows = f" rows {start} to {stop - 1}" if stop > start else ""
             raise SourceError(
                 f"{self.path}: cannot read {what}{rows} ({_first_line(error)}): the file is "
@@ -130,6 +141,8 @@ class Hdf5Table(ParticleTable):
                 f"{self.path}: {name} keeps its rows in other files, which are not followed: copy "
                 "the table into one file (h5repack)"
             )
+        if dataset.shape is None:
+            raise SourceError(f"{self.path}: {name} is empty: move it out of the table")
         stored = dataset.id.get_storage_size()
         if dataset.size and not stored:
             raise SourceError(f"{self.path}: {name} was never written: make the table again")
@@ -192,16 +205,6 @@ class Hdf5Table(ParticleTable):
         }
 
 
-@contextlib.contextmanager
-def system_errors() -> Iterator[None]:
-    """HDF5 raises a RuntimeError where it cannot flush: pass on what the system said."""
-    try:
-        yield
-    except RuntimeError as error:
-        number = re.search(r"errno = (\d+)", f"{error.__context__} {error}")
-        raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error
-
-
 def _open(path: str) -> h5py.File:
     """Open an HDF5 file read-only, or say what is in the way."""
     check_readable(path, "the HDF5 file")
@@ -230,13 +233,19 @@ def _links(group: h5py.Group) -> Iterator[tuple[str, Any]]:
 
 
 def _datasets(
-    group: h5py.Group, prefix: str = "", above: tuple[Any, ...] = ()
+    group: h5py.Group,
+    prefix: str = "",
+    above: tuple[Any, ...] = (),
+    entered: Iterator[int] | None = None,
 ) -> Iterator[tuple[str, h5py.Dataset]]:
     """Datasets below a group by path; hard links only, and no cycle is entered twice."""
     here = h5py.h5o.get_info(group.id)
     mark = (here.fileno, here.addr)
     if mark in above:
         return
+    entered = entered or itertools.count()
+    if next(entered) >= _MOST_GROUPS:
+        raise ValueError(f"over {_MOST_GROUPS:,} groups")
     for name, link in _links(group):
         if not isinstance(link, h5py.HardLink):
             continue
@@ -244,7 +253,7 @@ def _datasets(
         if isinstance(node, h5py.Dataset):
             yield prefix + name, node
         elif isinstance(node, h5py.Group):
-            yield from _datasets(node, f"{prefix}{name}/", (*above, mark))
+            yield from _datasets(node, f"{prefix}{name}/", (*above, mark), entered)
 
 
 def _flat_fields(

@@ -1,6 +1,7 @@
 """What every particle table offers, whichever kind of file it is in."""
 
 import abc
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -8,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from numba_symexp.arrays import Array
+from numba_symexp.errors import SourceError
 
 _NAMED_AT_MOST = 12
 
@@ -63,6 +65,27 @@ class ParticleTable(abc.ABC):
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    _watched: tuple[int, tuple[int, int]] | None = None
+
+    def watch(self, descriptor: int) -> None:
+        """Remember what an open file is like, for `check_unchanged`."""
+        self._watched = descriptor, _state(descriptor)
+
+    def check_unchanged(self) -> None:
+        """Refuse a file that was written to since it was opened.
+
+        HDF5 gives zeros for rows that were cut off meanwhile, and no error.
+
+        Raises
+        ------
+        SourceError
+            It changed.
+        """
+        if self._watched is not None and _state(self._watched[0]) != self._watched[1]:
+            raise SourceError(
+                f"{self.path}: changed while it was read: wait until it is whole, then try again"
+            )
+
     @property
     @abc.abstractmethod
     def n_rows(self) -> int:
@@ -106,3 +129,9 @@ class ParticleTable(abc.ABC):
         rest = len(names) - _NAMED_AT_MOST
         shown = ", ".join(names[:_NAMED_AT_MOST]) or "none"
         return f"{shown} and {rest} more" if rest > 0 else shown
+
+
+def _state(descriptor: int) -> tuple[int, int]:
+    """Size of an open file, and when it was last written to."""
+    status = os.fstat(descriptor)
+    return status.st_size, status.st_mtime_ns

@@ -1,0 +1,81 @@
+"""A small part of the campaign of `fuzz`, always the same; and the campaign sees what is wrong."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FUZZ = Path(__file__).parent / "fuzz.py"
+
+
+def fuzz(*words):
+    """Run the campaign in a process of its own, from which it can fork."""
+    return subprocess.run(
+        [sys.executable, FUZZ, *words], capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    "words", [("--sources=70", "--expanded=0"), ("--sources=0", "--expanded=25")]
+)
+def test_damaged_files_end_in_one_line_or_an_output(words):
+    done = fuzz(*words, "--seed=1")
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert ", 0 that broke a promise" in done.stdout
+
+
+BROKEN_VERBS = """
+import os, signal, sys, tempfile, time
+from pathlib import Path
+import fuzz
+
+def act(what):
+    def words(file, flags):
+        what(file)
+        return 0
+    return words
+
+def complain(file):
+    print("oh", file=sys.stderr)
+
+def fail(file):
+    raise KeyError(file)
+
+fuzz.MOST_SECONDS = 0.5
+verbs = {
+    "fine": act(lambda file: None),
+    "litter": act(lambda file: open("litter", "x").close()),
+    "change": act(lambda file: os.unlink(file)),
+    "mutter": act(complain),
+    "fail": act(fail),
+    sys.argv[1]: act({
+        "crash": lambda file: os.kill(os.getpid(), signal.SIGSEGV),
+        "hang": lambda file: time.sleep(60),
+    }[sys.argv[1]]),
+}
+with tempfile.TemporaryDirectory() as base:
+    fuzz.make_sources(Path(base))
+    for run in fuzz.run_case(fuzz.Case("source", 0, 1), Path(base), verbs=verbs):
+        print(run.verb, *run.faults, sep="|")
+"""
+
+
+@pytest.mark.parametrize("end", ["crash", "hang"])
+def test_the_campaign_sees_what_is_wrong(end):
+    done = subprocess.run(
+        [sys.executable, "-c", BROKEN_VERBS, end],
+        env={**os.environ, "PYTHONPATH": str(FUZZ.parent)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    fine, litter, change, mutter, fail, last = done.stdout.splitlines()
+    assert fine == "fine"
+    assert litter == "litter|files ['litter']"
+    assert "an input was changed" in change
+    assert "odd lines on standard error" in mutter
+    assert "traceback" in fail
+    assert last.startswith(f"{end}|{end}")
