@@ -87,6 +87,7 @@ def expand(
     quiet
         No progress bar, no summary.
     """
+    from numba_symexp.cli.probe import probe
     from numba_symexp.cli.progress import ProgressBar
     from numba_symexp.cli.report import summary_text
     from numba_symexp.expansion.job import ExpandJob
@@ -118,6 +119,7 @@ def expand(
     def act() -> dict[str, Any]:
         # Idle OpenMP threads spin by default: on a busy machine a run then takes 20 times as long.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        probe(source)
         with ProgressBar(silent) as bar:
             summary = run(job, bar.show)
         for text in summary.warnings:
@@ -194,12 +196,15 @@ def inspect(
     json
         Print one JSON object.
     """
+    from numba_symexp.cli.probe import probe
     from numba_symexp.cli.report import inspection_text
     from numba_symexp.inspection import inspect as look
 
-    return Request(
-        lambda: look(file, table, pose, pose_format, shift), inspection_text, is_on(json)
-    )
+    def act() -> dict[str, Any]:
+        probe(file)
+        return look(file, table, pose, pose_format, shift)
+
+    return Request(act, inspection_text, is_on(json))
 
 
 def example(output: str, *, overwrite: bool = False, json: bool = False) -> Request:

@@ -26,6 +26,7 @@ def verify(
     quiet
         No progress bar, no report.
     """
+    from numba_symexp.cli.probe import probe
     from numba_symexp.cli.progress import ProgressBar
     from numba_symexp.cli.report import verification_text
     from numba_symexp.verification.verify import verify as prove
@@ -33,6 +34,7 @@ def verify(
     silent = is_on(quiet)
 
     def act() -> dict[str, Any]:
+        probe(file, source)
         with ProgressBar(silent) as bar:
             return prove(file, source, bar.show).as_dict()
 
@@ -78,6 +80,7 @@ def collapse(
     quiet
         No progress bar, no summary.
     """
+    from numba_symexp.cli.probe import probe
     from numba_symexp.cli.progress import ProgressBar
     from numba_symexp.cli.report import collapse_text, counts_text
     from numba_symexp.collapsing.collapse import collapse as undo
@@ -85,6 +88,7 @@ def collapse(
     silent, with_counts = is_on(quiet), is_on(count)
 
     def act() -> dict[str, Any]:
+        probe(file, expanded)
         with ProgressBar(silent) as bar:
             return undo(file, output, by, keep, expanded, is_on(overwrite), bar.show)
 
@@ -155,6 +159,7 @@ def export_particles(
     quiet
         No progress bar, no summary.
     """
+    from numba_symexp.cli.probe import probe
     from numba_symexp.cli.progress import ProgressBar
     from numba_symexp.cli.report import export_text
     from numba_symexp.interop.exporting import export_particles as write
@@ -162,6 +167,7 @@ def export_particles(
     silent = is_on(quiet)
 
     def act() -> dict[str, Any]:
+        probe(file)
         with ProgressBar(silent) as bar:
             return write(file, output, is_on(keep_track_length), is_on(overwrite), bar.show)
 

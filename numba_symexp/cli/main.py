@@ -22,7 +22,7 @@ Symmetry expansion of cryo-EM particle poses: particle table in (HDF5, .cs, .sta
 table out, and from there .cs or .star. No image is read or written. What comes out is for local
 refinement, 3D classification and variability in C1, never for a global refinement."""
 
-_LONGEST_LINE = 2000
+_LONGEST_LINE = 1000
 
 _DONE, _REFUSED, _INTERRUPTED, _TERMINATED = 0, 1, 130, 143
 

@@ -153,7 +153,9 @@ def _provenance(record: dict[str, Any]) -> str:
         f"{name}={value}" for name, value in record["parameters"].items() if value not in _NOT_GIVEN
     ]
     spent = record.get("resources")
-    ending = f"; {spent['elapsed_s']:.2f} s, {_size(spent['max_memory_B'])}" if spent else ""
+    ending = ""
+    if isinstance(spent, dict) and {"elapsed_s", "max_memory_B"} <= spent.keys():
+        ending = f"; {float(spent['elapsed_s']):.2f} s, {_size(float(spent['max_memory_B']))}"
     return f"with {', '.join(given)}{ending}"
 
 

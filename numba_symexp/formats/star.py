@@ -103,7 +103,7 @@ def _read_labels(file: BinaryIO, path: str, lines: list[bytes]) -> tuple[str, ..
         lines.append(line)
         if word.startswith(b"_"):
             name = word.split()[0][1:]
-            if not re.fullmatch(rb"[!-.0-~]+", name):  # no slash: HDF5 takes it for a folder
+            if not re.fullmatch(rb"\w[!-.0-~]*", name):  # HDF5 takes a slash for a folder
                 raise SourceError(f"{path}: {word[:40]!r} is no label: repair the file")
             labels.append(name.decode())
     for label in labels:

@@ -92,6 +92,8 @@ class ExportRows:
         try:
             columns = find_columns(table)
             scan(table, columns)
+            if not table.n_rows:
+                raise SourceError(f"{path}: has no particles: there is nothing to export")
         except BaseException:
             table.close()
             raise

@@ -1,0 +1,68 @@
+"""Look at an HDF5 file in a process that may come down, before this one opens it.
+
+HDF5 reads some damaged files, above all the heap of their texts, until it crashes or for ever; no
+exception tells. The structure of a file that is whole is read in a fraction of a second.
+"""
+
+import contextlib
+import os
+import signal
+import time
+
+from numba_symexp import interrupts
+from numba_symexp.errors import SourceError, SymexpError
+from numba_symexp.files import first_bytes
+from numba_symexp.particles.hdf5 import SIGNATURE, Hdf5Table
+
+PATIENCE_S = 15.0
+_WAIT_S = 0.002
+
+
+def probe(*paths: str | None) -> None:
+    """Refuse HDF5 files on whose structure HDF5 itself crashes, or never ends.
+
+    Raises
+    ------
+    SourceError
+        Names the file. Whatever else is wrong is left to those who read it.
+    """
+    for path in paths:
+        if path is not None and os.path.isfile(path) and first_bytes(path).startswith(SIGNATURE):
+            _probe(path)
+
+
+def _probe(path: str) -> None:
+    """Read a structure in a fork of this process, which has no threads yet."""
+    child = os.fork()
+    if not child:
+        _read_and_leave(path)
+    deadline = time.monotonic() + PATIENCE_S
+    try:
+        while True:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                child = 0
+                break
+            if time.monotonic() > deadline:
+                raise SourceError(
+                    f"{path}: HDF5 has not read its structure in {PATIENCE_S:g} s: it is damaged, "
+                    "or its file system hangs; copy it again"
+                )
+            interrupts.check()
+            time.sleep(_WAIT_S)
+    finally:
+        if child:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        raise SourceError(f"{path}: HDF5 comes down when it reads it: it is damaged; copy it again")
+
+
+def _read_and_leave(path: str) -> None:
+    """Read what opening reads, in the child; a crash is the one thing that it tells."""
+    with contextlib.suppress(BaseException):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        with contextlib.suppress(SymexpError), Hdf5Table(path) as table:
+            for name in table.columns:
+                table.column_attributes(name)
+    os._exit(0)

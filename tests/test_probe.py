@@ -1,0 +1,60 @@
+"""Files on which HDF5 itself crashes or hangs are refused in a line."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from numba_symexp.cli import probe
+
+
+def crash(path):
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def hang(path):
+    time.sleep(60)
+
+
+def fail(path):
+    raise RuntimeError("what only the child meets")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("inspect", "source.h5"),
+        ("expand", "source.h5", "out.h5", "--symmetry=C2"),
+        ("export", "source.h5", "out.cs"),
+        ("verify", "source.h5"),
+        ("collapse", "source.h5", "out.h5"),
+    ],
+)
+@pytest.mark.parametrize(("reader", "say"), [(crash, "comes down"), (hang, "has not read")])
+def test_what_takes_hdf5_down_is_refused(reader, say, words, source, command, monkeypatch):
+    monkeypatch.setattr(probe, "Hdf5Table", reader)
+    monkeypatch.setattr(probe, "PATIENCE_S", 0.2)
+    started = time.monotonic()
+    done = command(*words)
+    assert done.returncode == 1
+    assert say in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert time.monotonic() - started < 30
+
+
+def test_what_is_merely_wrong_is_left_to_those_who_read_it(source, command, monkeypatch):
+    monkeypatch.setattr(probe, "Hdf5Table", fail)
+    assert command("inspect", "source.h5").returncode == 0
+
+
+def test_the_child_is_gone_when_the_wait_is_interrupted(source, monkeypatch):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(probe, "Hdf5Table", hang)
+    monkeypatch.setattr(probe.interrupts, "check", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        probe.probe(source)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
