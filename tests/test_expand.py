@@ -453,6 +453,7 @@ def test_bytes_depend_on_nothing_but_the_job(source, tmp_path, monkeypatch):
         assert set(json.loads(file.attrs["provenance"])) == {
             "schema_version",
             "software",
+            "source",
             "parameters",
         }
 
