@@ -23,9 +23,12 @@ from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import (
     FORMAT,
     FORMAT_VERSION,
+    OPERATOR_INDEX,
     OPERATORS,
+    POSE_FORMATS,
     SOURCE,
     SOURCE_INDEX,
+    PoseFormat,
 )
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.symmetry.operators import Operators
@@ -90,7 +93,7 @@ class ExpandedTable:
                 file = self._table.file
                 self.operators = _read_operators(file, self.attributes)
                 self._record = _read_source(file)
-            self._pose, self._shift = self._pose_columns()
+            self._pose, self._shift, self._pose_format = self._pose_columns()
         except BaseException:
             self._table.close()
             raise
@@ -143,13 +146,14 @@ class ExpandedTable:
     @property
     def pose_columns(self) -> tuple[str, str, str]:
         """Names of the pose and shift columns, and the pose format."""
-        attributes = self._table.column_attributes(self._pose)
-        return self._pose, self._shift, str(attributes.get("pose_format", "rotvec"))
+        return self._pose, self._shift, self._pose_format.name
 
     @property
     def psize_given_A(self) -> float | None:  # noqa: N802 - the unit is A
         """A per pixel that was given for the expansion in place of the source's."""
         given = self.provenance["parameters"].get("psize")
+        if given is not None and not isinstance(given, int | float):
+            raise FileFormatError(f"{self.path}: its provenance is damaged: expand again")
         return None if given is None else float(given)
 
     @property
@@ -203,17 +207,34 @@ class ExpandedTable:
             )
         return index
 
-    def _pose_columns(self) -> tuple[str, str]:
-        """Names of the pose and the shift, the columns that the fingerprint is made of."""
-        with self._table.reading("its columns"):
-            marked = {
-                part: name
-                for name in self._table.columns
-                if (part := self._table.column_attributes(name).get("part"))
-            }
-        if not {"pose", "shift"} <= marked.keys():
-            raise FileFormatError(f"{self.path}: pose or shift is missing: expand again")
-        return marked["pose"], marked["shift"]
+    def _pose_columns(self) -> tuple[str, str, PoseFormat]:
+        """Names of the pose and shift columns, which the fingerprint is made of, and the format.
+
+        Raises
+        ------
+        FileFormatError
+            One of the columns that every expanded table has is missing, or of another kind.
+        """
+        parts = {SOURCE_INDEX: SOURCE_INDEX, OPERATOR_INDEX: OPERATOR_INDEX}
+        pose_format = ""
+        for name in self._table.columns:
+            attributes = self._table.column_attributes(name)
+            parts[str(attributes.get("part"))] = name
+            if attributes.get("part") == "pose":
+                pose_format = str(attributes.get("pose_format"))
+        known = POSE_FORMATS.get(pose_format, POSE_FORMATS["rotvec"])
+        for part, shape, kind in (
+            ("pose", known.shape, "f"),
+            ("shift", (2,), "f"),
+            (SOURCE_INDEX, (), "u"),
+            (OPERATOR_INDEX, (), "u"),
+        ):
+            column = self._table.columns.get(parts.get(part, ""))
+            if column is None or column.shape != shape or column.dtype.kind != kind:
+                raise FileFormatError(f"{self.path}: {part} is {column or 'missing'}: expand again")
+        if known.name != pose_format:
+            raise FileFormatError(f"{self.path}: pose format {pose_format[:40]!r} is unknown")
+        return parts["pose"], parts["shift"], known
 
     def _find_source(self) -> ParticleTable:
         """Open the first candidate that exists and has the fingerprint."""
@@ -250,7 +271,10 @@ class ExpandedTable:
     def _is_source(self, table: ParticleTable) -> bool:
         """Whether a table holds the poses and shifts that were expanded."""
         names = [self._pose, self._shift]
-        if not set(names) <= table.columns.keys() or table.n_rows != self.n_sources:
+        own = self._table.columns
+        if any(table.columns.get(name) != own[name] for name in names):
+            return False
+        if table.n_rows != self.n_sources:
             return False
         fingerprint = Fingerprint()
         for start, stop in blocks(table, names):

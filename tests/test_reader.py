@@ -160,5 +160,5 @@ def test_damaged_files_are_refused(expanded):
 def test_files_without_a_pose_are_refused(expanded):
     with h5py.File(expanded, "a") as file:
         del file["particles/alignments3D/pose"]
-    with pytest.raises(FileFormatError, match="pose or shift is missing"):
+    with pytest.raises(FileFormatError, match="pose is missing"):
         open_expanded(expanded)

@@ -116,6 +116,7 @@ def import_particles(
     quiet
         No progress bar, no summary.
     """
+    from numba_symexp.cli.probe import probe
     from numba_symexp.cli.progress import ProgressBar
     from numba_symexp.cli.report import import_text
     from numba_symexp.interop.importing import import_particles as write
@@ -125,6 +126,7 @@ def import_particles(
     silent = is_on(quiet)
 
     def act() -> dict[str, Any]:
+        probe(*files[:-1])
         with ProgressBar(silent) as bar:
             return write(files[:-1], files[-1], is_on(overwrite), bar.show)
 

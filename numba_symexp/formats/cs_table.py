@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -172,15 +173,17 @@ def _read_header(file: Any, path: str) -> tuple[np.dtype[Any], int, int]:
         if length > _MOST_HEADER_BYTES:
             raise ValueError(f"its header of {length:,} bytes is too long")
         text = file.read(length).decode("utf-8" if major == 3 else "latin-1")
-        header = ast.literal_eval(text)
+        with warnings.catch_warnings(action="ignore"):  # of what a damaged literal looks like
+            header = ast.literal_eval(text)
         dtype = np.lib.format.descr_to_dtype(header["descr"])
         (rows,) = header["shape"]
         return dtype, int(rows), file.tell()
     except (ValueError, TypeError, KeyError, SyntaxError, struct.error, OSError, MemoryError,
             RecursionError) as error:  # fmt: skip
+        reason = "no literal" if isinstance(error, SyntaxError) else str(error).partition("\n")[0]
         raise SourceError(
-            f"{path}: its header cannot be read ({str(error).splitlines()[0][:100]}): it is cut "
-            "short or damaged; copy it again"
+            f"{path}: its header cannot be read ({reason[:100]}): it is cut short or damaged; copy "
+            "it again"
         ) from error
 
 

@@ -41,8 +41,10 @@ def star_text(table: ParticleTable) -> StarText | None:
         head, tail = (group[name][()].tobytes() for name in (_HEAD, _TAIL))
         labels = tuple(label.decode() for label in group[_LABELS][()])
     for label in labels:
-        if label not in table.columns:
+        column = table.columns.get(label)
+        if column is None or column.shape or column.dtype.kind != "S":
             raise SourceError(
-                f"{table.path}: column {label} of its .star file is missing: import it again"
+                f"{table.path}: column {label[:40]} of its .star file is missing, or no text: "
+                "import it again"
             )
     return StarText(head, labels, tail)

@@ -145,8 +145,11 @@ class AsCryosparc(ParticleTable):
             has_number = path != b""
             if name == "blob/path":
                 return np.where(has_number, path, number)
-            return numbers(np.where(has_number, number, b"1"), self._what(label), start) - 1
+            values = numbers(np.where(has_number, number, b"1"), self._what(label), start) - 1
+            return self._whole(values, label, start)
         values = self._numbers(label, found, start, stop)
+        if self.columns[name].dtype.kind == "u":
+            values = self._whole(values, label, start)
         if name == "blob/shape":
             return np.stack([values, values], axis=1)
         if name == "alignments3D/class":
@@ -169,6 +172,17 @@ class AsCryosparc(ParticleTable):
                 )
             words.append(row[label].encode())
         return numbers(np.array(words), self._what(label), start)[place]
+
+    def _whole(self, values: Array, label: str, start: int) -> Array:
+        """Numbers that fit an unsigned 32-bit field."""
+        bad = ~((values >= 0) & (values < 2**32) & (values == np.floor(values)))
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise SourceError(
+                f"{self._what(label)} of row {start + row} makes no whole number from 0 up: "
+                "repair it"
+            )
+        return values
 
     def _what(self, label: str) -> str:
         """A label for a message."""

@@ -70,6 +70,8 @@ class StarRows:
     ) -> None:
         self._rows, self._source = rows, source
         self._meaning = Meaning.of(text)
+        if self._meaning.in_angstrom and PSIZE not in source.columns:
+            raise SourceError(f"{source.path}: {PSIZE} is missing: import it again")
         added = [
             label
             for label in (*ANGLES, *self._meaning.origins, SUBSET)
