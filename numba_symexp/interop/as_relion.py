@@ -1,6 +1,6 @@
 """CryoSPARC's particles under RELION's labels, as far as RELION has a place for them."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 
 import numpy as np
 
@@ -79,46 +79,17 @@ class AsRelion(ParticleTable):
         self.attributes = source.attributes
         fields = source.columns
         _refuse_odd(source)
-        self._needs: dict[str, tuple[str, ...]] = {}
-        if _PATH in fields:
-            self._needs[IMAGE] = (_PATH, _INDEX) if _INDEX in fields else (_PATH,)
-        if _MICROGRAPH_PATH in fields:
-            self._needs[MICROGRAPH] = (_MICROGRAPH_PATH,)
-        if set(_CENTER) <= fields.keys():
-            self._needs["rlnCoordinateX"] = (_CENTER[0], _CENTER[2])
-            self._needs["rlnCoordinateY"] = (_CENTER[1], _CENTER[2])
-        for label, (field, _, _) in _NUMBERS.items():
-            if field in fields:
-                self._needs[label] = (field,)
-        self._group_fields = [
-            field for field in (_GROUP_FIELD, *_OPTICS.values()) if field in fields
-        ]
-        self._needs[OPTICS_GROUP] = tuple(self._group_fields)
+        self._group_fields = [each for each in (_GROUP_FIELD, *_OPTICS.values()) if each in fields]
+        self._needs = {**_fields_by_label(fields), OPTICS_GROUP: tuple(self._group_fields)}
         self._numbers = self._number_groups()
         labels = (*self._needs, *ANGLES, *ORIGINS_A, *((SUBSET,) if split else ()))
         self.text = StarText(self._head(labels), labels, b"\n")
-        self.columns = {
-            PSIZE: Column(np.dtype("<f8")),
-            **{label: Column(_TEXT) for label in self._needs},
-        }
+        self.columns = {label: Column(_TEXT) for label in self._needs}
+        self.columns[PSIZE] = Column(np.dtype("<f8"))
         used = {*replaced, PSIZE, SPLIT, UID, *self._group_fields}
         used.update(field for needed in self._needs.values() for field in needed)
         self.dropped = [field for field in fields if field not in used]
-        missing = [label for label in _NEEDED_BY_RELION if _OPTICS[label] not in fields]
-        self.notes = []
-        if IMAGE not in self._needs or missing:
-            lacking = [*([] if IMAGE in self._needs else [IMAGE]), *missing]
-            self.notes.append(
-                f"{self.path}: nothing to make {', '.join(lacking)} of, which RELION needs: "
-                "import the passthrough files too"
-            )
-        if _PATH in fields:
-            first = self._path(source.read([_PATH], 0, 1)[_PATH])[0]
-            if first.endswith(b".mrc"):
-                self.notes.append(
-                    "stacks are named .mrcs, as RELION wants them: link or rename "
-                    f"{first.decode(errors='replace')} and the like"
-                )
+        self.notes = self._find_notes()
 
     @property
     def n_rows(self) -> int:
@@ -131,9 +102,34 @@ class AsRelion(ParticleTable):
 
     def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         """Rows ``start`` to ``stop`` of some columns, by name."""
-        wanted = {field for name in names for field in self._needs.get(name, self._psize_fields)}
+        wanted = {
+            field
+            for name in names
+            for field in (self._psize_fields if name == PSIZE else self._needs[name])
+        }
         found = self._source.read(sorted(wanted), start, stop)
         return {name: self._made(name, found, stop - start) for name in names}
+
+    def _find_notes(self) -> list[str]:
+        """What RELION will miss, and which files it will look for under another name."""
+        notes = []
+        fields = self._source.columns
+        lacking = [label for label in _NEEDED_BY_RELION if _OPTICS[label] not in fields]
+        if IMAGE not in self._needs:
+            lacking.insert(0, IMAGE)
+        if lacking:
+            notes.append(
+                f"{self.path}: nothing to make {', '.join(lacking)} of, which RELION needs: "
+                "import the passthrough files too"
+            )
+        if _PATH in fields:
+            first = self._path(self._source.read([_PATH], 0, 1)[_PATH])[0]
+            if first.endswith(b".mrc"):
+                notes.append(
+                    "stacks are named .mrcs, as RELION wants them: link or rename "
+                    f"{first.decode(errors='replace')} and the like"
+                )
+        return notes
 
     @property
     def _psize_fields(self) -> tuple[str, ...]:
@@ -240,6 +236,20 @@ def _loop(name: str, labels: Sequence[str]) -> str:
     """Head of a block."""
     named = "".join(f"_{label} #{place}\n" for place, label in enumerate(labels, start=1))
     return f"\n# version 30001\n\ndata_{name}\n\nloop_\n{named}"
+
+
+def _fields_by_label(fields: Container[str]) -> dict[str, tuple[str, ...]]:
+    """Fields that each label is made of, in the order of the labels."""
+    needs: dict[str, tuple[str, ...]] = {}
+    if _PATH in fields:
+        needs[IMAGE] = (_PATH, _INDEX) if _INDEX in fields else (_PATH,)
+    if _MICROGRAPH_PATH in fields:
+        needs[MICROGRAPH] = (_MICROGRAPH_PATH,)
+    if all(field in fields for field in _CENTER):
+        needs["rlnCoordinateX"] = (_CENTER[0], _CENTER[2])
+        needs["rlnCoordinateY"] = (_CENTER[1], _CENTER[2])
+    needs.update({label: (field,) for label, (field, *_) in _NUMBERS.items() if field in fields})
+    return needs
 
 
 def _refuse_odd(table: ParticleTable) -> None:
