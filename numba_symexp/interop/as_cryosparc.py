@@ -60,6 +60,18 @@ _CONSTANT: dict[str, tuple[Any, tuple[int, ...], Any]] = {
 RELION's particles are white on black, which is sign 1.
 """
 
+_PATH, _INDEX, _SHAPE = "blob/path", "blob/idx", "blob/shape"
+_GROUP, _CLASS_FIELD = "ctf/exp_group_id", "alignments3D/class"
+
+_REAL = Column(_F4)
+_TYPES = {
+    _INDEX: Column(_U4),
+    _SHAPE: Column(_U4, (2,)),
+    _GROUP: Column(_U4),
+    _CLASS_FIELD: Column(_U4),
+}
+"""Types of the fields that are made of labels, where they are not `_REAL`."""
+
 _USED = {*ANGLES, *ORIGINS_A, *ORIGINS_PX, SUBSET, OPTICS_GROUP, "rlnOpticsGroupName"}
 
 
@@ -82,33 +94,15 @@ class AsCryosparc(ParticleTable):
         self._source, self._text = source, text
         self.path, self.location, self.layout = source.path, source.location, source.layout
         self.attributes = source.attributes
-        labels = set(text.labels)
-        in_optics = {label for row in text.optics for label in row}
         self._groups = {row.get(OPTICS_GROUP, "1"): row for row in text.optics}
-        kept = (POSE, SHIFT, PSIZE, SPLIT, UID)
+        self._needs = _labels_by_field(text)
         self.columns = {
-            name: Column(
-                np.dtype("<f4") if column.dtype.kind == "f" else column.dtype, column.shape
-            )
+            name: Column(_F4 if column.dtype.kind == "f" else column.dtype, column.shape)
             for name, column in source.columns.items()
-            if name in kept
+            if name in (POSE, SHIFT, PSIZE, SPLIT, UID)
         }
-        self._needs: dict[str, str] = {}
-        if IMAGE in labels:
-            self.columns["blob/path"] = source.columns[IMAGE]
-            self.columns["blob/idx"] = Column(_U4)
-            self._needs.update({"blob/path": IMAGE, "blob/idx": IMAGE})
-        for name, label in {**{n: pair[0] for n, pair in _PLAIN.items()}, **_OPTICS}.items():
-            if label in labels or (name in _OPTICS and label in in_optics):
-                self.columns[name], self._needs[name] = Column(_F4), label
-        if _SIZE in in_optics or _SIZE in labels:
-            self.columns["blob/shape"], self._needs["blob/shape"] = Column(_U4, (2,)), _SIZE
-        if OPTICS_GROUP in labels:
-            self.columns["ctf/exp_group_id"] = Column(_U4)
-            self._needs["ctf/exp_group_id"] = OPTICS_GROUP
-        if _CLASS in labels:
-            self.columns["alignments3D/class"] = Column(_U4)
-            self._needs["alignments3D/class"] = _CLASS
+        for name in self._needs:
+            self.columns[name] = source.columns[IMAGE] if name == _PATH else _TYPES.get(name, _REAL)
         slots = {name.partition("/")[0] for name in self.columns}
         for name, (dtype, shape, _) in _CONSTANT.items():
             if name not in self.columns and name.partition("/")[0] in slots:
@@ -143,16 +137,16 @@ class AsCryosparc(ParticleTable):
         if label == IMAGE:
             number, _, path = np.char.partition(found[IMAGE], b"@").T
             has_number = path != b""
-            if name == "blob/path":
+            if name == _PATH:
                 return np.where(has_number, path, number)
             values = numbers(np.where(has_number, number, b"1"), self._what(label), start) - 1
             return self._whole(values, label, start)
         values = self._numbers(label, found, start, stop)
         if self.columns[name].dtype.kind == "u":
             values = self._whole(values, label, start)
-        if name == "blob/shape":
+        if name == _SHAPE:
             return np.stack([values, values], axis=1)
-        if name == "alignments3D/class":
+        if name == _CLASS_FIELD:
             return np.maximum(values - 1, 0)
         return values * _PLAIN[name][1] if name in _PLAIN else values
 
@@ -187,3 +181,23 @@ class AsCryosparc(ParticleTable):
     def _what(self, label: str) -> str:
         """A label for a message."""
         return f"{self.path}: _{label}"
+
+
+def _labels_by_field(text: StarText) -> dict[str, str]:
+    """Label that each field is made of, as far as the labels go."""
+    in_optics = {label for row in text.optics for label in row}
+    of_particles = {name: label for name, (label, _) in _PLAIN.items()}
+    wanted = {
+        _PATH: IMAGE,
+        _INDEX: IMAGE,
+        **of_particles,
+        **_OPTICS,
+        _SHAPE: _SIZE,
+        _GROUP: OPTICS_GROUP,
+        _CLASS_FIELD: _CLASS,
+    }
+    return {
+        name: label
+        for name, label in wanted.items()
+        if label in text.labels or (label in in_optics and name in (*_OPTICS, _SHAPE))
+    }
