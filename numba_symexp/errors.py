@@ -4,11 +4,19 @@ One base class; the leaf decides the exit code of the command line: 2 when the r
 wrong, 1 when the data or the file system refuses.
 """
 
+_LONGEST_TEXT = 1000
+
 
 class SymexpError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base of every error that this package raises on purpose.
+
+    A text that a damaged file made endless is cut.
+    """
 
     exit_code = 1
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(text[:_LONGEST_TEXT])
 
 
 class UsageError(SymexpError, ValueError):

@@ -49,7 +49,7 @@ def inspect(
             "reason": None,
             "notes": [],
         }
-        if source.attributes.get("format") == FORMAT:
+        if source.says("format", FORMAT):
             report["expansion"] = _expansion(path)
         try:
             columns = find_columns(source, pose, pose_format, shift)

@@ -88,7 +88,7 @@ class ExpandedTable:
         self._table = Hdf5Table(path)
         try:
             self.attributes = self._table.attributes
-            _check_format(path, self.attributes)
+            _check_format(self._table)
             with self._table.reading("its operators and source"):
                 file = self._table.file
                 self.operators = _read_operators(file, self.attributes)
@@ -304,13 +304,14 @@ class ExpandedColumn:
         return self._table.read(self.name, row, row + 1)[0]
 
 
-def _check_format(path: str, attributes: dict[str, Any]) -> None:
+def _check_format(table: Hdf5Table) -> None:
     """Refuse what is not a whole expanded table of a version that is known."""
-    if attributes.get("format") != FORMAT:
+    path = table.path
+    if not table.says("format", FORMAT):
         raise FileFormatError(
             f"{path}: not an expanded table: expand it first, or open it with h5py"
         )
-    version = attributes.get("format_version")
+    version = table.attributes.get("format_version")
     if not isinstance(version, int | np.integer):
         raise FileFormatError(f"{path}: has no format version: expand again")
     if version > FORMAT_VERSION:
@@ -320,7 +321,7 @@ def _check_format(path: str, attributes: dict[str, Any]) -> None:
         )
     if version < FORMAT_VERSION:
         raise VersionTooOldError(f"{path}: has format version {version}: expand again")
-    if attributes.get("complete") != 1:
+    if not table.says("complete", 1):
         raise FileFormatError(f"{path}: an expansion that was not finished: expand again")
 
 

@@ -22,8 +22,6 @@ Symmetry expansion of cryo-EM particle poses: particle table in (HDF5, .cs, .sta
 table out, and from there .cs or .star. No image is read or written. What comes out is for local
 refinement, 3D classification and variability in C1, never for a global refinement."""
 
-_LONGEST_LINE = 1000
-
 _DONE, _REFUSED, _INTERRUPTED, _TERMINATED = 0, 1, 130, 143
 
 
@@ -123,6 +121,6 @@ def _fail(error: BaseException, text: str, exit_code: int) -> int:
     """Print one line, or the traceback when it is asked for."""
     if os.environ.get(DEBUG) == "1":
         traceback.print_exception(error)
-    line = " ".join(text.split())[:_LONGEST_LINE]
+    line = " ".join(text.split())
     print(f"error: {line}", file=sys.stderr, flush=True)
     return exit_code

@@ -48,7 +48,7 @@ def open_copies(path: str, expanded: str | None = None) -> "Copies":
     """
     table = open_table(path)
     try:
-        if table.attributes.get("format") == FORMAT:
+        if table.says("format", FORMAT):
             if expanded is not None:
                 raise UsageError(f"{path}: is an expanded table itself: leave out --expanded")
             table.close()

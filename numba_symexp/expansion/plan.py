@@ -137,7 +137,7 @@ def _operators(job: ExpandJob, table: ParticleTable) -> Operators:
 
 def _refuse_expanded(job: ExpandJob, table: ParticleTable) -> None:
     """Refuse a table that is expanded already, and a broken one of ours always."""
-    if table.attributes.get("format") == FORMAT and "complete" not in table.attributes:
+    if table.says("format", FORMAT) and "complete" not in table.attributes:
         raise FileFormatError(f"{table.path}: an expansion that was not finished: expand again")
     program = expanded_by(table)
     if program and not job.again:

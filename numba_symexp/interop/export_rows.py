@@ -83,7 +83,7 @@ class ExportRows:
         self._expanded: ExpandedTable | None = None
         self.operators: Operators | None = None
         self.psize_given_A: float | None = None
-        if table.attributes.get("format") == FORMAT:
+        if table.says("format", FORMAT):
             table.close()
             self._expanded = open_expanded(path)
             self._open_expanded(self._expanded)

@@ -109,6 +109,8 @@ class StarRows:
     def _new_numbers(self, block: Block, source: dict[str, Array]) -> dict[str, Numbers]:
         """Angles, origins, half-sets and places of rows, as numbers."""
         angles = convert(block.pose, "rotvec", "euler_zyz")
+        if not np.isfinite(angles).all():
+            raise SourceError(f"{self._source.path}: a pose is NaN or Inf: verify the table")
         kept = self._unchanged(block, source)
         new = {label: Numbers(angles[:, k], 6, kept) for k, label in enumerate(ANGLES)}
         for labels, origins in self._origins(block, source):

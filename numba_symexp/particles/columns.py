@@ -121,7 +121,7 @@ def format_named(name: str) -> PoseFormat:
 
 def expanded_by(table: ParticleTable) -> str | None:
     """Name the program that expanded this table already, or None."""
-    ours = table.attributes.get("format") == FORMAT
+    ours = table.says("format", FORMAT)
     if ours or {SOURCE_INDEX, OPERATOR_INDEX} <= table.columns.keys():
         return "numba_symexp"
     if any(name.startswith(CRYOSPARC_EXPANDED) for name in table.columns):

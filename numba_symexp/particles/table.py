@@ -123,6 +123,11 @@ class ParticleTable(abc.ABC):
         """What the file says of a column, such as its ``units``; often nothing."""
         return {}
 
+    def says(self, name: str, wanted: str | int) -> bool:
+        """Whether an attribute, which may be of any type, is one value."""
+        value = self.attributes.get(name)
+        return isinstance(value, str | int | np.integer) and bool(value == wanted)
+
     def listed(self) -> str:
         """Names of the columns, for a message."""
         names = sorted(self.columns)

@@ -57,7 +57,8 @@ def axes(operators: Operators) -> list[tuple[int, Array]]:
     """
     vectors = operators.quaternion[operators.rise_index == 0, 1:]
     vectors = vectors[np.any(vectors != 0, axis=1)]
-    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = vectors / np.where(length > 0, length, 1)
     keys = np.round(vectors[:, [2, 0, 1]], 6) + 0.0
     up = np.sign(np.take_along_axis(keys, np.argmax(keys != 0, axis=1)[:, None], axis=1))
     keys, index, count = np.unique(keys * up + 0.0, axis=0, return_index=True, return_counts=True)

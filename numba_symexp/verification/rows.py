@@ -141,15 +141,15 @@ class _RowChecker:
         from_source = self._source.read_at(self._source_names, sources)
         self._check_motion(start, rows, from_source, index, operator)
         if SPLIT in self._source_names:
-            bad = rows[SPLIT] != from_source[SPLIT][index]
+            bad = _differ(rows[SPLIT], from_source[SPLIT][index])
             self.found.halves.add(bad, start, "has another half-set than its particle")
         elif SPLIT in rows:
             first = np.searchsorted(index, np.arange(len(sources)))
-            bad = rows[SPLIT] != rows[SPLIT][first][index]
+            bad = _differ(rows[SPLIT], rows[SPLIT][first][index])
             self.found.halves.add(bad, start, "has another half-set than its mates")
         for name in self._carried:
-            same = _bits(rows[name]) == _bits(from_source[name][index])
-            self.found.carried.add(~same.all(axis=1), start, f"has not its particle's {name}")
+            bad = _differ(rows[name], from_source[name][index])
+            self.found.carried.add(bad, start, f"has not its particle's {name}")
         if UID in self._source_names:
             self._check_ids(start, rows[UID], from_source[UID], index, source, operator)
 
@@ -192,15 +192,17 @@ class _RowChecker:
         self.found.largest_shift_px = _larger(self.found.largest_shift_px, distance)
         still = np.isin(operator, self._operators.fixed)
         for name in (self._pose, self._shift):
-            same = _bits(rows[name][still]) == _bits(from_source[name][index[still]])
             changed = np.zeros(len(pose), np.bool_)
-            changed[still] = ~same.all(axis=1)
+            changed[still] = _differ(rows[name][still], from_source[name][index[still]])
             self.found.still.add(changed, start, f"should keep {name} of its source")
 
     def _check_ids(
         self, start: int, ids: Array, own: Array, index: Array, source: Array, operator: Array
     ) -> None:
         """Operator 0 keeps the particle's id; the others count on from one first id."""
+        if ids.dtype.kind != "u":
+            self.found.ids.add(np.ones(len(ids), np.bool_), start, "has an id that is no number")
+            return
         full = self._operators.full_index[operator].astype(np.uint64)
         keeps = full == 0
         bad = keeps & (ids != own[index].astype(np.uint64))
@@ -243,6 +245,13 @@ def _deformation(pose: Array, pose_format: str) -> float:
 def _larger(before: float, values: Array) -> float:
     """Largest value so far; NaN stays."""
     return float(np.maximum(before, values.max(initial=0.0)))
+
+
+def _differ(one: Array, other: Array) -> Array:
+    """Rows that are not equal, bit for bit."""
+    if one.dtype != other.dtype or one.shape != other.shape:
+        return np.ones(len(one), np.bool_)
+    return (_bits(one) != _bits(other)).any(axis=1)
 
 
 def _bits(values: Array) -> Array:

@@ -2,7 +2,6 @@
 
 import os
 import time
-from typing import Any
 
 import numpy as np
 
@@ -96,8 +95,8 @@ def verify(
 def _check_format(table: Hdf5Table) -> list[Check]:
     """Whether the file says that it is a whole expanded table."""
     name, version = table.attributes.get("format"), table.attributes.get("format_version")
-    known = _is(name, FORMAT) and _is(version, FORMAT_VERSION)
-    whole = _is(table.attributes.get("complete"), 1)
+    known = table.says("format", FORMAT) and table.says("format_version", FORMAT_VERSION)
+    whole = table.says("complete", 1)
     return [
         Check("format", known, f"{_shown(name)}, version {_shown(version)}"),
         Check("complete", whole, "marked as complete" if whole else "not marked as complete"),
@@ -150,11 +149,6 @@ def _check_source(expanded: ExpandedTable) -> Check:
 def _about(name: str, offenders: Offenders, detail: str) -> Check:
     """Check of rows: what was found, or the first offender."""
     return Check(name, not offenders, str(offenders) if offenders else detail)
-
-
-def _is(value: Any, wanted: Any) -> bool:
-    """Whether an attribute, of whatever type, is one value."""
-    return np.ndim(value) == 0 and bool(value == wanted)
 
 
 def _shown(value: object) -> str:
