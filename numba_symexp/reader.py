@@ -1,10 +1,8 @@
 """Read expanded tables; columns of the source are joined when they are asked for."""
 
-import json
 import os
 from typing import Any, Self
 
-import h5py
 import numpy as np
 
 from numba_symexp.arrays import Array
@@ -12,8 +10,13 @@ from numba_symexp.errors import (
     FileFormatError,
     SourceChangedError,
     SourceError,
-    VersionTooNewError,
-    VersionTooOldError,
+)
+from numba_symexp.expanded_format import (
+    check_format,
+    pose_columns,
+    read_operators,
+    read_provenance,
+    read_source,
 )
 from numba_symexp.formats.opening import open_table
 from numba_symexp.particles.columns import native
@@ -21,21 +24,9 @@ from numba_symexp.particles.fingerprint import Fingerprint
 from numba_symexp.particles.hdf5 import Hdf5Table
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import (
-    FORMAT,
-    FORMAT_VERSION,
-    OPERATOR_INDEX,
-    OPERATORS,
-    POSE_FORMATS,
-    SOURCE,
     SOURCE_INDEX,
-    PoseFormat,
 )
 from numba_symexp.particles.table import ParticleTable
-from numba_symexp.symmetry.operators import Operators
-
-_SOURCE_TEXTS = ("path", "absolute_path", "relative_path", "table", "fingerprint")
-_OPERATOR_SHAPES = {"quaternion": (4,), "translation_A": (3,), "rise_index": (), "full_index": ()}
-_FARTHEST_A = 1e12
 
 
 def open_expanded(path: str, source: str | None = None) -> "ExpandedTable":
@@ -88,12 +79,12 @@ class ExpandedTable:
         self._table = Hdf5Table(path)
         try:
             self.attributes = self._table.attributes
-            _check_format(self._table)
+            check_format(self._table)
             with self._table.reading("its operators and source"):
                 file = self._table.file
-                self.operators = _read_operators(file, self.attributes)
-                self._record = _read_source(file)
-            self._pose, self._shift, self._pose_format = self._pose_columns()
+                self.operators = read_operators(file, self.attributes)
+                self._record = read_source(file)
+            self._pose, self._shift, self._pose_format = pose_columns(self._table)
         except BaseException:
             self._table.close()
             raise
@@ -165,13 +156,7 @@ class ExpandedTable:
         FileFormatError
             The record is missing or damaged.
         """
-        try:
-            record = json.loads(str(self.attributes["provenance"]))
-            if isinstance(record["parameters"], dict):
-                return dict(record)
-        except (KeyError, TypeError, ValueError):
-            pass
-        raise FileFormatError(f"{self.path}: its provenance is damaged: expand again")
+        return read_provenance(self._table)
 
     def close(self) -> None:
         """Close the files."""
@@ -206,35 +191,6 @@ class ExpandedTable:
                 f"{self.path}: {SOURCE_INDEX} of row {row} points beyond the source: verify it"
             )
         return index
-
-    def _pose_columns(self) -> tuple[str, str, PoseFormat]:
-        """Names of the pose and shift columns, which the fingerprint is made of, and the format.
-
-        Raises
-        ------
-        FileFormatError
-            One of the columns that every expanded table has is missing, or of another kind.
-        """
-        parts = {SOURCE_INDEX: SOURCE_INDEX, OPERATOR_INDEX: OPERATOR_INDEX}
-        pose_format = ""
-        for name in self._table.columns:
-            attributes = self._table.column_attributes(name)
-            parts[str(attributes.get("part"))] = name
-            if attributes.get("part") == "pose":
-                pose_format = str(attributes.get("pose_format"))
-        known = POSE_FORMATS.get(pose_format, POSE_FORMATS["rotvec"])
-        for part, shape, kind in (
-            ("pose", known.shape, "f"),
-            ("shift", (2,), "f"),
-            (SOURCE_INDEX, (), "u"),
-            (OPERATOR_INDEX, (), "u"),
-        ):
-            column = self._table.columns.get(parts.get(part, ""))
-            if column is None or column.shape != shape or column.dtype.kind != kind:
-                raise FileFormatError(f"{self.path}: {part} is {column or 'missing'}: expand again")
-        if known.name != pose_format:
-            raise FileFormatError(f"{self.path}: pose format {pose_format[:40]!r} is unknown")
-        return parts["pose"], parts["shift"], known
 
     def _find_source(self) -> ParticleTable:
         """Open the first candidate that exists and has the fingerprint."""
@@ -302,56 +258,3 @@ class ExpandedColumn:
             return self._table.read(self.name, first, last + 1)[np.array(wanted) - first]
         row = range(len(self))[rows]
         return self._table.read(self.name, row, row + 1)[0]
-
-
-def _check_format(table: Hdf5Table) -> None:
-    """Refuse what is not a whole expanded table of a version that is known."""
-    path = table.path
-    if not table.says("format", FORMAT):
-        raise FileFormatError(
-            f"{path}: not an expanded table: expand it first, or open it with h5py"
-        )
-    version = table.attributes.get("format_version")
-    if not isinstance(version, int | np.integer):
-        raise FileFormatError(f"{path}: has no format version: expand again")
-    if version > FORMAT_VERSION:
-        raise VersionTooNewError(
-            f"{path}: has format version {version}, and {FORMAT_VERSION} is the newest that this "
-            "numba_symexp knows: install a newer one"
-        )
-    if version < FORMAT_VERSION:
-        raise VersionTooOldError(f"{path}: has format version {version}: expand again")
-    if not table.says("complete", 1):
-        raise FileFormatError(f"{path}: an expansion that was not finished: expand again")
-
-
-def _read_source(file: h5py.File) -> dict[str, Any]:
-    """What /source says; ValueError or KeyError where that is not what it must be."""
-    attributes = file[SOURCE].attrs
-    record: dict[str, Any] = {name: attributes[name] for name in _SOURCE_TEXTS}
-    if not all(isinstance(text, str) for text in record.values()):
-        raise ValueError("/source has other things than text")
-    rows = attributes["n_rows"]
-    if not isinstance(rows, int | np.integer) or rows < 0:
-        raise ValueError(f"n_rows is {str(rows)[:40]}")
-    return {**record, "n_rows": int(rows)}
-
-
-def _read_operators(file: h5py.File, attributes: dict[str, Any]) -> Operators:
-    """Operators of an expanded table."""
-    group = file[OPERATORS]
-    order = len(group["label"])
-    for name, shape in _OPERATOR_SHAPES.items():
-        values = group[name]
-        if values.shape != (order, *shape) or not np.all(np.abs(values[()]) < _FARTHEST_A):
-            raise ValueError(f"{OPERATORS}/{name} is no such column of {order} operators")
-    return Operators(
-        quaternion=group["quaternion"][()],
-        translation_A=group["translation_A"][()],
-        label=tuple(label.decode() for label in group["label"][()]),
-        symmetry=str(attributes["symmetry"]),
-        convention=str(attributes["convention"]),
-        kind=str(group.attrs["kind"]),
-        rise_index=group["rise_index"][()],
-        full_index=group["full_index"][()],
-    )
