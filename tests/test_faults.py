@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import h5py
+import numba
 import numpy as np
 import pytest
 from conftest import random_columns, write_table
@@ -32,6 +33,8 @@ IMPORT = ("import", "in.star", "imported.h5")
 EXPORT = ("export", "in.star", "out.star")
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 LONGEST_S = 60
+MANY = 1_200 if numba.config.DISABLE_JIT else 12_000
+"""Particles of a table that is read in several blocks; interpreted, cutting text is slow."""
 
 NURSERY = """
 import importlib, json, os, resource, shutil, signal, sys, time
@@ -608,7 +611,7 @@ def write_changed(folder, source):
 @pytest.mark.parametrize("what", ["half", "empty", "rewritten"])
 @pytest.mark.parametrize("source", ["in.h5", "in.cs", "in.star"])
 def test_a_source_that_changes_while_it_is_expanded(source, what, run, folder):
-    write_all_sources(folder, 12_000)
+    write_all_sources(folder, MANY)
     write_changed(folder, source)
     words = ("expand", source, "out.h5", "--symmetry=C2")
     whole = reference(run, folder, words)
@@ -656,7 +659,7 @@ def test_a_source_that_loses_only_what_is_carried(run, folder):
 def test_a_source_that_changes_while_it_is_imported_or_exported(
     verb, source, output, what, run, folder
 ):
-    write_all_sources(folder, 12_000)
+    write_all_sources(folder, MANY)
     write_changed(folder, source)
     whole = reference(run, folder, (verb, source, output))
     (folder / "out.csg").unlink(missing_ok=True)
