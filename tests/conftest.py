@@ -94,6 +94,18 @@ def command(tmp_path, monkeypatch, capsys):
     return run
 
 
+@pytest.fixture
+def go(command):
+    """Run a command line in this process, which must do it; gives what it printed."""
+
+    def run(*words):
+        done = command(*words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def real_data():
     """The folder of real files, or a skip that says what is missing."""

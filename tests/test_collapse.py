@@ -51,16 +51,6 @@ def subset(path, new, rows):
 
 
 @pytest.fixture
-def go(command):
-    def run(*words):
-        done = command(*words)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return run
-
-
-@pytest.fixture
 def expanded(tmp_path, columns, go):
     """D3 of 50 particles, 300 rows."""
     write_table(tmp_path / "p.h5", columns, convention="relion")

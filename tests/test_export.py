@@ -31,18 +31,6 @@ def star(tmp_path, columns):
     return path
 
 
-@pytest.fixture
-def go(command):
-    """Run the command, which must do it; gives what it printed."""
-
-    def run(*words):
-        done = command(*words)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return run
-
-
 def rotations(columns):
     return [naive.euler_zyz(*angles) for angles in floats(columns, *ANGLES)]
 
