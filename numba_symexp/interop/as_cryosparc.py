@@ -11,7 +11,7 @@ from numba_symexp.formats.relion import ANGLES, IMAGE, ORIGINS_A, ORIGINS_PX, PI
 from numba_symexp.formats.star import OPTICS_GROUP, StarText
 from numba_symexp.formats.words import numbers
 from numba_symexp.particles.schema import POSE, PSIZE, SHIFT, SPLIT, UID
-from numba_symexp.particles.table import Column, ParticleTable
+from numba_symexp.particles.table import Column, ParticleTable, TableView
 
 _F4, _U4 = np.dtype("<f4"), np.dtype("<u4")
 
@@ -75,7 +75,7 @@ _TYPES = {
 _USED = {*ANGLES, *ORIGINS_A, *ORIGINS_PX, SUBSET, OPTICS_GROUP, "rlnOpticsGroupName"}
 
 
-class AsCryosparc(ParticleTable):
+class AsCryosparc(TableView):
     """A table that came from a .star, with CryoSPARC's fields; see `_PLAIN` and the like.
 
     Parameters
@@ -91,9 +91,7 @@ class AsCryosparc(ParticleTable):
     """
 
     def __init__(self, source: ParticleTable, text: StarText) -> None:
-        self._source, self._text = source, text
-        self.path, self.location, self.layout = source.path, source.location, source.layout
-        self.attributes = source.attributes
+        super().__init__(source)
         self._groups = {row.get(OPTICS_GROUP, "1"): row for row in text.optics}
         self._needs = _labels_by_field(text)
         self.columns = {
@@ -109,15 +107,6 @@ class AsCryosparc(ParticleTable):
                 self.columns[name] = Column(dtype, shape)
         used = {*_USED, *self._needs.values()}
         self.dropped = [label for label in text.labels if label not in used]
-
-    @property
-    def n_rows(self) -> int:
-        """Number of rows."""
-        return self._source.n_rows
-
-    def close(self) -> None:
-        """Close the file."""
-        self._source.close()
 
     def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         """Rows ``start`` to ``stop`` of some columns, by name."""

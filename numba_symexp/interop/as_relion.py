@@ -12,7 +12,7 @@ from numba_symexp.formats.words import as_bytes
 from numba_symexp.kernels.text import LARGEST, number_width, write_numbers
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import PSIZE, SPLIT, UID
-from numba_symexp.particles.table import Column, ParticleTable
+from numba_symexp.particles.table import Column, ParticleTable, TableView
 
 _PATH, _INDEX, _SHAPE, _BLOB_PSIZE = "blob/path", "blob/idx", "blob/shape", "blob/psize_A"
 _MICROGRAPH_PATH = "location/micrograph_path"
@@ -48,7 +48,7 @@ _GROUP_FIELD = "ctf/exp_group_id"
 _NAME_DIGITS = 6
 
 
-class AsRelion(ParticleTable):
+class AsRelion(TableView):
     """A table with CryoSPARC's fields, with RELION's labels as text.
 
     A leading ``>`` of a path goes, ``.mrc`` stacks become ``.mrcs``, images count from 1, and the
@@ -74,9 +74,7 @@ class AsRelion(ParticleTable):
     """
 
     def __init__(self, source: ParticleTable, split: bool, replaced: Collection[str]) -> None:
-        self._source = source
-        self.path, self.location, self.layout = source.path, source.location, source.layout
-        self.attributes = source.attributes
+        super().__init__(source)
         fields = source.columns
         _refuse_odd(source)
         self._group_fields = [each for each in (_GROUP_FIELD, *_OPTICS.values()) if each in fields]
@@ -90,15 +88,6 @@ class AsRelion(ParticleTable):
         used.update(field for needed in self._needs.values() for field in needed)
         self.dropped = [field for field in fields if field not in used]
         self.notes = self._find_notes()
-
-    @property
-    def n_rows(self) -> int:
-        """Number of rows."""
-        return self._source.n_rows
-
-    def close(self) -> None:
-        """Close the file."""
-        self._source.close()
 
     def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         """Rows ``start`` to ``stop`` of some columns, by name."""

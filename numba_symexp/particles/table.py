@@ -136,6 +136,30 @@ class ParticleTable(abc.ABC):
         return f"{shown} and {rest} more" if rest > 0 else shown
 
 
+class TableView(ParticleTable):
+    """The rows of another table, in the same order, with other columns.
+
+    Parameters
+    ----------
+    source : ParticleTable
+        Closed with the view.
+    """
+
+    def __init__(self, source: ParticleTable) -> None:
+        self._source = source
+        self.path, self.location, self.layout = source.path, source.location, source.layout
+        self.attributes = source.attributes
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return self._source.n_rows
+
+    def close(self) -> None:
+        """Close the file."""
+        self._source.close()
+
+
 def _state(descriptor: int) -> tuple[int, int]:
     """Size of an open file, and when it was last written to."""
     status = os.fstat(descriptor)
