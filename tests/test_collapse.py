@@ -256,6 +256,13 @@ def test_indices_beyond_the_source_are_refused(expanded, command, tmp_path):
     assert "source_index of row 7 points beyond the source" in done.stderr
 
 
+def test_what_a_run_elsewhere_left_is_named(expanded, go, tmp_path):
+    left = tmp_path / ".numba_symexp-elsewhere-abcd1234-77-12-345-0123abcd.tmp"
+    left.write_text("")
+    assert "a run on elsewhere (process 12)" in go("collapse", "e.h5", "c.h5")
+    assert left.exists()
+
+
 def test_json_has_the_counts(expanded, go):
     made = json.loads(go("collapse", "e.h5", "c.h5", "--json"))
     assert (made["particles"], made["of"], made["rows"]) == (50, 50, 300)

@@ -180,6 +180,13 @@ def test_a_source_elsewhere_is_named(expanded, source, tmp_path, command):
     assert command("verify", "e.h5", "--source=far/s.h5").returncode == 0
 
 
+def test_a_pixel_size_that_was_given_goes_before_one_that_is_carried(source, tmp_path, command):
+    helix_flags = ("--twist=30", "--rise=5", "--order=3", "--psize=2")
+    words = (*helix_flags, "--carry=alignments3D/psize_A")
+    assert command("expand", source, "e.h5", *words).returncode == 0
+    assert failed(tmp_path / "e.h5") == []
+
+
 def test_a_carried_column_that_differs_is_found(tmp_path, source, command):
     assert command("expand", source, "e.h5", "--symmetry=C3", "--carry=blob/*").returncode == 0
     with h5py.File(tmp_path / "e.h5", "r+") as file:

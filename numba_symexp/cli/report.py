@@ -108,8 +108,9 @@ def verification_text(report: dict[str, Any]) -> str:
 def collapse_text(made: dict[str, Any]) -> str:
     """Line about particles that were collapsed."""
     best = f", the copy with the {made['keep']} {made['by']} of each" if made["by"] else ""
+    notes = "".join(f"note: {note}\n" for note in made["notes"])
     return (
-        f"wrote {made['output']}: {made['particles']:,} of {made['of']:,} particles, of "
+        f"{notes}wrote {made['output']}: {made['particles']:,} of {made['of']:,} particles, of "
         f"{made['rows']:,} copies{best}"
     )
 

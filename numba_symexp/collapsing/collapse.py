@@ -59,7 +59,7 @@ def collapse(
     -------
     dict
         ``output``, ``source``, ``rows`` read, ``particles`` written of ``of``, ``by``, ``keep``,
-        and ``counts``: how many particles have how many copies.
+        ``notes``, and ``counts``: how many particles have how many copies.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def collapse(
             check_target(output, path, overwrite)
         count, best = _gather(copies, by, keep == "max", progress)
         table = CollapsedTable(copies, count, best)
-        sweep(os.path.dirname(target))
+        leftovers = sweep(os.path.dirname(target))
         check_space(output, target, size_of(table))
         with temporary(output, target) as path:
             with refusing(output):
@@ -95,6 +95,7 @@ def collapse(
             "of": copies.source.n_rows,
             "by": by,
             "keep": keep if by else None,
+            "notes": leftovers,
             "counts": dict(zip(numbers.tolist(), particles.tolist(), strict=True)),
         }
 

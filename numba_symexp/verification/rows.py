@@ -166,7 +166,9 @@ class _RowChecker:
         source_pose, source_shift = from_source[self._pose], from_source[self._shift]
         matrices = rotation_matrices(source_pose, self._format)
         angle, distance, scale = np.empty((3, len(pose)))
-        size = from_source.get(PSIZE, np.full(len(source_pose), self._psize_A or 1.0))
+        size = np.full(len(source_pose), self._psize_A or 1.0)
+        if self._psize_A is None and self._operators.moves:
+            size = from_source[PSIZE]
         row_errors(
             matrices,
             index,
