@@ -1,6 +1,7 @@
 """Helices by twist, rise and order, alone or times a point group that shares the axis."""
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -55,7 +56,7 @@ def helix(twist: float, rise: float, order: int, group: Operators | str = "C1") 
             f"{MAX_OPERATORS:,}, the most that fit operator_index: use a lower order"
         )
     _refuse_coincident(twist, rise, order, base)
-    name = f"helix(twist_deg={twist!r},rise_A={rise!r},order={order})"
+    name = f"helix(twist_deg={float(twist)!r},rise_A={float(rise)!r},order={order})"
     ranks = units(order)
     half = np.deg2rad(np.fmod(ranks * twist, 360.0)).astype(np.longdouble) / 2
     zero = np.zeros_like(half)
@@ -78,6 +79,15 @@ def units(order: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """Helical units in the order of the operators: 0, +1, -1, +2, -2, ..., ``order`` of them."""
     rank = np.arange(order)
     return np.where(rank % 2 == 1, (rank + 1) // 2, -(rank // 2))
+
+
+def parts(symmetry: str) -> tuple[float, float, int, str] | None:
+    """Twist (deg), rise (A), order and point group of a helix, from its name; None of others."""
+    found = re.fullmatch(r"helix\(twist_deg=(.+),rise_A=(.+),order=(\d+)\)(?: x (\w+))?", symmetry)
+    try:
+        return found and (float(found[1]), float(found[2]), int(found[3]), found[4] or "C1")
+    except ValueError:
+        return None
 
 
 def _label(k: int, group_label: str) -> str:

@@ -1,9 +1,12 @@
 """Symmetry operators: rigid motions g: x -> R x + t of the map, with density(g x) = density(x).
 
-One type serves point groups (t = 0) and helices (t along z) alike. Pure NumPy, float64.
+One type serves point groups (t = 0), helices (t along z), operators from files (any t) and choices
+of them; putting a point of the map at the image centre is one more translation. Pure NumPy.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 import numpy as np
 
@@ -13,28 +16,40 @@ from numba_symexp.errors import SymmetryError
 MAX_OPERATORS = 65_536
 """As many as operator_index, a uint16, can tell apart."""
 
+_SAME_TURN = 1e-11
+"""Of a whole turn: far more than rounding leaves, far less than folds up to 65,536 differ."""
+
 
 @dataclass(frozen=True)
 class Operators:
-    """A list of symmetry operators, the identity first in a full set.
+    """A list of symmetry operators; in a group or a helix the identity comes first.
 
     Attributes
     ----------
     quaternion : (G, 4) float64
         Rotation R of each operator, scalar first, length 1.
     translation_A : (G, 3) float64
-        Translation t of each operator, in A.
+        Translation t of each operator, in A from the box centre.
     label : tuple of str
         Name of each operator: ``E`` the identity, ``C5.2^3`` three fifths of a turn about the
         second 5-fold axis, ``h-1`` one helical unit down.
     symmetry, convention : str
-        What the set was made from.
+        What the full set was made from.
     kind : str
-        ``group`` or ``helix``.
+        ``group``, ``helix`` or ``own`` (from a file); or what was chosen of one of these: a
+        ``subset``, or a ``transversal``, one operator of each left coset of a subgroup.
     rise_index : (G,) int32
         Number of helical units in each operator; 0 in a point group.
     full_index : (G,) uint16
         Number of each operator in the full set.
+    full_order : int
+        Number of operators in the full set.
+    chosen : str
+        How a choice was made, such as ``one of each left coset of C5 on z``; else empty.
+    subgroup : (H,) uint16
+        Of a transversal: numbers of the subgroup's operators in the full set.
+    center_A : (3,) float64
+        Point of the map, in A from the box centre, that is put at the image centre.
     """
 
     quaternion: Array
@@ -45,6 +60,10 @@ class Operators:
     kind: str = "group"
     rise_index: Array = field(default_factory=lambda: np.zeros(0, np.int32))
     full_index: Array = field(default_factory=lambda: np.zeros(0, np.uint16))
+    full_order: int = 0
+    chosen: str = ""
+    subgroup: Array = field(default_factory=lambda: np.zeros(0, np.uint16))
+    center_A: Array = field(default_factory=lambda: np.zeros(3))
 
     def __post_init__(self) -> None:
         order = len(self.quaternion)
@@ -57,6 +76,8 @@ class Operators:
             object.__setattr__(self, "rise_index", np.zeros(order, np.int32))
         if not len(self.full_index):
             object.__setattr__(self, "full_index", np.arange(order, dtype=np.uint16))
+        if not self.full_order:
+            object.__setattr__(self, "full_order", order)
 
     def __len__(self) -> int:
         return len(self.quaternion)
@@ -86,15 +107,47 @@ class Operators:
         return np.where(sine > 0, vector / np.where(sine > 0, sine, 1.0), (0.0, 0.0, 1.0))
 
     @property
+    def fold(self) -> Array:
+        """How often each rotation must be repeated to close, (G,) int64; 0 where it never does."""
+        turns = self.angle_deg / 360
+        folds = [Fraction(turn).limit_denominator(MAX_OPERATORS) for turn in turns.tolist()]
+        closes = np.abs(turns - np.array([float(each) for each in folds])) < _SAME_TURN
+        return np.where(closes, [each.denominator for each in folds], 0)
+
+    @property
+    def motion_A(self) -> Array:  # noqa: N802 - the unit is A
+        """What moves the image, (G, 3) float64: t + R c, with the centre c."""
+        if not np.any(self.center_A):
+            return self.translation_A
+        return np.asarray(self.translation_A + self.matrix @ self.center_A)
+
+    @property
     def moves(self) -> bool:
-        """Whether any operator has a translation, so that pixel sizes are needed."""
-        return bool(np.any(self.translation_A))
+        """Whether any row's shift differs from its source's, so that pixel sizes are needed."""
+        return bool(np.any(self.motion_A))
 
     @property
     def fixed(self) -> Array:
-        """Indices of the operators that move nothing (R = I, t = 0)."""
-        still = ~np.any(self.quaternion[:, 1:], axis=1) & ~np.any(self.translation_A, axis=1)
+        """Indices of the operators that change nothing (R = I, t + R c = 0)."""
+        still = ~np.any(self.quaternion[:, 1:], axis=1) & ~np.any(self.motion_A, axis=1)
         return np.flatnonzero(still)
+
+    def choose(
+        self, index: Array | Sequence[int], kind: str, chosen: str, subgroup: Sequence[int] = ()
+    ) -> "Operators":
+        """Some of the operators, by their numbers here; see the attributes of the same names."""
+        index = np.asarray(index, dtype=np.int64)
+        return replace(
+            self,
+            quaternion=self.quaternion[index],
+            translation_A=self.translation_A[index],
+            label=tuple(self.label[k] for k in index),
+            kind=kind,
+            rise_index=self.rise_index[index],
+            full_index=self.full_index[index],
+            chosen=chosen,
+            subgroup=np.asarray(subgroup, np.uint16),
+        )
 
 
 def multiply(a: Array, b: Array) -> Array:

@@ -1,7 +1,6 @@
 """Point groups by symbol: C1, Cn, Dn, T, O, I and I1 to I4, closed from their generators.
 
-Axes: CONVENTIONS of RELION and CryoSPARC, which differ only in the 2-folds of Dn (y for CryoSPARC,
-x for RELION). Only rotations: an improper operation would turn a protein into its mirror image.
+Only rotations: an improper operation would turn a protein into its mirror image.
 """
 
 import re
@@ -13,20 +12,16 @@ import numpy as np
 from numba_symexp.arrays import Array
 from numba_symexp.errors import SymmetryError
 from numba_symexp.symmetry.operators import MAX_OPERATORS, Operators, canonical, multiply
+from numba_symexp.symmetry.orientations import (
+    CONVENTIONS,
+    GENERATORS,
+    HOUSE,
+    known_elsewhere,
+    names,
+)
 
-CONVENTIONS = ("cryosparc", "relion")
-KNOWN = "C1, Cn, Dn (n >= 1), T, O, I (= I2), I1, I2, I3, I4"
-
-_PHI = (1 + np.sqrt(np.longdouble(5))) / 2
-_Z = (0, 0, 1)
-_GENERATORS: dict[str, tuple[tuple[int, tuple[Any, Any, Any]], ...]] = {
-    "T": ((3, _Z), (2, (0, np.sqrt(np.longdouble(2)), 1))),
-    "O": ((4, _Z), (3, (1, 1, 1))),
-    "I1": ((2, _Z), (5, (0, 1, _PHI))),
-    "I2": ((2, _Z), (5, (1, 0, _PHI))),
-    "I3": ((5, _Z), (5, (-2, 0, 1))),
-    "I4": ((5, _Z), (5, (2, 0, 1))),
-}
+_MOST_CLOSED = 4_096
+"""More than any group has that is not simply about one axis."""
 
 
 def point_group(symbol: str, convention: str = "cryosparc") -> Operators:
@@ -36,9 +31,9 @@ def point_group(symbol: str, convention: str = "cryosparc") -> Operators:
     ----------
     symbol : str
         ``C1``, ``Cn``, ``Dn`` with any n, ``T``, ``O``, ``I`` (which means I2), ``I1`` to ``I4``;
-        upper or lower case.
-    convention : {"cryosparc", "relion"}
-        Where the 2-folds of Dn lie: the first on y (CryoSPARC) or on x (RELION).
+        upper or lower case. Conventions of other programs have their own names of T, O and I.
+    convention : {"cryosparc", "relion", "chimerax", "eman2", "scipy", "cistem"}
+        Whose axes: the first 2-fold of Dn lies on y (CryoSPARC) or on x (all others).
 
     Returns
     -------
@@ -50,20 +45,25 @@ def point_group(symbol: str, convention: str = "cryosparc") -> Operators:
     SymmetryError
         The symbol or the convention is unknown, or the group has over 65,536 operators.
     """
-    if convention.lower() not in CONVENTIONS:
+    package = convention.lower()
+    if package not in CONVENTIONS:
         raise SymmetryError(
             f"convention {convention!r} is unknown: choose one of {', '.join(CONVENTIONS)}"
         )
-    name = symbol.strip().upper()
-    cyclic = re.fullmatch(r"([CD])([1-9][0-9]*)", name, re.ASCII)
+    given = symbol.strip()
+    cyclic = re.fullmatch(r"([CD])([1-9][0-9]*)", given.upper(), re.ASCII)
     if cyclic:
-        return _axial(cyclic[1], int(cyclic[2]), convention.lower())
-    polyhedral = "I2" if name == "I" else name
-    if polyhedral not in _GENERATORS:
-        raise SymmetryError(f"symmetry {symbol!r} is not a point group of rotations: use {KNOWN}")
-    labels, quaternions = _by_axis(_closure(_GENERATORS[polyhedral]))
-    return Operators(
-        quaternions, np.zeros((len(labels), 3)), labels, polyhedral, convention.lower()
+        return _axial(cyclic[1], int(cyclic[2]), package)
+    for name, orientation in CONVENTIONS[package].names.items():
+        if name.lower() == given.lower():
+            labels, quaternions = _by_axis(closure(GENERATORS[orientation]))
+            # the house's I is I2, and says so; other programs keep their own name
+            stored = orientation if package in HOUSE else name
+            return Operators(quaternions, np.zeros((len(labels), 3)), labels, stored, package)
+    elsewhere = known_elsewhere(given)
+    hint = f", or --convention={elsewhere[0]}, which has it" if elsewhere else ""
+    raise SymmetryError(
+        f"symmetry {symbol!r} is not a point group of rotations: use {names(package)}{hint}"
     )
 
 
@@ -80,7 +80,7 @@ def _axial(family: str, n: int, convention: str) -> Operators:
     quaternions = np.stack([np.cos(half), zero, zero, np.sin(half)], axis=1)
     labels = ["E", *(f"C{n}^{k}" for k in range(1, n))]
     if family == "D":
-        start = _pi() / 2 if convention == "cryosparc" else 0
+        start = _pi() / 2 if CONVENTIONS[convention].dyad == "y" else 0
         dyads = np.stack([zero, np.cos(start + half), np.sin(start + half), zero], axis=1)
         quaternions = np.concatenate([quaternions, dyads])
         labels += [f"U{k}" for k in range(1, n + 1)]
@@ -94,8 +94,16 @@ def _pi() -> Any:
     return 4 * np.arctan(np.longdouble(1))
 
 
-def _closure(generators: Sequence[tuple[int, tuple[Any, Any, Any]]]) -> Array:
-    """All products of the generators (fold, axis), in extended precision, the identity first."""
+def closure(generators: Sequence[tuple[int, tuple[Any, Any, Any]]]) -> Array:
+    """All products of generators (fold, axis), as quaternions, the identity first.
+
+    In extended precision, where the platform has it.
+
+    Raises
+    ------
+    SymmetryError
+        They do not close: such axes are in no finite group.
+    """
     steps = [_rotation(fold, axis) for fold, axis in generators]
     elements = np.array([(1, 0, 0, 0)], dtype=np.longdouble)
     seen = 0
@@ -105,6 +113,8 @@ def _closure(generators: Sequence[tuple[int, tuple[Any, Any, Any]]]) -> Array:
             if np.max(np.abs(elements @ product)) < 1 - 1e-9:
                 elements = np.vstack([elements, product])
         seen += 1
+        if len(elements) > _MOST_CLOSED:
+            raise SymmetryError(f"the axes make no group of up to {_MOST_CLOSED:,} rotations")
     return elements
 
 

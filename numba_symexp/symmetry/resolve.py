@@ -6,7 +6,8 @@ from numba_symexp.arrays import Array
 from numba_symexp.errors import UsageError
 from numba_symexp.symmetry.helices import helix
 from numba_symexp.symmetry.operators import Operators
-from numba_symexp.symmetry.point_groups import KNOWN, point_group
+from numba_symexp.symmetry.orientations import HOUSE, names
+from numba_symexp.symmetry.point_groups import point_group
 
 
 def resolve(
@@ -36,7 +37,7 @@ def resolve(
     missing = [name for name, value in given.items() if value is None]
     if symmetry is None and len(missing) == len(given):
         raise UsageError(
-            f"no symmetry: give --symmetry (one of {KNOWN}), or --twist, --rise and --order"
+            f"no symmetry: give --symmetry (one of {names(HOUSE[0])}), or --twist, --rise and --order"
         )
     group = point_group("C1" if symmetry is None else symmetry, convention)
     if twist is None or rise is None or order is None:
