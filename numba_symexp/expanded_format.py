@@ -9,6 +9,8 @@ import numpy as np
 from numba_symexp.errors import FileFormatError, VersionTooNewError, VersionTooOldError
 from numba_symexp.particles.hdf5 import Hdf5Table
 from numba_symexp.particles.schema import (
+    DEFOCUS,
+    DEFOCUS_SIGNS,
     FORMAT,
     FORMAT_VERSION,
     OPERATOR_INDEX,
@@ -18,7 +20,7 @@ from numba_symexp.particles.schema import (
     SOURCE_INDEX,
     PoseFormat,
 )
-from numba_symexp.symmetry.operators import Operators
+from numba_symexp.symmetry.operators import MAX_OPERATORS, Operators
 
 _SOURCE_TEXTS = ("path", "absolute_path", "relative_path", "table", "fingerprint")
 _OPERATOR_SHAPES = {"quaternion": (4,), "translation_A": (3,), "rise_index": (), "full_index": ()}
@@ -66,6 +68,13 @@ def read_operators(file: h5py.File, attributes: dict[str, Any]) -> Operators:
         values = group[name]
         if values.shape != (order, *shape) or not np.all(np.abs(values[()]) < _FARTHEST_A):
             raise ValueError(f"{OPERATORS}/{name} is no such column of {order} operators")
+    center_A = np.array(group.attrs.get("center_A", np.zeros(3)), np.float64)
+    full_order = int(group.attrs.get("full_order", order))
+    if center_A.shape != (3,) or not np.all(np.abs(center_A) < _FARTHEST_A):
+        raise ValueError(f"{OPERATORS} has a centre that is no point")
+    most = int(group["full_index"][()].max(initial=0))
+    if not max(order, most + 1) <= full_order <= MAX_OPERATORS:
+        raise ValueError(f"{OPERATORS} has {order} operators of {full_order}")
     return Operators(
         quaternion=group["quaternion"][()],
         translation_A=group["translation_A"][()],
@@ -75,6 +84,10 @@ def read_operators(file: h5py.File, attributes: dict[str, Any]) -> Operators:
         kind=str(group.attrs["kind"]),
         rise_index=group["rise_index"][()],
         full_index=group["full_index"][()],
+        full_order=full_order,
+        chosen=str(group.attrs.get("chosen", "")),
+        subgroup=group["subgroup"][()] if "subgroup" in group else np.zeros(0, np.uint16),
+        center_A=center_A,
     )
 
 
@@ -106,6 +119,26 @@ def pose_columns(table: Hdf5Table) -> tuple[str, str, PoseFormat]:
     if known.name != pose_format:
         raise FileFormatError(f"{table.path}: pose format {pose_format[:40]!r} is unknown")
     return parts["pose"], parts["shift"], known
+
+
+def defocus_columns(table: Hdf5Table) -> dict[str, float]:
+    """Columns whose defocus moved with the depth of the centre, and by how many depths.
+
+    Raises
+    ------
+    FileFormatError
+        Such a column is no defocus.
+    """
+    found: dict[str, float] = {}
+    for name, column in table.columns.items():
+        attributes = table.column_attributes(name)
+        if attributes.get("part") == "defocus":
+            sign = DEFOCUS_SIGNS.get(str(attributes.get("sign")))
+            known = name in (*DEFOCUS, *DEFOCUS.values())
+            if sign is None or not known or column.shape or column.dtype.kind != "f":
+                raise FileFormatError(f"{table.path}: {name} is no defocus: expand again")
+            found[name] = sign
+    return found
 
 
 def read_provenance(table: Hdf5Table) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from numba_symexp.errors import (
 )
 from numba_symexp.expanded_format import (
     check_format,
+    defocus_columns,
     pose_columns,
     read_operators,
     read_provenance,
@@ -70,6 +71,8 @@ class ExpandedTable:
     operators : Operators
     n_sources : int
         Rows of the source.
+    defocus : dict of str to float
+        Columns whose defocus moved with the depth of the centre, and by how many depths (1, -1).
     """
 
     def __init__(self, path: str, source: str | None = None) -> None:
@@ -85,6 +88,7 @@ class ExpandedTable:
                 self.operators = read_operators(file, self.attributes)
                 self._record = read_source(file)
             self._pose, self._shift, self._pose_format = pose_columns(self._table)
+            self.defocus = defocus_columns(self._table)
         except BaseException:
             self._table.close()
             raise

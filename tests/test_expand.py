@@ -343,7 +343,7 @@ def test_ids_of_other_integer_types_become_uint64(kind, columns, tmp_path):
 def test_ids_of_another_centre_are_others(columns):
     uids = np.sort(columns["uid"])
     starts = {
-        first_new_id("sha256:0", point_group("C4"), uids, center)
+        first_new_id("sha256:0", replace(point_group("C4"), center_A=np.array(center)), uids)
         for center in ((0.0, 0.0, 0.0), (0.0, 0.0, 50.0), (10.0, 0.0, 0.0))
     }
     assert len(starts) == 3
@@ -352,19 +352,12 @@ def test_ids_of_another_centre_are_others(columns):
 def test_a_subset_of_an_expansion_has_the_same_ids(columns):
     """Ids are numbered by the operators of the full set, whichever of them are written."""
     whole = point_group("C5")
-    subset = replace(
-        whole,
-        quaternion=whole.quaternion[[0, 3]],
-        translation_A=whole.translation_A[[0, 3]],
-        label=(whole.label[0], whole.label[3]),
-        rise_index=whole.rise_index[[0, 3]],
-        full_index=whole.full_index[[0, 3]],
-    )
+    subset = whole.choose([0, 3], "subset", "operators 0,3")
     ids = {}
     for operators in (whole, subset):
         names = PoseColumns(POSE, POSE_FORMATS["rotvec"], SHIFT, None, "uid", None, None)
         expander = Expander(operators, POSE_FORMATS["rotvec"])
-        filler = RowFiller(expander, operators, names, (), 1000, 5, None, 50)
+        filler = RowFiller(expander, operators, names, (), 1000, (), 0.0, None, 50)
         rows = 50 * len(operators)
         buffer = {
             "source_index": np.zeros(rows, np.uint32),

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from numba_symexp.cli.file_commands import collapse, export_particles, import_particles, verify
-from numba_symexp.cli.request import Request, integer, is_on, number
+from numba_symexp.cli.request import Request, integer, is_on, number, numbers, point
 
 
 def expand(
@@ -23,6 +23,15 @@ def expand(
     twist: str | None = None,
     rise: str | None = None,
     order: str | None = None,
+    operators_file: str | None = None,
+    operators: str | None = None,
+    modulo: str | None = None,
+    axis: str | None = None,
+    center: str | None = None,
+    center_px: str | None = None,
+    box_px: str | None = None,
+    unique: bool = False,
+    defocus: str | None = None,
     table: str | None = None,
     pose: str | None = None,
     pose_format: str = "rotvec",
@@ -49,15 +58,35 @@ def expand(
     output
         Expanded table to write.
     symmetry
-        C1, Cn, Dn, T, O, I (= I2), I1, I2, I3 or I4.
+        C1, Cn, Dn, T, O, I (= I2), I1, I2, I3 or I4; or a name of the convention's own.
     convention
-        cryosparc (2-fold of Dn on y) or relion (on x); else the table's, else cryosparc.
+        cryosparc (2-fold of Dn on y), relion (on x), chimerax, eman2, scipy or cistem; else the
+        table's, else cryosparc.
     twist
         Helix: degrees per unit, positive is right-handed; goes with --rise and --order.
     rise
         Helix: A per unit.
     order
         Helix: number of units, 0, +1, -1, +2, ... cut after this many.
+    operators_file
+        Operators of your own: 3 x 3 or 3 x 4 matrices (text, .npy, PDB, mmCIF) or RELION's
+        symmetry file; translations in A about the box centre.
+    operators
+        Use these operators only, such as 0,2,5-7.
+    modulo
+        Use one operator of each left coset of this subgroup, such as C5.
+    axis
+        Axis x,y,z of that subgroup; else the one nearest to +z.
+    center
+        Put this point x,y,z (A from the box centre) of the map at the image centre.
+    center_px
+        The same as voxel numbers, counted from 0; goes with --box_px.
+    box_px
+        Side of the map in voxels; voxel box_px // 2 is the box centre.
+    unique
+        Of operators that put the centre at the same place, use one.
+    defocus
+        minus or plus: move the defocus by the depth of the centre; else it stays.
     table
         Place of the table in the file; else /particles, else the root.
     pose
@@ -101,6 +130,15 @@ def expand(
         twist=number("twist", twist),
         rise=number("rise", rise),
         order=integer("order", order),
+        operators_file=operators_file,
+        operators=numbers("operators", operators),
+        modulo=modulo,
+        axis=point("axis", axis),
+        center=point("center", center),
+        center_px=point("center_px", center_px),
+        box_px=integer("box_px", box_px),
+        unique=is_on(unique),
+        defocus=defocus,
         table=table,
         pose=pose,
         pose_format=pose_format,
@@ -136,36 +174,66 @@ def operators(
     twist: str | None = None,
     rise: str | None = None,
     order: str | None = None,
+    operators_file: str | None = None,
+    operators: str | None = None,
+    modulo: str | None = None,
+    axis: str | None = None,
+    center: str | None = None,
+    unique: bool = False,
+    tables: bool = False,
     json: bool = False,
 ) -> Request:
-    """Print the operators of a symmetry, and where its axes lie.
+    """Print the operators of a symmetry, where its axes lie, and where each puts its subunit.
 
     Example: numba-symexp operators --symmetry=I2
 
     Parameters
     ----------
     symmetry
-        C1, Cn, Dn, T, O, I (= I2), I1, I2, I3 or I4.
+        C1, Cn, Dn, T, O, I (= I2), I1, I2, I3 or I4; or a name of the convention's own.
     convention
-        cryosparc (2-fold of Dn on y) or relion (on x).
+        cryosparc (2-fold of Dn on y), relion (on x), chimerax, eman2, scipy or cistem.
     twist
         Helix: degrees per unit, positive is right-handed; goes with --rise and --order.
     rise
         Helix: A per unit.
     order
         Helix: number of units, 0, +1, -1, +2, ... cut after this many.
+    operators_file
+        Operators of your own: 3 x 3 or 3 x 4 matrices, or RELION's symmetry file.
+    operators
+        Show these operators only, such as 0,2,5-7.
+    modulo
+        Show one operator of each left coset of this subgroup, such as C5.
+    axis
+        Axis x,y,z of that subgroup; else the one nearest to +z.
+    center
+        Point x,y,z (A from the box centre): show where each operator puts it.
+    unique
+        Of operators that put the centre at the same place, show one.
+    tables
+        Print the multiplication table too, and the left cosets of --modulo or --unique.
     json
         Print one JSON object, with quaternions and matrices.
     """
-    from numba_symexp.cli.report import operators_record, operators_text
-    from numba_symexp.symmetry.resolve import resolve
+    from numba_symexp.cli.operators_report import operators_record, operators_text
+    from numba_symexp.symmetry.request import SymmetryRequest
 
-    helix = number("twist", twist), number("rise", rise), integer("order", order)
-    return Request(
-        lambda: operators_record(resolve(symmetry, convention, *helix)),
-        operators_text,
-        is_on(json),
+    request = SymmetryRequest(
+        symmetry=symmetry,
+        convention=convention,
+        twist=number("twist", twist),
+        rise=number("rise", rise),
+        order=integer("order", order),
+        operators_file=operators_file,
+        operators=numbers("operators", operators),
+        modulo=modulo,
+        axis=point("axis", axis),
+        center=point("center", center),
+        unique=is_on(unique),
     )
+    with_tables = is_on(tables)
+    return Request(lambda: operators_record(request, with_tables), operators_text, is_on(json))
 
 
 def inspect(

@@ -2,9 +2,6 @@
 
 from typing import Any
 
-from numba_symexp.symmetry.operators import Operators
-from numba_symexp.symmetry.resolve import describe
-
 NEXT_STEPS = (
     "next: local refinement, 3D classification or variability, in C1; "
     "never a global refinement (copies of a particle spoil the FSC)"
@@ -30,47 +27,6 @@ def summary_text(summary: dict[str, Any]) -> str:
             NEXT_STEPS,
         ]
     )
-
-
-def operators_record(operators: Operators) -> dict[str, Any]:
-    """Everything about a set of operators, for JSON."""
-    rows = zip(
-        operators.label,
-        operators.angle_deg.tolist(),
-        operators.axis.tolist(),
-        operators.rise_index.tolist(),
-        operators.translation_A.tolist(),
-        operators.quaternion.tolist(),
-        operators.matrix.tolist(),
-        strict=True,
-    )
-    names = ("label", "angle_deg", "axis", "rise_index", "translation_A", "quaternion", "matrix")
-    return {
-        "symmetry": operators.symmetry,
-        "convention": operators.convention,
-        "description": describe(operators),
-        "kind": operators.kind,
-        "operators": [
-            {"index": index, **dict(zip(names, row, strict=True))} for index, row in enumerate(rows)
-        ],
-    }
-
-
-def operators_text(record: dict[str, Any]) -> str:
-    """Return the table of a set of operators."""
-    moves = record["kind"] == "helix"
-    width = max(5, *(len(each["label"]) for each in record["operators"]))
-    head = f"{'index':>5}  {'label':<{width}}  {'angle_deg':>9}  {'axis':<24}"
-    if moves:
-        head += f"  {'k':>4}  {'z_A':>10}"
-    lines = [record["description"], head.rstrip()]
-    for each in record["operators"]:
-        axis = "  ".join(f"{part + 0.0:7.4f}" for part in each["axis"])
-        line = f"{each['index']:>5}  {each['label']:<{width}}  {each['angle_deg']:9.4f}  {axis}"
-        if moves:
-            line += f"  {each['rise_index']:>+4d}  {each['translation_A'][2]:10.3f}"
-        lines.append(line.rstrip())
-    return "\n".join(lines)
 
 
 def inspection_text(report: dict[str, Any]) -> str:

@@ -193,10 +193,12 @@ class ReturnedCopies(Copies):
         if UID not in source.columns:
             raise SourceError(f"{source.path}: has no {UID}, by which rows could be found again")
         keys[:] = source.read([UID], 0, source.n_rows)[UID]
-        order = len(self.expanded.operators)
-        if self._key == UID and order > 1:
-            self._id_stride = order - 1
-            self._first_id = int(self.expanded[UID][1])
+        mates = np.flatnonzero(self.expanded.operators.full_index)
+        if self._key == UID and len(mates) and len(self.expanded):
+            self._id_stride = self.expanded.operators.full_order - 1
+            mate = int(mates[0])
+            step = int(self.expanded.operators.full_index[mate]) - 1
+            self._first_id = (int(self.expanded[UID][mate]) - step) % 2**64
         return keys
 
     def _nearest(self, rows: Array, pose: Array, source_pose: Array, pose_format: str) -> Array:

@@ -27,7 +27,8 @@ class Expander:
     def __init__(self, operators: Operators, pose_format: PoseFormat) -> None:
         self._decode, self._expand, _ = CODECS[pose_format.name]
         self._quaternions = np.ascontiguousarray(operators.quaternion.T)
-        self._translations = np.ascontiguousarray(operators.translation_A.T)
+        self._translations = np.ascontiguousarray(operators.motion_A.T)
+        self._centres = np.ascontiguousarray((operators.matrix @ operators.center_A).T)
         self._moves = operators.moves
         self._fixed = operators.fixed
         self._order = len(operators)
@@ -80,6 +81,24 @@ class Expander:
             pose_out[operator :: self._order] = pose
             shift_out[operator :: self._order] = shift
 
+    def depths_A(self, count: int) -> Array:  # noqa: N802 - the unit is A
+        """Depth (A_g c)_z of the centre in each row of the n sources that were filled last.
+
+        Parameters
+        ----------
+        count : int
+            Number n of these sources.
+
+        Returns
+        -------
+        (n * G,) float64
+            A, along the beam as RELION and CryoSPARC have z; 0 without a centre.
+        """
+        depths = np.empty(count * self._order)
+        with ONE_AT_A_TIME:
+            kernels.expand_depth(self._planes, self._centres, count, depths)
+        return depths
+
 
 def expand_poses(
     pose: Array,
@@ -100,7 +119,7 @@ def expand_poses(
     shift : (N, 2) float32 or float64
         In-plane shifts, pixels.
     operators : Operators
-        From `point_group` or `helix`.
+        From `point_group` or `helix`; with a ``center_A``, that point is put at the image centre.
     psize : float or (N,) float, optional
         A per pixel; needed when an operator has a translation.
     pose_format : {"rotvec", "quaternion", "matrix", "euler_zyz"}

@@ -15,7 +15,6 @@ def first_new_id(
     fingerprint: str,
     operators: Operators,
     uids: Array,
-    center_A: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> int:
     """First of the consecutive ids that the mates of all particles get.
 
@@ -30,11 +29,9 @@ def first_new_id(
     fingerprint : str
         Of the source.
     operators : Operators
-        The full set.
+        The full set, with its centre.
     uids : (N,) uint64
         Ids of the particles, sorted.
-    center_A : tuple of float
-        Point of the map, in A, that is put at the image centre.
 
     Raises
     ------
@@ -45,7 +42,7 @@ def first_new_id(
     if count + len(uids) > _ID_SPACE // 2:
         raise SourceError(f"{count:,} new ids do not fit 64 bits: expand fewer particles")
     digest = hashlib.sha256(fingerprint.encode())
-    for part in (operators.quaternion, operators.translation_A, np.array(center_A)):
+    for part in (operators.quaternion, operators.translation_A, operators.center_A):
         digest.update((np.round(part, 9) + 0.0).astype("<f8").tobytes())
     attempt = 0
     while True:

@@ -4,24 +4,30 @@ import math
 from dataclasses import dataclass
 
 from numba_symexp.errors import UsageError
+from numba_symexp.particles.schema import DEFOCUS_SIGNS
+from numba_symexp.symmetry.request import Point, SymmetryRequest, check_point
 
 MOST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True)
-class ExpandJob:
+class ExpandJob(SymmetryRequest):
     """One expansion of a particle table, as asked for; nothing has happened yet.
 
     Attributes
     ----------
     source, output : str
         Particle table to read (HDF5, .cs or .star), expanded table to write.
-    symmetry : str, optional
-        Point group: C1, Cn, Dn, T, O, I (= I2), I1, I2, I3, I4.
-    convention : {"cryosparc", "relion"}, optional
-        Where the 2-folds of Dn lie; by default what the table says, else cryosparc.
-    twist, rise, order : float, float, int, optional
-        Helix: degrees and A per unit, number of units. All three or none.
+    symmetry, convention, twist, rise, order, operators_file
+        By which operators: see `SymmetryRequest`.
+    operators, modulo, axis, center, unique
+        Which of them are used, and about which point: see there too.
+    center_px : tuple of float, optional
+        The centre as voxel numbers, counted from 0, in a map of ``box_px`` voxels a side.
+    box_px : int, optional
+        Side of that map.
+    defocus : {"minus", "plus"}, optional
+        Move the defocus by the depth of the centre: defocus - depth, or defocus + depth.
     table : str, optional
         Place of the table in the file; by default ``/particles``, else the root.
     pose, shift : str, optional
@@ -49,16 +55,14 @@ class ExpandJob:
     Raises
     ------
     UsageError
-        An option is out of its range.
+        An option is out of its range, or does not go with another.
     """
 
     source: str
     output: str
-    symmetry: str | None = None
-    convention: str | None = None
-    twist: float | None = None
-    rise: float | None = None
-    order: int | None = None
+    center_px: Point | None = None
+    box_px: int | None = None
+    defocus: str | None = None
     table: str | None = None
     pose: str | None = None
     pose_format: str = "rotvec"
@@ -73,12 +77,28 @@ class ExpandJob:
     dry_run: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.psize is not None and not (math.isfinite(self.psize) and self.psize > 0):
             raise UsageError(f"psize {self.psize} must be above 0 A per pixel")
-        for name, least in (("chunk_rows", 1), ("threads", 1), ("assign_halves", 0)):
+        least_of = {"chunk_rows": 1, "threads": 1, "assign_halves": 0, "box_px": 1}
+        for name, least in least_of.items():
             value = getattr(self, name)
             if value is not None and not least <= value <= MOST_SEED:
                 raise UsageError(f"{name} {value} must be {least} or more")
+        check_point("center_px", self.center_px)
+        if self.defocus is not None and self.defocus not in DEFOCUS_SIGNS:
+            raise UsageError(f"defocus {self.defocus!r} is neither {' nor '.join(DEFOCUS_SIGNS)}")
+        if self.defocus is not None and not self.centred:
+            raise UsageError("--defocus goes with --center, which is missing: add it")
+        self.needs("center_px", "box_px")
+        self.needs("box_px", "center_px")
+        if self.center is not None and self.center_px is not None:
+            raise UsageError("--center and --center_px are the same point: give one of them")
+
+    @property
+    def centred(self) -> bool:
+        """Whether a point is to be put at the image centre."""
+        return self.center is not None or self.center_px is not None
 
 
 @dataclass(frozen=True)

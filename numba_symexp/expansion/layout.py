@@ -51,7 +51,8 @@ def size_of(columns: Sequence[OutputColumn], n_rows: int, operators: Operators) 
     """Bytes that an expanded table takes on disk, a little rounded up."""
     data = n_rows * sum(column.row_bytes for column in columns)
     labels = max(len(label) for label in operators.label)
-    return data + len(operators) * (8 * 7 + 4 + 2 + labels) + _METADATA_BYTES + 1024 * len(columns)
+    own = len(operators) * (8 * 7 + 4 + 2 + labels) + 2 * len(operators.subgroup)
+    return data + own + _METADATA_BYTES + 1024 * len(columns)
 
 
 def create(
@@ -89,15 +90,21 @@ def finish(path: str, attributes: Mapping[str, Any]) -> None:
 
 def _create_operators(group: h5py.Group, operators: Operators) -> None:
     """Write /operators."""
-    group.attrs.update({"kind": operators.kind, "center_A": np.zeros(3)})
+    group.attrs.update({"kind": operators.kind, "center_A": operators.center_A})
+    if operators.chosen:
+        group.attrs.update({"chosen": operators.chosen, "full_order": operators.full_order})
     label = np.array([label.encode("ascii") for label in operators.label])
-    for name, values, units, description in (
+    columns = [
         ("quaternion", operators.quaternion, "1", "rotation R of g: x -> R x + t; scalar first"),
         ("translation_A", operators.translation_A, "A", "translation t of g: x -> R x + t"),
         ("label", label, "1", "name of the operator"),
         ("rise_index", operators.rise_index, "1", "number of helical units"),
         ("full_index", operators.full_index, "1", "number of the operator in the full set"),
-    ):
+    ]
+    if len(operators.subgroup):
+        meaning = "full numbers of the subgroup whose left cosets have one operator here each"
+        columns.append(("subgroup", operators.subgroup, "1", meaning))
+    for name, values, units, description in columns:
         little = values.dtype.newbyteorder("<")
         dataset = group.create_dataset(name, data=values.astype(little, copy=False))
         dataset.attrs.update({"units": units, "description": description})

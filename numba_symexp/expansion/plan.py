@@ -7,6 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from numba_symexp.errors import FileFormatError, SourceError, UsageError
+from numba_symexp.expansion.choice import (
+    centre_warnings,
+    check_movable,
+    chosen_operators,
+    convention_of,
+)
 from numba_symexp.expansion.half_sets import HalfSets
 from numba_symexp.expansion.ids import first_new_id
 from numba_symexp.expansion.job import ExpandJob
@@ -14,14 +20,12 @@ from numba_symexp.expansion.layout import OutputColumn, SourceRecord, size_of
 from numba_symexp.particles.columns import PoseColumns, expanded_by, find_columns
 from numba_symexp.particles.scan import Scan, scan
 from numba_symexp.particles.schema import (
-    CONVENTION,
+    DEFOCUS,
     DESCRIPTIONS,
     FORMAT,
     HALF_SET_DTYPE,
     OPERATOR_INDEX,
     OPERATOR_INDEX_DTYPE,
-    ORIGIN_Z,
-    PSIZE,
     SHIFT,
     SOURCE_INDEX,
     SPLIT,
@@ -32,7 +36,6 @@ from numba_symexp.particles.schema import (
 )
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.symmetry.operators import Operators
-from numba_symexp.symmetry.resolve import resolve
 
 _MOST_BYTES = 2**62
 
@@ -43,7 +46,8 @@ class Plan:
 
     Attributes
     ----------
-    operators : Operators
+    full, operators : Operators
+        All operators of the symmetry, and those that are used.
     columns : PoseColumns
         What is read.
     carried : tuple of str
@@ -55,13 +59,17 @@ class Plan:
         Size of the output.
     first_id : int
         First of the consecutive new ids; 0 where there are none.
+    defocus : tuple of str
+        Columns of the defocus that move.
     halves : HalfSets or None
         Draws half-sets, when asked to.
     warnings : tuple of str
     """
 
+    full: Operators
     operators: Operators
     columns: PoseColumns
+    defocus: tuple[str, ...]
     carried: tuple[str, ...]
     written: tuple[OutputColumn, ...]
     source: SourceRecord
@@ -80,30 +88,25 @@ def make_plan(job: ExpandJob, table: ParticleTable, target: str) -> Plan:
     UsageError, SourceError
         What is wrong, where, and what to do.
     """
-    operators = _operators(job, table)
+    full = job.full(convention_of(table))
     _refuse_expanded(job, table)
     columns = find_columns(table, job.pose, job.pose_format, job.shift, job.psize is not None)
-    if operators.moves and job.psize is None and columns.psize is None:
-        raise SourceError(
-            f"{table.path}: no pixel size column {PSIZE} in {table.location} (columns: "
-            f"{table.listed()}), and {operators.symmetry} has a rise: give --psize=A_PER_PIXEL"
-        )
-    _refuse_third_origin(table, operators)
+    check_movable(job, table, columns, full)
     if columns.split and job.assign_halves is not None:
         raise UsageError(
             f"{table.path}: has half-sets already ({columns.split}): leave out --assign_halves"
         )
-    carried = _carried(job, table, columns)
+    defocus = _defocus(job, table)
+    carried = _carried(job, table, columns, defocus)
     found = scan(table, columns)
+    full, operators = chosen_operators(job, table, full, found)
     _refuse_overflow(job, table, columns, operators, found)
-    written = _written(job, table, columns, carried)
+    written = _written(job, table, columns, defocus, carried)
     rows = table.n_rows * len(operators)
     size = size_of(written, rows, operators)
     if size > _MOST_BYTES:
         raise SourceError(f"{rows:,} rows do not fit one file: use fewer particles or operators")
-    first_id = (
-        first_new_id(found.fingerprint, operators, found.uids) if found.uids is not None else 0
-    )
+    first_id = first_new_id(found.fingerprint, full, found.uids) if found.uids is not None else 0
     halves = HalfSets(job.assign_halves, table, columns) if job.assign_halves is not None else None
     record = SourceRecord(
         path=job.source,
@@ -114,8 +117,10 @@ def make_plan(job: ExpandJob, table: ParticleTable, target: str) -> Plan:
         fingerprint=found.fingerprint,
     )
     return Plan(
+        full=full,
         operators=operators,
         columns=columns,
+        defocus=defocus,
         carried=carried,
         written=written,
         source=record,
@@ -123,16 +128,8 @@ def make_plan(job: ExpandJob, table: ParticleTable, target: str) -> Plan:
         bytes=size,
         first_id=first_id,
         halves=halves,
-        warnings=tuple(_warnings(job, table, columns, operators, found)),
+        warnings=tuple(_warnings(job, table, columns, full, operators, found)),
     )
-
-
-def _operators(job: ExpandJob, table: ParticleTable) -> Operators:
-    """Resolve the operators in the convention that the job or the table names."""
-    convention = job.convention or table.attributes.get(CONVENTION, "cryosparc")
-    if isinstance(convention, bytes):
-        convention = convention.decode(errors="replace")
-    return resolve(job.symmetry, str(convention), job.twist, job.rise, job.order)
 
 
 def _refuse_expanded(job: ExpandJob, table: ParticleTable) -> None:
@@ -147,16 +144,6 @@ def _refuse_expanded(job: ExpandJob, table: ParticleTable) -> None:
         )
 
 
-def _refuse_third_origin(table: ParticleTable, operators: Operators) -> None:
-    """Refuse to move subtomograms: their origin has a depth, which shifts do not hold."""
-    found = [name for name in ORIGIN_Z if name in table.columns]
-    if operators.moves and found:
-        raise SourceError(
-            f"{table.path}: {found[0]} says that these are subtomograms, whose origins have a "
-            f"depth, and {operators.symmetry} would have to move it: expand them by a point group"
-        )
-
-
 def _refuse_overflow(
     job: ExpandJob, table: ParticleTable, columns: PoseColumns, operators: Operators, found: Scan
 ) -> None:
@@ -164,19 +151,35 @@ def _refuse_overflow(
     if not operators.moves:
         return
     psize = found.psize_least_A if job.psize is None else job.psize
-    farthest = float(np.linalg.norm(operators.translation_A, axis=1).max())
+    farthest = float(np.linalg.norm(operators.motion_A, axis=1).max())
     with np.errstate(over="ignore"):
         largest = found.shift_most_px + np.float64(farthest) / psize
     if not largest < np.finfo(table.columns[columns.shift].dtype).max:
         raise SourceError(
-            f"{table.path}: shifts would overflow (rise up to {farthest:g} A at {psize:g} A per "
-            "pixel): check --rise and the pixel size"
+            f"{table.path}: shifts would overflow (moved by up to {farthest:g} A at {psize:g} A "
+            "per pixel): check the rise or centre, and the pixel size"
         )
 
 
-def _carried(job: ExpandJob, table: ParticleTable, columns: PoseColumns) -> tuple[str, ...]:
+def _defocus(job: ExpandJob, table: ParticleTable) -> tuple[str, ...]:
+    """Names of the columns of the defocus, where the job moves it."""
+    if job.defocus is None:
+        return ()
+    for names in (tuple(DEFOCUS), tuple(DEFOCUS.values())):
+        found = [table.columns[name] for name in names if name in table.columns]
+        if len(found) == len(names) and all(c.dtype.kind in "fS" and not c.shape for c in found):
+            return names
+    raise SourceError(
+        f"{table.path}: no defocus columns {' and '.join(DEFOCUS)} (columns: {table.listed()}): "
+        "leave out --defocus"
+    )
+
+
+def _carried(
+    job: ExpandJob, table: ParticleTable, columns: PoseColumns, defocus: tuple[str, ...]
+) -> tuple[str, ...]:
     """Names of the further columns that the job's patterns match."""
-    made = {columns.pose, columns.shift, SOURCE_INDEX, OPERATOR_INDEX, SPLIT, UID}
+    made = {columns.pose, columns.shift, SOURCE_INDEX, OPERATOR_INDEX, SPLIT, UID, *defocus}
     names: dict[str, None] = {}
     for pattern in job.carry:
         matches = [n for n in table.columns if fnmatch.fnmatchcase(n, pattern) and n not in made]
@@ -196,7 +199,11 @@ def _carried(job: ExpandJob, table: ParticleTable, columns: PoseColumns) -> tupl
 
 
 def _written(
-    job: ExpandJob, table: ParticleTable, columns: PoseColumns, carried: tuple[str, ...]
+    job: ExpandJob,
+    table: ParticleTable,
+    columns: PoseColumns,
+    defocus: tuple[str, ...],
+    carried: tuple[str, ...],
 ) -> tuple[OutputColumn, ...]:
     """List the columns of the output in the order of the format."""
     little = {name: column.dtype.newbyteorder("<") for name, column in table.columns.items()}
@@ -224,6 +231,11 @@ def _written(
         written.append(described(SPLIT, little.get(SPLIT, HALF_SET_DTYPE), ()))
     if columns.uid:
         written.append(described(UID, UID_DTYPE, ()))
+    for name in defocus:
+        dtype = little[name] if little[name].kind == "f" else np.dtype("<f8")
+        meaning = f"defocus of the centre: the particle's {job.defocus} the centre's depth"
+        sign = {"part": "defocus", "sign": job.defocus}
+        written.append(OutputColumn(name, dtype, (), "A", meaning, sign))
     for name in carried:
         own = table.column_attributes(name)
         written.append(
@@ -239,11 +251,17 @@ def _written(
 
 
 def _warnings(
-    job: ExpandJob, table: ParticleTable, columns: PoseColumns, operators: Operators, found: Scan
+    job: ExpandJob,
+    table: ParticleTable,
+    columns: PoseColumns,
+    full: Operators,
+    operators: Operators,
+    found: Scan,
 ) -> list[str]:
     """Sentences about what can be done but deserves a look."""
     texts = [f"{table.path}: {sentence}" for sentence in found.odd]
-    if len(operators) == 1:
+    texts += centre_warnings(full, operators)
+    if len(operators) == 1 and len(operators.fixed):
         texts.append(f"{operators.symmetry} has one operator: the set is copied, not expanded")
     if not columns.split and job.assign_halves is None:
         texts.append(

@@ -37,8 +37,10 @@ class RowFiller:
         Further columns to copy to every row.
     first_id : int
         First of the mates' consecutive ids.
-    full_order : int
-        Number of operators in the full set.
+    defocus : sequence of str
+        Columns of the defocus, which move by the depth of the centre.
+    defocus_sign : float
+        -1 or 1: by how many depths.
     halves : HalfSets or None
         Draws half-sets, where the source has none.
     chunk_sources : int
@@ -52,17 +54,19 @@ class RowFiller:
         columns: PoseColumns,
         carried: Sequence[str],
         first_id: int,
-        full_order: int,
+        defocus: Sequence[str],
+        defocus_sign: float,
         halves: HalfSets | None,
         chunk_sources: int,
     ) -> None:
         self._expander = expander
         self._columns = columns
         self._carried = carried
+        self._defocus, self._defocus_sign = defocus, defocus_sign
         self._halves = halves
         self._order = len(operators)
         self._first_id = first_id
-        self._ids_per_source = full_order - 1
+        self._ids_per_source = operators.full_order - 1
         self._operator = np.tile(np.arange(self._order, dtype=OPERATOR_INDEX_DTYPE), chunk_sources)
         self._source = np.repeat(np.arange(chunk_sources, dtype=np.uint64), self._order)
         mate = operators.full_index.astype(np.uint64) - np.uint64(1)
@@ -98,6 +102,12 @@ class RowFiller:
             self._repeat(halves, buffer[SPLIT][:count])
         elif names.split:
             self._repeat(rows[names.split], buffer[SPLIT][:count])
+        if self._defocus:
+            moved = self._defocus_sign * self._expander.depths_A(sources)
+            for name in self._defocus:
+                out = buffer[name][:count]
+                self._repeat(rows[name], out)
+                out += moved
         for name in self._carried:
             self._repeat(rows[name], buffer[name][:count])
         return count

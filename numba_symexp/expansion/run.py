@@ -30,9 +30,10 @@ from numba_symexp.leftovers import sweep
 from numba_symexp.particles.columns import native
 from numba_symexp.particles.fingerprint import Fingerprint
 from numba_symexp.particles.scan import blocks
+from numba_symexp.particles.schema import DEFOCUS_SIGNS
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.progress import Progress
-from numba_symexp.symmetry.resolve import describe, resolve
+from numba_symexp.symmetry.resolve import describe
 
 CHUNK_ROWS = 65_536
 """Rows made at a time: a few MB, so that they are still in the cache when they are written."""
@@ -95,8 +96,10 @@ def run(job: ExpandJob, progress: Progress | None = None) -> Summary:
         What is wrong, where, and what to do. Nothing was written then.
     """
     started = time.perf_counter()
-    resolve(job.symmetry, job.convention or "cryosparc", job.twist, job.rise, job.order)
+    job.full()
     target = check_target(job.output, job.source, job.overwrite)
+    if job.operators_file is not None:
+        check_target(job.output, job.operators_file, job.overwrite)
     with open_table(job.source, job.table) as table:
         plan = make_plan(job, table, target)
         notes = [] if job.dry_run else sweep(os.path.dirname(target))
@@ -108,7 +111,7 @@ def run(job: ExpandJob, progress: Progress | None = None) -> Summary:
         output=job.output,
         symmetry=plan.operators.symmetry,
         convention=plan.operators.convention,
-        description=describe(plan.operators),
+        description=_description(plan),
         operators=len(plan.operators),
         particles=plan.source.n_rows,
         rows=plan.rows,
@@ -117,6 +120,12 @@ def run(job: ExpandJob, progress: Progress | None = None) -> Summary:
         seconds=0.0 if job.dry_run else time.perf_counter() - started,
         dry_run=job.dry_run,
     )
+
+
+def _description(plan: Plan) -> str:
+    """Where the axes lie and, where not all operators are used, which are."""
+    chosen = plan.operators.chosen
+    return describe(plan.full) + (f"; {len(plan.operators):,} used: {chosen}" if chosen else "")
 
 
 def _write(
@@ -174,11 +183,12 @@ def _stream(
         columns,
         plan.carried,
         plan.first_id,
-        order,
+        plan.defocus,
+        DEFOCUS_SIGNS.get(str(job.defocus), 0.0),
         plan.halves,
         chunk,
     )
-    names = list(dict.fromkeys([*columns.names(), *plan.carried]))
+    names = list(dict.fromkeys([*columns.names(), *plan.defocus, *plan.carried]))
     fingerprint = Fingerprint()
     done = 0
     with (
@@ -229,4 +239,9 @@ def _read(
     sizes: Any = rows[columns.psize] if columns.psize else (psize or 1.0)
     for name in (columns.pose, columns.shift):
         rows[name] = native(rows[name])
+    for name in plan.defocus:
+        if rows[name].dtype.kind == "S":
+            from numba_symexp.formats.words import numbers  # needs the compiler
+
+            rows[name] = numbers(rows[name], f"{table.path}: {name}", start)
     return rows, np.array(np.broadcast_to(sizes, stop - start), np.float64)

@@ -1,5 +1,6 @@
 """Write rows as a CryoSPARC dataset."""
 
+import math
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -20,6 +21,7 @@ from numba_symexp.particles.schema import (
     UID_DTYPE,
 )
 from numba_symexp.particles.table import Column, ParticleTable
+from numba_symexp.symmetry.helices import parts
 from numba_symexp.symmetry.operators import Operators
 
 _SOURCE_UID, _OPERATOR = "sym_expand/src_uid", "sym_expand/idx"
@@ -72,7 +74,7 @@ class CsRows:
             columns.update({name: Column(value.dtype) for name, value in constants.items()})
             self._constants.update(constants)
         self.dtype = np.dtype([(n, c.dtype.str, c.shape) for n, c in columns.items()])
-        made = {UID, POSE, SHIFT, _SOURCE_UID, _OPERATOR, *self._constants}
+        made = {UID, POSE, SHIFT, _SOURCE_UID, _OPERATOR, *self._constants, *rows.defocus}
         if rows.has_split:
             made.add(SPLIT)
         self._copied = [name for name in columns if name not in made]
@@ -100,34 +102,33 @@ class CsRows:
             out[POSE], out[SHIFT] = block.pose, block.shift
         if not (np.isfinite(out[POSE]).all() and np.isfinite(out[SHIFT]).all()):
             raise SourceError(f"{self._source.path}: a shift is too large for {SHIFT}: repair it")
+        for name, values in block.defocus.items():
+            out[name] = values
         if block.split is not None:
             out[SPLIT] = block.split
-        order = np.uint64(len(self._rows.operators) if self._rows.operators else 1)
+        operators = self._rows.operators
+        order = np.uint64(operators.full_order if operators else 1)
         first = block.sources[block.index].astype(np.uint64) * order
         own = source[UID][block.index] if known else mixed([first])
         if block.uid is not None:
             out[UID] = block.uid
         else:  # a table without ids: those of its rows are a mix of their number, all different
-            out[UID] = mixed([first + block.operator])
-        if self._rows.operators:
+            copy = operators.full_index[block.operator] if operators else block.operator
+            out[UID] = mixed([first + copy])
+        if operators:
             out[_SOURCE_UID], out[_OPERATOR] = own, block.operator
         return out
 
 
 def _expansion_of(operators: Operators) -> dict[str, Any]:
     """Fields of CryoSPARC's Symmetry Expansion that are the same for all rows."""
-    helix = operators.kind == "helix"
-    first_up = np.flatnonzero(operators.rise_index == 1)[:1]
-    twist_rad, rise_A = 0.0, 0.0
-    for unit in first_up:
-        w, _, _, z = operators.quaternion[unit]
-        twist_rad, rise_A = 2 * np.arctan2(z, w), operators.translation_A[unit, 2]
+    helix = parts(operators.symmetry)
+    twist_deg, rise_A, _, group = helix or (0.0, 0.0, 0, operators.symmetry)
     rises = len(np.unique(operators.rise_index)) if helix else 0
-    group = operators.symmetry.partition(" x ")[2] or "C1" if helix else operators.symmetry
     return {
         "sym_expand/symmetry": np.array(group.encode()),
-        "sym_expand/is_helix": np.uint32(helix),
-        "sym_expand/helix_twist_rad": np.float32(twist_rad),
+        "sym_expand/is_helix": np.uint32(helix is not None),
+        "sym_expand/helix_twist_rad": np.float32(np.deg2rad(math.remainder(twist_deg, 360))),
         "sym_expand/helix_rise_A": np.float32(rise_A),
         "sym_expand/helix_num_rises": np.uint32(rises),
     }

@@ -13,6 +13,7 @@ from numba_symexp.kernels.codecs import convert
 from numba_symexp.particles.columns import find_columns
 from numba_symexp.particles.scan import scan
 from numba_symexp.particles.schema import (
+    DEFOCUS,
     FORMAT,
     OPERATOR_INDEX,
     PSIZE,
@@ -42,6 +43,8 @@ class Block:
     shift : (n, 2) float
         Pixels.
     split, uid : (n,) or None
+    defocus : dict of str to (n,) float
+        Columns of the defocus that moved, by CryoSPARC's names, A.
     """
 
     sources: Array
@@ -51,6 +54,7 @@ class Block:
     shift: Array
     split: Array | None
     uid: Array | None
+    defocus: dict[str, Array]
 
 
 class ExportRows:
@@ -69,6 +73,8 @@ class ExportRows:
         None where nothing was expanded.
     replaced : set of str
         Columns of the source that the rows replace.
+    defocus : tuple of str
+        Columns of the defocus that moved, by CryoSPARC's names.
     psize_given_A : float or None
         Pixel size that was given for the expansion instead of the source's.
 
@@ -82,6 +88,7 @@ class ExportRows:
         table = open_table(path)
         self._expanded: ExpandedTable | None = None
         self.operators: Operators | None = None
+        self.defocus: tuple[str, ...] = ()
         self.psize_given_A: float | None = None
         if table.says("format", FORMAT):
             table.close()
@@ -129,7 +136,7 @@ class ExportRows:
         names = [self._pose, self._shift]
         names += [name for name in (SPLIT, UID) if name in self._rows.columns]
         if self._expanded:
-            names.append(OPERATOR_INDEX)
+            names += [OPERATOR_INDEX, *self._expanded.defocus]
         for start in range(0, len(self), rows):
             interrupts.check()
             stop = min(start + rows, len(self))
@@ -149,7 +156,13 @@ class ExportRows:
                 some[self._shift],
                 some.get(SPLIT),
                 some.get(UID),
+                {name: some[self._defocus_names(name)[0]] for name in self.defocus},
             )
+
+    def _defocus_names(self, name: str) -> list[str]:
+        """What a column of the defocus is called in the rows, if it moved."""
+        moved = self._expanded.defocus if self._expanded else {}
+        return [each for each in (name, DEFOCUS[name]) if each in moved]
 
     def _open_expanded(self, expanded: ExpandedTable) -> None:
         """Take rows from an expanded table, the rest from its source."""
@@ -161,6 +174,7 @@ class ExportRows:
             )
             self._pose, self._shift, self._pose_format = expanded.pose_columns
             self.replaced = {self._pose, self._shift}
+            self.defocus = tuple(name for name in DEFOCUS if self._defocus_names(name))
             self.psize_given_A = expanded.psize_given_A
             if self.psize_given_A and PSIZE in self.source.columns and expanded.operators.moves:
                 raise SourceError(

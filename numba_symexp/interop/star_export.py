@@ -21,7 +21,7 @@ from numba_symexp.interop.track_lengths import (
 )
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.kernels.text import LARGEST, number_width, write_numbers
-from numba_symexp.particles.schema import POSE, PSIZE, SHIFT
+from numba_symexp.particles.schema import DEFOCUS, POSE, PSIZE, SHIFT
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.symmetry.operators import Operators
 
@@ -114,8 +114,7 @@ class StarRows:
         kept = self._unchanged(block, source)
         new = {label: Numbers(angles[:, k], 6, kept) for k, label in enumerate(ANGLES)}
         for labels, origins in self._origins(block, source):
-            if not (np.abs(origins) < LARGEST).all():
-                raise SourceError(f"{self._source.path}: an origin is over {LARGEST:g}: repair it")
+            self._refuse_large(origins, "an origin")
             new.update(
                 {
                     name: Numbers(origins[:, k], 6, kept)
@@ -127,12 +126,21 @@ class StarRows:
             subset = block.split.astype(np.float64) + 1
             told = self._told(SUBSET, block, source) if SUBSET in source else np.nan
             new[SUBSET] = Numbers(subset, 0, subset == told)
+        for name, values in block.defocus.items():
+            label = DEFOCUS[name]
+            kept = values == self._told(label, block, source)
+            self._refuse_large(values, f"a _{label}")
+            new[label] = Numbers(values.astype(np.float64), 6, kept)
         if self._track:
             place = told_apart(self._told(self._track, block, source), block.operator)
-            if not (np.abs(place) < LARGEST).all():
-                raise SourceError(f"{self._source.path}: a _{self._track} is over {LARGEST:g}")
+            self._refuse_large(place, f"a _{self._track}")
             new[self._track] = Numbers(place, DECIMALS, block.operator == 0)
         return new
+
+    def _refuse_large(self, values: Array, what: str) -> None:
+        """Refuse numbers that the text cannot hold, and NaN."""
+        if not (np.abs(values) < LARGEST).all():
+            raise SourceError(f"{self._source.path}: {what} is over {LARGEST:g}: repair it")
 
     def _told(self, label: str, block: Block, source: dict[str, Array]) -> Array:
         """What the text of each row's source says of a label, as a number."""

@@ -190,6 +190,25 @@ def expand_shift(
 
 
 @kernel
+def expand_depth(planes: Array, points: Array, count: int, out: Array) -> None:
+    """Depths (A) of a point in all mates, (count * G): (A_g c)_z = (A R_g c)_z.
+
+    ``points`` (3, G) are R_g c, in A. The third row of A is the third column of the matrix of the
+    pose's quaternion.
+    """
+    order = points.shape[1]
+    for source in prange(count):
+        matrix = to_matrix(
+            planes[0, source], planes[1, source], planes[2, source], planes[3, source]
+        )
+        first = source * order
+        for g in range(order):
+            out[first + g] = (
+                matrix[2] * points[0, g] + matrix[5] * points[1, g] + matrix[8] * points[2, g]
+            )
+
+
+@kernel
 def repeat_shift(shift: Array, order: int, count: int, out: Array) -> None:
     """Shifts of all mates where no operator has a translation, (count * G * 2)."""
     for source in prange(count):

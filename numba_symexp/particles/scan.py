@@ -35,8 +35,8 @@ class Scan:
         Of all poses and shifts.
     uids : (N,) uint64 or None
         All ids, sorted; this is the one thing that grows with the source.
-    psize_least_A : float
-        Smallest pixel size, A; infinite where none was read.
+    psize_least_A, psize_most_A : float
+        Smallest and largest pixel size, A; infinite and 0 where none was read.
     shift_most_px : float
         Largest shift component, pixels.
     odd : list of str
@@ -46,6 +46,7 @@ class Scan:
     fingerprint: str
     uids: Array | None
     psize_least_A: float
+    psize_most_A: float
     shift_most_px: float
     odd: list[str]
 
@@ -61,7 +62,7 @@ def scan(table: ParticleTable, columns: PoseColumns) -> Scan:
     names = [columns.pose, columns.shift, *filter(None, (columns.psize, columns.uid))]
     bad, odd, fingerprint = Findings(), Findings(), Fingerprint()
     uids = np.empty(table.n_rows, UID_DTYPE) if columns.uid else None
-    psize_least, shift_most = np.inf, 0.0
+    psize_least, psize_most, shift_most = np.inf, 0.0, 0.0
     for start, stop in blocks(table, names):
         rows = table.read(names, start, stop)
         pose, shift = native(rows[columns.pose]), native(rows[columns.shift])
@@ -72,6 +73,7 @@ def scan(table: ParticleTable, columns: PoseColumns) -> Scan:
             psize = native(rows[columns.psize])
             check_psize(psize, columns.psize, start, bad)
             psize_least = min(psize_least, float(psize.min()))
+            psize_most = max(psize_most, float(psize.max()))
         if uids is not None and columns.uid:
             negative = rows[columns.uid] < 0
             bad.add(f"{columns.uid} is negative", negative, start)
@@ -86,7 +88,7 @@ def scan(table: ParticleTable, columns: PoseColumns) -> Scan:
     if uids is not None:
         uids.sort()
         _refuse_double_ids(table, columns, uids)
-    return Scan(fingerprint.text(), uids, psize_least, shift_most, odd.lines())
+    return Scan(fingerprint.text(), uids, psize_least, psize_most, shift_most, odd.lines())
 
 
 def blocks(table: ParticleTable, names: list[str], multiple: int = 1) -> Iterator[tuple[int, int]]:

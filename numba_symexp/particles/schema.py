@@ -19,6 +19,12 @@ UID = "uid"
 TUBE = "filament/filament_uid"
 SOURCE_INDEX = "source_index"
 OPERATOR_INDEX = "operator_index"
+DEFOCUS = {"ctf/df1_A": "rlnDefocusU", "ctf/df2_A": "rlnDefocusV"}
+"""Columns of the defocus, in A: CryoSPARC's names and RELION's."""
+
+DEFOCUS_SIGNS = {"minus": -1.0, "plus": 1.0}
+"""How many depths of the centre the defocus moves by."""
+
 CRYOSPARC_EXPANDED = "sym_expand/"
 """Columns of CryoSPARC's own Symmetry Expansion start with this."""
 

@@ -72,6 +72,7 @@ def helix(twist: float, rise: float, order: int, group: Operators | str = "C1") 
         kind="helix",
         rise_index=np.repeat(ranks, len(base)).astype(np.int32),
         full_index=np.arange(order * len(base), dtype=np.uint16),
+        full_order=order * len(base),
     )
 
 

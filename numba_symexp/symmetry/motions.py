@@ -21,7 +21,7 @@ class Motions:
 
     def __init__(self, operators: Operators) -> None:
         self._rotation, self._translation_A = operators.matrix, operators.translation_A
-        self._tolerance = TYPED if operators.kind == "own" else EXACT
+        self._tolerance = TYPED if operators.typed else EXACT
         keys = self._keys(self._rotation, self._translation_A)
         self._order = np.argsort(keys)
         self._keys_sorted = keys[self._order]

@@ -16,8 +16,8 @@ from numba_symexp.errors import SymmetryError
 MAX_OPERATORS = 65_536
 """As many as operator_index, a uint16, can tell apart."""
 
-_SAME_TURN = 1e-11
-"""Of a whole turn: far more than rounding leaves, far less than folds up to 65,536 differ."""
+_EXACT_FOLD, _TYPED_FOLD = (MAX_OPERATORS, 1e-11), (60, 1e-5)
+"""Highest fold that is told, and how far a turn may be from it: far less than folds differ."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Operators:
         Of a transversal: numbers of the subgroup's operators in the full set.
     center_A : (3,) float64
         Point of the map, in A from the box centre, that is put at the image centre.
+    typed : bool
+        Whether the operators are as exact as somebody wrote them down, and no more.
     """
 
     quaternion: Array
@@ -64,6 +66,7 @@ class Operators:
     chosen: str = ""
     subgroup: Array = field(default_factory=lambda: np.zeros(0, np.uint16))
     center_A: Array = field(default_factory=lambda: np.zeros(3))
+    typed: bool = False
 
     def __post_init__(self) -> None:
         order = len(self.quaternion)
@@ -108,10 +111,12 @@ class Operators:
 
     @property
     def fold(self) -> Array:
-        """How often each rotation must be repeated to close, (G,) int64; 0 where it never does."""
+        """How often each operator must be repeated to close, (G,) int64; 0 where it never does."""
         turns = self.angle_deg / 360
-        folds = [Fraction(turn).limit_denominator(MAX_OPERATORS) for turn in turns.tolist()]
-        closes = np.abs(turns - np.array([float(each) for each in folds])) < _SAME_TURN
+        most, same = _TYPED_FOLD if self.typed else _EXACT_FOLD
+        folds = [Fraction(turn).limit_denominator(most) for turn in turns.tolist()]
+        closes = np.abs(turns - np.array([float(each) for each in folds])) < same
+        closes &= self.rise_index == 0
         return np.where(closes, [each.denominator for each in folds], 0)
 
     @property

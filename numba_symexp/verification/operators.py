@@ -3,7 +3,9 @@
 import numpy as np
 
 from numba_symexp.arrays import Array
+from numba_symexp.errors import SymmetryError
 from numba_symexp.symmetry.operators import Operators
+from numba_symexp.symmetry.variants import named
 
 _SAME = 1e-9
 _ALL_PRODUCTS = 512
@@ -30,6 +32,8 @@ def not_as_stated(operators: Operators) -> str | None:
         found = _not_a_group(operators.matrix, operators.translation_A)
     if found is None and operators.kind == "helix":
         found = _not_a_helix(operators)
+    if found is None and operators.kind in ("subset", "transversal"):
+        found = _not_of_its_set(operators)
     return found
 
 
@@ -86,6 +90,40 @@ def _not_a_helix(operators: Operators) -> str | None:
         tolerance = _SAME * 100 * (1 + abs(int(k)))
         if off > tolerance or apart > tolerance * (1 + abs(rise_A[2])):
             return f"unit {int(k):+d} is not {int(k):+d} times unit +1"
+    return None
+
+
+def _not_of_its_set(operators: Operators) -> str | None:
+    """Say which operator is not the one of its number in the full set, or None.
+
+    One of each left coset m H: all products m h, h in H, are the full set, each once.
+    """
+    try:
+        full = named(operators.symmetry, operators.convention)
+    except SymmetryError:
+        return None  # operators of a file, which is not at hand
+    if len(full) != operators.full_order:
+        return f"{operators.symmetry} has {len(full)} operators, not {operators.full_order}"
+    index = operators.full_index.astype(np.int64)
+    off = np.abs(full.matrix[index] - operators.matrix).max(axis=(1, 2))
+    off += np.abs(full.translation_A[index] - operators.translation_A).max(axis=1)
+    if (off > _SAME * 100).any():
+        first = int(np.argmax(off > _SAME * 100))
+        return f"operator {first} is not operator {index[first]} of {operators.symmetry}"
+    if operators.kind == "subset":
+        return None
+    part = operators.subgroup.astype(np.int64)
+    if not len(part) or part.max() >= len(full):
+        return "its subgroup is missing"
+    found = _not_a_group(full.matrix[np.sort(part)], full.translation_A[np.sort(part)])
+    if found:
+        return f"subgroup: {found}"
+    rotation = operators.matrix[:, None] @ full.matrix[part][None]
+    moved_A = np.broadcast_to(operators.translation_A[:, None], rotation.shape[:3])
+    reached = _keys(rotation.reshape(-1, 3, 3)) + moved_A.reshape(-1, 3) @ _weights(3, 1)
+    wanted = _keys(full.matrix) + full.translation_A @ _weights(3, 1)
+    if len(reached) != len(wanted) or np.abs(np.sort(reached) - np.sort(wanted)).max() > 1e-6:
+        return "times its subgroup it is not the full set: poses would be missing"
     return None
 
 

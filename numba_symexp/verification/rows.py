@@ -6,6 +6,7 @@ import numpy as np
 
 from numba_symexp import interrupts
 from numba_symexp.arrays import Array
+from numba_symexp.formats.words import numbers
 from numba_symexp.particles.schema import (
     OPERATOR_INDEX,
     PSIZE,
@@ -52,9 +53,10 @@ class RowFindings:
 
     Attributes
     ----------
-    pairs, poses, shifts, still, halves, ids, carried : Offenders
+    pairs, poses, shifts, still, halves, ids, defocus, carried : Offenders
         Rows whose (source, operator) is not the one of their place, whose pose or shift is off,
-        that should not have moved, whose half-set or id is wrong, or a column of the source is.
+        that should not have moved, whose half-set, id or defocus is wrong, or a column of the
+        source is.
     largest_angle_rad, largest_shift_px : float
     """
 
@@ -64,6 +66,7 @@ class RowFindings:
     still: Offenders = field(default_factory=Offenders)
     halves: Offenders = field(default_factory=Offenders)
     ids: Offenders = field(default_factory=Offenders)
+    defocus: Offenders = field(default_factory=Offenders)
     carried: Offenders = field(default_factory=Offenders)
     largest_angle_rad: float = 0.0
     largest_shift_px: float = 0.0
@@ -106,18 +109,26 @@ class _RowChecker:
         operators = expanded.operators
         self._operators = operators
         self._rotations = operators.matrix
-        self._translations_A = np.ascontiguousarray(operators.translation_A)
+        centre_A = operators.center_A
+        self._translations_A = np.array(
+            [
+                t + R @ centre_A
+                for R, t in zip(self._rotations, operators.translation_A, strict=True)
+            ]
+        )
         self._psize_A = expanded.psize_given_A
         names = [self._pose, self._shift]
         columns = self._source.columns
         self._names = names + [n for n in (SPLIT, UID) if n in self._table.columns]
+        self._defocus = expanded.defocus
+        self._names += self._defocus
         self._carried = [n for n in self._table.columns if n in columns and n not in self._names]
         self._names += self._carried
         self._source_names = [name for name in self._names if name in columns]
         if operators.moves and self._psize_A is None and PSIZE not in self._source_names:
             self._source_names.append(PSIZE)
         self._first_id: int | None = None
-        self._id_stride = int(operators.full_index.max(initial=0))
+        self._id_stride = operators.full_order - 1
         eps = float(np.finfo(self._table.columns[self._pose].dtype).eps)
         self._angle_tolerance = max(_LEAST_ANGLE_RAD, _ANGLE_PER_EPS * eps)
         self._shift_eps = float(np.finfo(self._table.columns[self._shift].dtype).eps)
@@ -150,6 +161,7 @@ class _RowChecker:
         for name in self._carried:
             bad = _differ(rows[name], from_source[name][index])
             self.found.carried.add(bad, start, f"has not its particle's {name}")
+        self._check_defocus(start, rows, from_source, index)
         if UID in self._source_names:
             self._check_ids(start, rows[UID], from_source[UID], index, source, operator)
 
@@ -197,6 +209,26 @@ class _RowChecker:
             changed = np.zeros(len(pose), np.bool_)
             changed[still] = _differ(rows[name][still], from_source[name][index[still]])
             self.found.still.add(changed, start, f"should keep {name} of its source")
+
+    def _check_defocus(
+        self, start: int, rows: dict[str, Array], from_source: dict[str, Array], index: Array
+    ) -> None:
+        """Defocus of the particle, and the depth of the centre in the row's own pose."""
+        if not self._defocus:
+            return
+        centre_A = self._operators.center_A
+        depth_A = rotation_matrices(rows[self._pose], self._format)[:, :, 2] @ centre_A
+        slack_A = np.linalg.norm(centre_A) * self._angle_tolerance
+        for name, sign in self._defocus.items():
+            own = from_source[name]
+            if own.dtype.kind == "S":
+                own = numbers(own, f"{self._source.path}: {name}", 0)
+            wanted = own.astype(np.float64)[index] + sign * depth_A
+            off = np.abs(rows[name] - wanted)
+            eps = float(np.finfo(rows[name].dtype).eps)
+            bad = ~((off <= slack_A + eps * np.abs(wanted)) | np.isnan(wanted))
+            worst = off[int(np.argmax(bad))]
+            self.found.defocus.add(bad, start, f"has a {name} that is {worst:.3g} A off")
 
     def _check_ids(
         self, start: int, ids: Array, own: Array, index: Array, source: Array, operator: Array

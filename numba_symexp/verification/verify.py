@@ -67,6 +67,7 @@ def verify(
             return VerificationReport(path, tuple(checks))
         found = check_rows(expanded, progress)
         count, has = len(expanded), expanded.table.columns
+        moved = ", ".join(expanded.defocus)
     largest_deg = float(np.degrees(found.largest_angle_rad))
     rows = f"{count:,} rows"
     checks += [
@@ -80,6 +81,7 @@ def verify(
         _about("unmoved rows", found.still, "equal to their sources, bit for bit"),
         _about("half-sets", found.halves, "inherited by all copies" if SPLIT in has else "none"),
         _about("ids", found.ids, "all different" if UID in has else "none"),
+        *([_about("defocus", found.defocus, moved)] if moved else []),
         _about("carried columns", found.carried, "as in the source"),
     ]
     return VerificationReport(

@@ -1,0 +1,107 @@
+"""Which operators a job asks for: the full set, its centre, and what is chosen of it."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from numba_symexp.arrays import Array
+from numba_symexp.errors import SourceError
+from numba_symexp.expansion.job import ExpandJob
+from numba_symexp.particles.columns import PoseColumns
+from numba_symexp.particles.scan import Scan
+from numba_symexp.particles.schema import CONVENTION, ORIGIN_Z, PSIZE
+from numba_symexp.particles.table import ParticleTable
+from numba_symexp.symmetry.choosing import nearly_on_axis, stabiliser
+from numba_symexp.symmetry.operators import Operators
+
+_SAME_PSIZE = 1e-6
+
+
+def convention_of(table: ParticleTable) -> str:
+    """What a table says of its convention."""
+    known = table.attributes.get(CONVENTION, "cryosparc")
+    return known.decode(errors="replace") if isinstance(known, bytes) else str(known)
+
+
+def check_movable(
+    job: ExpandJob, table: ParticleTable, columns: PoseColumns, full: Operators
+) -> None:
+    """Refuse to move what cannot be moved: no pixel size, or an origin with a depth.
+
+    Raises
+    ------
+    SourceError
+        Says which, and what to do.
+    """
+    if not (full.moves or job.centred):
+        return
+    reason = "a centre was given" if job.centred else f"{full.symmetry} has translations"
+    if job.psize is None and columns.psize is None:
+        raise SourceError(
+            f"{table.path}: no pixel size column {PSIZE} in {table.location} (columns: "
+            f"{table.listed()}), and {reason}: give --psize=A_PER_PIXEL"
+        )
+    found = [name for name in ORIGIN_Z if name in table.columns]
+    if found:
+        raise SourceError(
+            f"{table.path}: {found[0]} says that these are subtomograms, whose origins have a "
+            f"depth, which would have to move too, for {reason}: expand them by a point group"
+        )
+
+
+def chosen_operators(
+    job: ExpandJob, table: ParticleTable, full: Operators, found: Scan
+) -> tuple[Operators, Operators]:
+    """Full set with the job's centre, and what the job chooses of it.
+
+    Raises
+    ------
+    UsageError, SourceError
+        The choice cannot be made; see `choose`.
+    """
+    if job.center_px is not None and job.box_px is not None:
+        psize_A = _one_psize(job, table, found)
+        centre_A = (np.array(job.center_px, np.float64) - job.box_px // 2) * psize_A
+        full = replace(full, center_A=centre_A)
+    return full, job.chosen(full)
+
+
+def centre_warnings(full: Operators, operators: Operators) -> Iterator[str]:
+    """Sentences about a centre on a symmetry axis, or almost on one."""
+    if not np.any(full.center_A):
+        return
+    same = stabiliser(full)
+    kept = np.isin(operators.full_index, same).sum()
+    if kept > 1:
+        yield (
+            f"{kept} operators ({_listed(same)}) put the centre at one place, and all others that "
+            "share one do so too: every subunit comes as often; --unique keeps one of each"
+        )
+    nearly = nearly_on_axis(full)
+    if nearly is not None:
+        number, moved_A = nearly
+        axis = full.axis[number]
+        on_axis = ",".join(f"{part:.3f}" for part in (full.center_A @ axis) * axis + 0.0)
+        yield (
+            f"operator {number} ({full.label[number]}) moves the centre by only {moved_A:.3g} A: "
+            f"if it should lie on that axis, give --center={on_axis} --unique"
+        )
+
+
+def _one_psize(job: ExpandJob, table: ParticleTable, found: Scan) -> float:
+    """A per pixel, which must be one for all particles."""
+    if job.psize is not None:
+        return job.psize
+    if found.psize_most_A - found.psize_least_A > _SAME_PSIZE * found.psize_least_A:
+        raise SourceError(
+            f"{table.path}: {PSIZE} differs between particles ({found.psize_least_A:g} to "
+            f"{found.psize_most_A:g} A), so that --center_px is no one point: give --center in A"
+        )
+    return found.psize_least_A
+
+
+def _listed(numbers: Array) -> str:
+    """Numbers of operators, not too many."""
+    shown = ", ".join(map(str, numbers[:6].tolist()))
+    return shown + (", ..." if len(numbers) > 6 else "")

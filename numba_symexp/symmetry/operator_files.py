@@ -1,0 +1,263 @@
+"""Operators from files: matrices as other programs write them, or the axes of a group."""
+
+import os
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+from numba_symexp.arrays import Array
+from numba_symexp.errors import SourceError, SymmetryError
+from numba_symexp.files import check_readable
+from numba_symexp.symmetry.operators import MAX_OPERATORS, Operators, canonical
+from numba_symexp.symmetry.point_groups import closure
+
+_MOST_BYTES = 64 << 20
+_MOST_OFF = 2e-3
+"""Rounded to three decimals, the entries of R R^T are at most so far from those of I."""
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_NPY_MAGIC = b"\x93NUMPY"
+
+
+def read_operators(path: str) -> Operators:
+    """Operators of a file, in its order; none is added, and no identity is needed.
+
+    Parameters
+    ----------
+    path : str
+        NumPy's .npy with an array (G, 3, 3), (G, 3, 4) or (G, 4, 4); the BIOMT or MTRIX records of
+        a PDB file or the operators of an mmCIF, of the first assembly; RELION's symmetry file
+        (``rot_axis fold x y z``), closed to its group; or any text with 3 or 4 numbers a row, or
+        9, 12 or 16, such as ChimeraX's, in which words and what follows ``#`` mean nothing.
+        The fourth column is the translation, in A about the box centre.
+
+    Returns
+    -------
+    Operators
+        Of kind ``own``; rotations are the nearest to what the file says.
+
+    Raises
+    ------
+    SourceError
+        The file cannot be read, holds no matrices, or one that is no rotation.
+    SymmetryError
+        There are too many, or two are the same.
+    """
+    check_readable(path, "a file of operators")
+    if os.path.getsize(path) > _MOST_BYTES:
+        raise SourceError(f"{path}: is too large for a file of operators: check the path")
+    with open(path, "rb") as file:
+        data = file.read()
+    name = f"operators of {os.path.basename(path)}"
+    if data.startswith(_NPY_MAGIC):
+        return _operators(path, name, _of_npy(path))
+    text = data.decode("utf-8", "replace")
+    axes = _rotation_axes(path, text)
+    if axes:
+        quaternions = canonical(closure(axes))
+        return _labelled(name, quaternions, np.zeros((len(quaternions), 3)), typed=False)
+    return _operators(path, name, _of_text(path, text))
+
+
+def _operators(path: str, name: str, matrices: Array) -> Operators:
+    """Operators of matrices (G, 3, 4), after a check that each is a rigid motion."""
+    if len(matrices) > MAX_OPERATORS:
+        raise SymmetryError(f"{path}: has {len(matrices):,} operators; {MAX_OPERATORS:,} fit")
+    rotation, translation_A = matrices[:, :, :3], matrices[:, :, 3]
+    finite = np.isfinite(matrices).all(axis=(1, 2))
+    off = np.abs(rotation @ rotation.swapaxes(1, 2) - np.eye(3)).max(axis=(1, 2))
+    for number in np.flatnonzero(~(finite & (off <= _MOST_OFF)))[:1].tolist():
+        raise SourceError(
+            f"{path}: operator {number} is no rotation (R R^T is {off[number]:.3g} off the "
+            "identity): check the file; 3 x 3 or 3 x 4 matrices, one row a line"
+        )
+    for number in np.flatnonzero(np.linalg.det(rotation) < 0)[:1].tolist():
+        raise SourceError(
+            f"{path}: operator {number} is a mirror image (determinant -1), which no protein has: "
+            "remove it"
+        )
+    left, _, right = np.linalg.svd(rotation)
+    return _labelled(name, canonical(_quaternions(left @ right)), translation_A)
+
+
+def _labelled(name: str, quaternions: Array, translation_A: Array, typed: bool = True) -> Operators:
+    """Operators with labels, all different."""
+    still = ~np.any(quaternions[:, 1:], axis=1) & ~np.any(translation_A, axis=1)
+    labels = tuple("E" if same else f"g{number}" for number, same in enumerate(still))
+    operators = Operators(
+        quaternions, translation_A + 0.0, labels, name, "own", kind="own", typed=typed
+    )
+    _refuse_double(operators)
+    return operators
+
+
+def _refuse_double(operators: Operators) -> None:
+    """Refuse a set in which two operators are equal, but for the last decimals."""
+    flat = np.concatenate([operators.matrix.reshape(-1, 9), operators.translation_A], axis=1)
+    order = np.lexsort(np.round(flat, 3).T)
+    for one, other in zip(order[:-1].tolist(), order[1:].tolist(), strict=True):
+        if np.abs(flat[one] - flat[other]).max() < 1e-3:
+            first, second = sorted((one, other))
+            raise SymmetryError(
+                f"{operators.symmetry}: {first} and {second} are the same: remove one"
+            )
+
+
+def _quaternions(rotation: Array) -> Array:
+    """Quaternions (G, 4) of rotation matrices: of the four ways the one without cancellation."""
+    xx, yy, zz = rotation[:, 0, 0], rotation[:, 1, 1], rotation[:, 2, 2]
+    x = rotation[:, 2, 1] - rotation[:, 1, 2]
+    y = rotation[:, 0, 2] - rotation[:, 2, 0]
+    z = rotation[:, 1, 0] - rotation[:, 0, 1]
+    xy = rotation[:, 0, 1] + rotation[:, 1, 0]
+    xz = rotation[:, 0, 2] + rotation[:, 2, 0]
+    yz = rotation[:, 1, 2] + rotation[:, 2, 1]
+    ways = np.stack(
+        [
+            np.stack([1 + xx + yy + zz, x, y, z], axis=1),
+            np.stack([x, 1 + xx - yy - zz, xy, xz], axis=1),
+            np.stack([y, xy, 1 - xx + yy - zz, yz], axis=1),
+            np.stack([z, xz, yz, 1 - xx - yy + zz], axis=1),
+        ],
+        axis=1,
+    )
+    best = np.argmax(np.linalg.norm(ways, axis=2), axis=1)
+    return np.asarray(ways[np.arange(len(ways)), best])
+
+
+def _of_npy(path: str) -> Array:
+    """Matrices of a NumPy file."""
+    try:
+        array = np.load(path, allow_pickle=False)
+        values = np.asarray(array, np.float64)
+    except (ValueError, TypeError, EOFError, OSError, SyntaxError, MemoryError) as error:
+        raise SourceError(f"{path}: cannot be read ({str(error)[:100]}): save it again") from error
+    if values.ndim == 2:
+        values = values[None]
+    if values.ndim != 3 or values.shape[1:] not in ((3, 3), (3, 4), (4, 4)) or not len(values):
+        raise SourceError(f"{path}: has shape {array.shape}, not (G, 3, 3) or (G, 3, 4)")
+    return _with_translation(values)
+
+
+def _of_text(path: str, text: str) -> Array:
+    """Matrices of a text."""
+    if re.search(r"^REMARK 350 +BIOMT1", text, re.MULTILINE):
+        return _of_records(path, _first_assembly(text), "REMARK 350 +BIOMT")
+    if re.search(r"^MTRIX1", text, re.MULTILINE):
+        return _of_records(path, text, "MTRIX")
+    if "_pdbx_struct_oper_list.matrix[1][1]" in text:
+        return _of_mmcif(path, text)
+    return _of_rows(path, [_numbers(line) for line in _lines(text)])
+
+
+def _first_assembly(text: str) -> str:
+    """What a PDB file says of its first biological assembly."""
+    assemblies = re.split(r"^REMARK 350 +BIOMOLECULE:.*$", text, flags=re.MULTILINE)
+    return next(part for part in assemblies if "BIOMT" in part)
+
+
+def _of_records(path: str, text: str, record: str) -> Array:
+    """Records with the row, the operator's number, three entries and the translation."""
+    found = re.findall(rf"^{record}([123]) +\d+ +(.*)$", text, re.MULTILINE)
+    if [row for row, _ in found] != list("123") * (len(found) // 3):
+        raise SourceError(f"{path}: its matrices are not three rows each: check the file")
+    entries = [[float(each) for each in re.findall(_NUMBER, numbers)[:4]] for _, numbers in found]
+    return _of_rows(path, entries)
+
+
+def _of_mmcif(path: str, text: str) -> Array:
+    """Operators of an mmCIF: a table of them, or a single one."""
+    item = "_pdbx_struct_oper_list."
+    wanted = [f"{item}{part}" for row in "123" for part in (*_entries(row), f"vector[{row}]")]
+    loop = re.search(rf"^loop_\s*((?:^{item}\S+\s*)+)((?:^(?!_|loop_|#|data_).*\n?)+)", text, re.M)
+    if loop:
+        names = loop[1].split()
+        words = re.findall(r"'[^']*'|\"[^\"]*\"|\S+", loop[2])
+        rows = [words[at : at + len(names)] for at in range(0, len(words), len(names))]
+        table = [dict(zip(names, row, strict=False)) for row in rows]
+    else:
+        table = [dict(re.findall(rf"^({item}\S+)\s+(\S+)", text, re.MULTILINE))]
+    try:
+        return np.array([[float(row[name]) for name in wanted] for row in table]).reshape(-1, 3, 4)
+    except (KeyError, ValueError) as error:
+        raise SourceError(f"{path}: its {item[:-1]} is not whole ({error}): check it") from error
+
+
+def _entries(row: str) -> list[str]:
+    """Names of a row of a matrix in an mmCIF."""
+    return [f"matrix[{row}][{column}]" for column in "123"]
+
+
+def _of_rows(path: str, rows: list[list[float]]) -> Array:
+    """Matrices of rows of 3 or 4 numbers, or of 9, 12 or 16."""
+    rows = [row for row in rows if row]
+    widths = {len(row) for row in rows}
+    if len(widths) != 1 or not widths <= {3, 4, 9, 12, 16}:
+        listed = ", ".join(map(str, sorted(widths))) or "no"
+        raise SourceError(
+            f"{path}: has {listed} numbers a row, and 3 x 3 or 3 x 4 matrices have 3 or 4: see "
+            "expand --help"
+        )
+    width = widths.pop()
+    if width in (3, 4):
+        rows = [row for row in rows if not _is_last(row)]
+        if len(rows) % 3:
+            raise SourceError(f"{path}: has {len(rows)} rows of matrices, not whole threes")
+        return _with_translation(np.array(rows).reshape(-1, 3, width))
+    shape = {9: (3, 3), 12: (3, 4), 16: (4, 4)}[width]
+    return _with_translation(np.array(rows).reshape(-1, *shape))
+
+
+def _is_last(row: list[float]) -> bool:
+    """Whether a row is the fourth one of a 4 x 4 matrix."""
+    return row == [0, 0, 0, 1]
+
+
+def _with_translation(matrices: Array) -> Array:
+    """Matrices as (G, 3, 4)."""
+    if matrices.shape[2] == 3:
+        return np.concatenate([matrices, np.zeros((len(matrices), 3, 1))], axis=2)
+    return matrices[:, :3]
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Lines without comments; ChimeraX gives all its matrices in one, behind their models' ids."""
+    for line in text.splitlines():
+        if re.match(r"\s*view\s+matrix\b", line):
+            yield from re.split(r"#[\d.]+,", line)[1:]
+        else:
+            yield line.partition("#")[0]
+
+
+def _numbers(line: str) -> list[float]:
+    """Numbers of a line; none where it says something else."""
+    words = re.split(r"[\s,;\[\]()]+", line.strip(" \t,;[]()"))
+    if all(re.fullmatch(_NUMBER, word) for word in words):
+        return [float(word) for word in words]
+    return []
+
+
+def _rotation_axes(path: str, text: str) -> list[tuple[int, tuple[float, float, float]]]:
+    """Axes (fold, direction) of RELION's symmetry file; none where it is something else."""
+    axes: list[tuple[int, tuple[float, float, float]]] = []
+    for line in _lines(text):
+        words = line.split()
+        if not words:
+            continue
+        if words[0] in ("mirror_plane", "inversion"):
+            raise SourceError(f"{path}: {words[0]} makes mirror images, which no protein has")
+        if words[0] == "rot_axis":
+            axes.append(_rotation_axis(path, words[1:]))
+    return axes
+
+
+def _rotation_axis(path: str, words: list[str]) -> tuple[int, tuple[float, float, float]]:
+    """One axis of RELION's symmetry file."""
+    try:
+        fold, x, y, z = (float(word) for word in words)
+        if fold == int(fold) >= 1 and np.isfinite((x, y, z)).all() and (x, y, z) != (0, 0, 0):
+            return int(fold), (x, y, z)
+    except (ValueError, OverflowError):
+        pass
+    raise SourceError(f"{path}: rot_axis {' '.join(words)[:60]}: needs a fold and an axis x y z")
