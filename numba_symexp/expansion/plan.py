@@ -179,7 +179,7 @@ def _carried(
     job: ExpandJob, table: ParticleTable, columns: PoseColumns, defocus: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Names of the further columns that the job's patterns match."""
-    made = {columns.pose, columns.shift, SOURCE_INDEX, OPERATOR_INDEX, SPLIT, UID, *defocus}
+    made = {columns.pose, columns.shift, SOURCE_INDEX, OPERATOR_INDEX, SPLIT, UID}
     names: dict[str, None] = {}
     for pattern in job.carry:
         matches = [n for n in table.columns if fnmatch.fnmatchcase(n, pattern) and n not in made]
@@ -188,7 +188,7 @@ def _carried(
                 f"{table.path}: no further column matches --carry={pattern} (columns: "
                 f"{table.listed()})"
             )
-        names.update(dict.fromkeys(matches))
+        names.update(dict.fromkeys(name for name in matches if name not in defocus))
     for name in names:
         if table.columns[name].dtype.hasobject:
             raise SourceError(

@@ -128,9 +128,10 @@ class StarRows:
             new[SUBSET] = Numbers(subset, 0, subset == told)
         for name, values in block.defocus.items():
             label = DEFOCUS[name]
-            kept = values == self._told(label, block, source)
+            of_file = self._source is self._rows.source  # else words were made of numbers just now
+            told = self._told(label, block, source) if of_file else np.nan
             self._refuse_large(values, f"a _{label}")
-            new[label] = Numbers(values.astype(np.float64), 6, kept)
+            new[label] = Numbers(values.astype(np.float64), 6, values == told)
         if self._track:
             place = told_apart(self._told(self._track, block, source), block.operator)
             self._refuse_large(place, f"a _{self._track}")

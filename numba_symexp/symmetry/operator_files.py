@@ -66,7 +66,8 @@ def _operators(path: str, name: str, matrices: Array) -> Operators:
         raise SymmetryError(f"{path}: has {len(matrices):,} operators; {MAX_OPERATORS:,} fit")
     rotation, translation_A = matrices[:, :, :3], matrices[:, :, 3]
     finite = np.isfinite(matrices).all(axis=(1, 2))
-    off = np.abs(rotation @ rotation.swapaxes(1, 2) - np.eye(3)).max(axis=(1, 2))
+    with np.errstate(invalid="ignore", over="ignore"):
+        off = np.abs(rotation @ rotation.swapaxes(1, 2) - np.eye(3)).max(axis=(1, 2))
     for number in np.flatnonzero(~(finite & (off <= _MOST_OFF)))[:1].tolist():
         raise SourceError(
             f"{path}: operator {number} is no rotation (R R^T is {off[number]:.3g} off the "

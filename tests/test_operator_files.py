@@ -1,0 +1,346 @@
+"""Operators from files, and orientations by the names of other programs."""
+
+import json
+
+import h5py
+import naive
+import numpy as np
+import pytest
+from conftest import write_table
+
+from numba_symexp import point_group
+from numba_symexp.errors import SourceError, SymmetryError
+from numba_symexp.symmetry.operator_files import read_operators
+from numba_symexp.symmetry.variants import named, variants
+
+C3 = [naive.turn((0, 0, 1), 120 * k) for k in range(3)]
+MOVED = [
+    (naive.turn((1, 2, 3), 40), np.array([1.5, -2.25, 30.0])),
+    (naive.turn((0, 1, 0), -75), np.array([0.0, 0.0, -12.5])),
+]
+"""Pseudo-symmetry: two motions that make no group, without the identity."""
+
+
+def as_rows(motions, sep=" ", decimals=9):
+    """Three lines of four numbers for each (R, t)."""
+    return "\n".join(
+        sep.join(f"{x:.{decimals}f}" for x in (*row, t))
+        for rotation, moved in motions
+        for row, t in zip(rotation, moved, strict=True)
+    )
+
+
+def biomt(motions, record="REMARK 350   BIOMT"):
+    """Records of a PDB file."""
+    return "".join(
+        f"{record}{row + 1}{number:4d}{r[0]:10.6f}{r[1]:10.6f}{r[2]:10.6f}{moved[row]:15.5f}\n"
+        for number, (rotation, moved) in enumerate(motions, start=1)
+        for row, r in enumerate(rotation)
+    )
+
+
+def mmcif(motions, loop=True):
+    """Operators of an mmCIF file, with the words of a real one between."""
+    names = ["id", "type", "name"]
+    names += [f"matrix[{i}][{j}]" for i in "123" for j in "123"]
+    names += [f"vector[{i}]" for i in "123"]
+    rows = [
+        [str(number), "'point symmetry operation'", "?", *(f"{x:.8f}" for x in r.ravel()),
+         *(f"{x:.8f}" for x in t)]
+        for number, (r, t) in enumerate(motions, start=1)
+    ]  # fmt: skip
+    item = "_pdbx_struct_oper_list."
+    if not loop:
+        return "data_1ABC\n#\n" + "".join(
+            f"{item}{name}   {word}\n" for name, word in zip(names, rows[0], strict=True)
+        )
+    head = "\n".join(item + name for name in names)
+    body = "\n".join(" ".join(row[:8]) + "\n" + " ".join(row[8:]) for row in rows)
+    return f"data_1ABC\n#\nloop_\n{head}\n{body}\n#\nloop_\n_other.id\n1\n"
+
+
+def view_matrix(motions):
+    """What ChimeraX prints of its models."""
+    parts = [
+        f"#1.{k},{','.join(f'{x:.6g}' for x in np.column_stack([r, t]).ravel())}"
+        for k, (r, t) in enumerate(motions, start=1)
+    ]
+    return f"view matrix models {','.join(parts)}\n"
+
+
+TEXTS = {
+    "3x4": as_rows(MOVED),
+    "commas and comments": "# two\n" + as_rows(MOVED, ", ") + "\n\n",
+    "chimera": "Model 0.0\n" + as_rows(MOVED[:1]) + "\nModel 0.1\n" + as_rows(MOVED[1:]),
+    "4x4": "\n".join(as_rows([m]) + "\n0 0 0 1" for m in MOVED),
+    "12 a row": "\n".join(
+        " ".join(f"{x:.9f}" for x in np.column_stack(motion).ravel()) for motion in MOVED
+    ),
+    "brackets": str([np.column_stack(m).round(9).tolist() for m in MOVED]).replace("], [", "],\n["),
+    "pdb": "HEADER\nREMARK 350 BIOMOLECULE: 1\n" + biomt(MOVED) + "REMARK 350 BIOMOLECULE: 2\n"
+    + biomt([(np.eye(3), np.zeros(3))]) + "ATOM      1  N   MET A   1\n",
+    "mtrix": "HEADER\n" + biomt(MOVED, "MTRIX").replace("\n", "    1\n"),
+    "mmcif": mmcif(MOVED),
+    "chimerax": view_matrix(MOVED),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_matrices_as_programs_write_them(kind, tmp_path):
+    (tmp_path / "ops.txt").write_text(TEXTS[kind])
+    operators = read_operators(str(tmp_path / "ops.txt"))
+    assert len(operators) == len(MOVED)
+    for k, (rotation, moved) in enumerate(MOVED):
+        assert naive.angle_rad(operators.matrix[k], rotation) < 2e-6
+        assert np.allclose(operators.translation_A[k], moved, atol=1e-4)
+    assert (operators.kind, operators.label) == ("own", ("g0", "g1"))
+
+
+def test_one_operator_of_an_mmcif(tmp_path):
+    (tmp_path / "one.cif").write_text(mmcif(MOVED[:1], loop=False))
+    operators = read_operators(str(tmp_path / "one.cif"))
+    assert naive.angle_rad(operators.matrix[0], MOVED[0][0]) < 1e-6
+    assert np.allclose(operators.translation_A[0], MOVED[0][1])
+
+
+@pytest.mark.parametrize("shape", ["3x3", "3x4", "4x4", "one"])
+def test_matrices_of_numpy(shape, tmp_path):
+    array = np.array([np.column_stack(motion) for motion in MOVED])
+    if shape == "4x4":
+        array = np.concatenate([array, np.tile([[[0, 0, 0, 1]]], (2, 1, 1))], axis=1)
+    if shape == "3x3":
+        array = array[:, :, :3]
+    np.save(tmp_path / "ops.npy", array[0] if shape == "one" else array)
+    operators = read_operators(str(tmp_path / "ops.npy"))
+    for k in range(len(operators)):
+        assert naive.angle_rad(operators.matrix[k], MOVED[k][0]) < 1e-12
+        moved = np.zeros(3) if shape == "3x3" else MOVED[k][1]
+        assert np.array_equal(operators.translation_A[k], moved)
+
+
+@pytest.mark.parametrize(
+    ("text", "symbol", "convention"),
+    [
+        ("rot_axis 7 0 0 1\nrot_axis 2 1 0 0\n", "D7", "relion"),
+        ("rot_axis 7 0 0 1 \n rot_axis 2 0 1 0\n", "D7", "cryosparc"),
+        ("rot_axis 4 0 0 1\nrot_axis 3 0.577350 0.577350 0.577350\n", "O", "relion"),
+    ],
+)
+def test_symmetry_files_of_relion_close_to_their_group(text, symbol, convention, tmp_path):
+    (tmp_path / "mine.sym").write_text(text)
+    operators = read_operators(str(tmp_path / "mine.sym"))
+    expected = naive.group(symbol, convention)
+    assert len(operators) == len(expected)
+    for wanted in expected:
+        assert np.linalg.norm(operators.matrix - wanted, axis=(1, 2)).min() < 1e-6
+
+
+def test_own_operators_expand_as_the_naive_twin_does(columns, tmp_path, go):
+    source = write_table(tmp_path / "source.h5", columns)
+    (tmp_path / "ops.txt").write_text(as_rows(MOVED))
+    assert "no group" in go("expand", source, "own.h5", "--operators_file=ops.txt")
+    with h5py.File(tmp_path / "own.h5") as file:
+        assert file["operators"].attrs["kind"] == "own"
+        pose = file["particles/alignments3D/pose"][()].reshape(50, 2, 3)
+        shift = file["particles/alignments3D/shift"][()].reshape(50, 2, 2)
+    for i in range(50):
+        a = naive.exp(columns["alignments3D/pose"][i])
+        psize_A = float(columns["alignments3D/psize_A"][i])
+        mates = naive.mates(a, columns["alignments3D/shift"][i], MOVED, psize_A)
+        for g, (rotation, moved) in enumerate(mates):
+            assert naive.angle_rad(naive.exp(pose[i, g]), rotation) < 2e-6
+            assert np.allclose(shift[i, g], moved, atol=1e-4)
+    assert "verified" in go("verify", "own.h5")
+
+
+def test_own_group_is_the_group(source, tmp_path, go):
+    """C3 with three decimals: as a group it has axes and subgroups, and is made exact enough."""
+    (tmp_path / "c3.txt").write_text(as_rows([(r, np.zeros(3)) for r in C3], decimals=3))
+    assert "3-fold on z" in go("expand", source, "own.h5", "--operators_file=c3.txt")
+    go("expand", source, "c3.h5", "--symmetry=C3")
+    with h5py.File(tmp_path / "own.h5") as own, h5py.File(tmp_path / "c3.h5") as known:
+        for one, other in zip(
+            own["particles/alignments3D/pose"], known["particles/alignments3D/pose"], strict=True
+        ):
+            assert naive.angle_rad(naive.exp(one), naive.exp(other)) < 1e-3
+    made = json.loads(go("operators", "--operators_file=c3.txt", "--modulo=C3", "--json"))
+    assert len(made["operators"]) == 1
+    assert [row["fold"] for row in made["operators"]] == [1]
+
+
+MIRROR = np.diag([1.0, 1.0, -1.0])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "has no numbers a row"),
+        ("hello\nworld\n", "has no numbers a row"),
+        ("1 0\n0 1\n", "has 2 numbers a row"),
+        ("1 0 0\n0 1 0\n", "2 rows of matrices, not whole threes"),
+        ("1 0 0\n0 1 0 0\n0 0 1 0\n", "has 3, 4 numbers a row"),
+        ("1 0 0\n0 1 0\n0 0 1.1\n", "operator 0 is no rotation"),
+        ("1 0 0\n0 1 0\n0 0 nan\n", "2 rows of matrices"),
+        ("1 0 0\n0 1 0\n0 0 1e999\n", "operator 0 is no rotation"),
+        (as_rows([(MIRROR, np.zeros(3))]), "operator 0 is a mirror image"),
+        (as_rows([(np.eye(3), np.zeros(3))] * 2), "0 and 1 are the same"),
+        ("rot_axis 7 0 0\n", "needs a fold and an axis"),
+        ("rot_axis 2.5 0 0 1\n", "needs a fold and an axis"),
+        ("rot_axis 2 0 0 0\n", "needs a fold and an axis"),
+        ("rot_axis 2 0 0 x\n", "needs a fold and an axis"),
+        ("rot_axis 1e999 0 0 1\n", "needs a fold and an axis"),
+        ("rot_axis 7 0 0 1\nmirror_plane 1 0 0\n", "mirror_plane makes mirror images"),
+        ("inversion\n", "inversion makes mirror images"),
+        ("rot_axis 7 0 0 1\nrot_axis 5 1 0 0.3\n", "make no group"),
+        ("REMARK 350   BIOMT1   1  1.0 0.0 0.0 0.0\n", "not three rows each"),
+        ("_pdbx_struct_oper_list.matrix[1][1] 1.0\n", "is not whole"),
+    ],
+)
+def test_files_that_hold_no_operators(text, said, tmp_path, source, command):
+    (tmp_path / "bad.txt").write_text(text)
+    done = command("expand", source, "o.h5", "--operators_file=bad.txt")
+    assert (done.returncode in (1, 2), said in done.stderr) == (True, True), done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "o.h5").exists()
+
+
+def test_arrays_that_hold_no_operators(tmp_path):
+    for number, array in enumerate(
+        (np.zeros((2, 2)), np.zeros((0, 3, 3)), np.array([object()]), np.array(["a"]))
+    ):
+        path = tmp_path / f"{number}.npy"
+        np.save(path, array, allow_pickle=True)
+        with pytest.raises(SourceError, match=r"has shape|cannot be read"):
+            read_operators(str(path))
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(SourceError, match="cannot be read"):
+        read_operators(str(path))
+
+
+def test_files_that_are_none(tmp_path, monkeypatch):
+    with pytest.raises(SourceError, match="no such file"):
+        read_operators(str(tmp_path / "none"))
+    with pytest.raises(SourceError, match="is a folder"):
+        read_operators(str(tmp_path))
+    monkeypatch.setattr("numba_symexp.symmetry.operator_files._MOST_BYTES", 10)
+    (tmp_path / "long.txt").write_text(TEXTS["3x4"])
+    with pytest.raises(SourceError, match="too large"):
+        read_operators(str(tmp_path / "long.txt"))
+    monkeypatch.undo()
+    monkeypatch.setattr("numba_symexp.symmetry.operator_files.MAX_OPERATORS", 1)
+    with pytest.raises(SymmetryError, match="2 operators; 1 fit"):
+        read_operators(str(tmp_path / "long.txt"))
+
+
+def test_an_output_never_replaces_the_operators(source, tmp_path, command):
+    (tmp_path / "ops.txt").write_text(TEXTS["3x4"])
+    done = command("expand", source, "ops.txt", "--operators_file=ops.txt", "--overwrite")
+    assert (done.returncode, "is the source itself" in done.stderr) == (1, True)
+    assert (tmp_path / "ops.txt").read_text() == TEXTS["3x4"]
+
+
+def test_own_operators_need_no_other_symmetry(source, tmp_path, command):
+    (tmp_path / "ops.txt").write_text(TEXTS["3x4"])
+    done = command("expand", source, "o.h5", "--operators_file=ops.txt", "--symmetry=C2")
+    assert (done.returncode, "brings its own symmetry" in done.stderr) == (2, True)
+
+
+# Orientations
+
+ABOUT_X = naive.turn((1, 0, 0), 31.7174744114610)
+"""From the 5-fold on z of ChimeraX's 2n5 to one of its 222, in the plane across x."""
+
+
+def turned(symbol, q):
+    """Operators Q g Q^T of a map that was turned by Q."""
+    return [q @ g @ q.T for g in naive.group(symbol)]
+
+
+EQUAL = [
+    ("chimerax", "I", turned("I1", np.eye(3))),
+    ("chimerax", "I,222", turned("I1", np.eye(3))),
+    ("chimerax", "i,222R", turned("I1", naive.turn((0, 0, 1), 90))),
+    ("chimerax", "I,222r", turned("I2", np.eye(3))),
+    ("chimerax", "I,n25", turned("I3", np.eye(3))),
+    ("chimerax", "I,n25r", turned("I3", naive.turn((1, 0, 0), 180))),
+    ("chimerax", "I,n25r", turned("I4", np.eye(3))),
+    ("chimerax", "I,2n5", turned("I1", ABOUT_X.T)),
+    ("chimerax", "I,2n5r", turned("I1", naive.turn((0, 1, 0), 180) @ ABOUT_X.T)),
+    ("chimerax", "O", turned("O", np.eye(3))),
+    ("chimerax", "T,z3", turned("T", naive.turn((0, 0, 1), 180))),
+    ("eman2", "tet", turned("T", naive.turn((0, 0, 1), 180))),
+    ("eman2", "oct", turned("O", np.eye(3))),
+    ("eman2", "icos", turned("I4", np.eye(3))),
+    ("eman2", "ICOS2", turned("I1", np.eye(3))),
+    ("scipy", "I", turned("I1", np.eye(3))),
+    ("scipy", "O", turned("O", np.eye(3))),
+    ("cistem", "I", turned("I1", np.eye(3))),
+    ("cistem", "I2", turned("I2", np.eye(3))),
+    ("cistem", "T2", turned("T", np.eye(3))),
+    ("cistem", "D7", naive.group("D7", "relion")),
+    ("chimerax", "D3", naive.group("D3", "relion")),
+    ("eman2", "c5", naive.group("C5")),
+    ("scipy", "D5", naive.group("D5", "relion")),
+]
+
+
+@pytest.mark.parametrize(("convention", "symbol", "expected"), EQUAL)
+def test_orientations_of_other_programs(convention, symbol, expected):
+    operators = point_group(symbol, convention)
+    assert len(operators) == len(expected)
+    for wanted in expected:
+        assert np.linalg.norm(operators.matrix - wanted, axis=(1, 2)).min() < 1e-6
+
+
+@pytest.mark.parametrize("convention", ["chimerax", "scipy"])
+def test_tetrahedron_with_its_dyads_on_the_axes(convention):
+    """2-folds on x, y, z, and 3-folds on the diagonals."""
+    operators = point_group("T", convention)
+    for axis, fold in (((1, 0, 0), 2), ((0, 1, 0), 2), ((0, 0, 1), 2), ((1, 1, 1), 3)):
+        wanted = naive.turn(axis, 360 / fold)
+        assert np.linalg.norm(operators.matrix - wanted, axis=(1, 2)).min() < 1e-9
+
+
+@pytest.mark.parametrize("r", [False, True])
+def test_icosahedron_with_a_3_fold_on_z(r):
+    """2-fold on x, 3-fold on z, a 5-fold 37.38 degrees from z towards +y (of 2n3r towards -y)."""
+    operators = point_group("I,2n3r" if r else "I,2n3", "chimerax")
+    tilt = np.deg2rad(-37.377368 if r else 37.377368)
+    axes = (((1, 0, 0), 2), ((0, 0, 1), 3), ((0, np.sin(tilt), np.cos(tilt)), 5))
+    for axis, fold in axes:
+        wanted = naive.turn(axis, 360 / fold)
+        assert np.linalg.norm(operators.matrix - wanted, axis=(1, 2)).min() < 1e-6
+    others = point_group("I,2n3" if r else "I,2n3r", "chimerax").matrix
+    assert np.linalg.norm(operators.matrix[:, None] - others[None], axis=(2, 3)).max() > 0.1
+
+
+def test_a_name_of_another_program_is_told():
+    with pytest.raises(SymmetryError, match="--convention=eman2, which has it"):
+        point_group("icos")
+    with pytest.raises(SymmetryError, match=r"use C1, Cn, Dn .* tet oct icos icos2"):
+        point_group("I", "eman2")
+
+
+@pytest.mark.parametrize(
+    ("symbol", "convention", "count"),
+    [("C5", "relion", 1), ("D4", "relion", 1), ("D7", "relion", 2), ("T", "scipy", 3),
+     ("O", "eman2", 1), ("I", "relion", 8), ("icos", "eman2", 8)],
+)  # fmt: skip
+def test_variants_are_different_sets(symbol, convention, count):
+    symbol = "oct" if (symbol, convention) == ("O", "eman2") else symbol
+    first = point_group(symbol, convention)
+    found = variants(first)
+    assert len(found) == count
+    assert found[0] is first
+    for k, one in enumerate(found):
+        for other in found[:k]:
+            apart = np.linalg.norm(one.matrix[:, None] - other.matrix[None], axis=(2, 3))
+            assert apart.min(axis=1).max() > 0.01
+
+
+def test_helices_have_two_hands(go):
+    first = named("helix(twist_deg=-166.7,rise_A=27.3,order=3) x D3", "relion")
+    assert len(variants(first)) == 4
+    assert len(variants(named("helix(twist_deg=180.0,rise_A=27.3,order=3)", "relion"))) == 1
+    with pytest.raises(SymmetryError, match="not a point group"):
+        named("helix(twist_deg=a.1,rise_A=27.3,order=3)", "relion")
