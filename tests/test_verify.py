@@ -271,3 +271,65 @@ def test_a_helix_without_one_unit_is_none():
     assert not_as_stated(helix(twist=30, rise=5, order=1, group="D2")) is None
     assert "units" in not_as_stated(without(helix(twist=30, rise=5, order=5), 1))
     assert "units" in not_as_stated(without(helix(twist=30, rise=5, order=5, group="C2"), 3))
+
+
+CHOICES = [
+    ("--symmetry=O", "--modulo=C4"), ("--symmetry=I2", "--operators=3,7-9"),
+    ("--symmetry=D7", "--modulo=C7"), ("--symmetry=O", "--center=0,0,40", "--unique"),
+    ("--symmetry=I,n25r", "--convention=chimerax", "--modulo=D5"),
+    ("--twist=27", "--rise=4.75", "--order=5", "--symmetry=D2", "--modulo=D2"),
+    ("--twist=27", "--rise=4.75", "--order=5", "--operators=0,4"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("flags", CHOICES)
+def test_choices_are_verified(flags, source, tmp_path, go):
+    go("expand", source, "e.h5", *flags)
+    assert failed(tmp_path / "e.h5") == []
+
+
+def another_subgroup(file):
+    del file["operators/subgroup"]
+    file["operators/subgroup"] = np.array([0, 7, 8, 9], np.uint16)  # C4 about another axis
+
+
+@pytest.mark.parametrize(
+    ("damage", "say"),
+    [
+        (change("operators/full_index", 2, 20), "operator 2 is not operator 20 of O"),
+        (change("operators/translation_A", (2, 0), 3.0), "operator 2 is not operator 5 of O"),
+        (another_subgroup, "it is not the full set: poses would be missing"),
+        (change("operators/subgroup", 1, 7), "subgroup: products with operator"),
+        (change("operators/subgroup", 1, 700), "its subgroup is missing"),
+        (lambda file: file.__delitem__("operators/subgroup"), "its subgroup is missing"),
+        (attribute("symmetry", "D12"), "is not operator"),
+        (attribute("symmetry", "T"), "T has 12 operators, not 24"),
+        (attribute("symmetry", "Q8"), "'Q8' (cryosparc) is no symmetry"),
+        (attribute("convention", "none"), "'O' (none) is no symmetry"),
+    ],
+)
+def test_each_change_of_a_choice_is_found(damage, say, source, tmp_path, go, command):
+    """Of O modulo C4: operators 0, 4, 5, 6, 7, 9 and the subgroup 0, 1, 2, 3."""
+    go("expand", source, "e.h5", "--symmetry=O", "--modulo=C4")
+    with h5py.File(tmp_path / "e.h5", "r+") as file:
+        damage(file)
+    done = command("verify", "e.h5")
+    assert done.returncode == 1
+    assert failed(tmp_path / "e.h5")[0] == "symmetry"
+    assert any(" FAIL symmetry" in line and say in line for line in done.stdout.splitlines())
+
+
+def test_a_full_set_is_the_one_that_it_is_called(source, tmp_path, go):
+    """D7 of RELION and of CryoSPARC are both groups, and not the same."""
+    go("expand", source, "e.h5", "--symmetry=D7")
+    with h5py.File(tmp_path / "e.h5", "r+") as file:
+        file.attrs["convention"] = "relion"
+    assert failed(tmp_path / "e.h5") == ["symmetry"]
+
+
+@pytest.mark.parametrize("full_order", [5, 70_000, -1])
+def test_a_full_order_that_cannot_be_is_refused(full_order, source, tmp_path, go, command):
+    go("expand", source, "e.h5", "--symmetry=O", "--modulo=C4")
+    with h5py.File(tmp_path / "e.h5", "r+") as file:
+        file["operators"].attrs["full_order"] = full_order
+    assert command("verify", "e.h5").returncode == 1

@@ -9,7 +9,7 @@ import numpy as np
 from numba_symexp.arrays import Array
 from numba_symexp.errors import SourceError, SymmetryError
 from numba_symexp.files import check_readable
-from numba_symexp.symmetry.operators import MAX_OPERATORS, Operators, canonical
+from numba_symexp.symmetry.operators import FROM_FILE, MAX_OPERATORS, Operators, canonical
 from numba_symexp.symmetry.point_groups import closure
 
 _MOST_BYTES = 64 << 20
@@ -49,7 +49,7 @@ def read_operators(path: str) -> Operators:
         raise SourceError(f"{path}: is too large for a file of operators: check the path")
     with open(path, "rb") as file:
         data = file.read()
-    name = f"operators of {os.path.basename(path)}"
+    name = f"{FROM_FILE}{os.path.basename(path)}"
     if data.startswith(_NPY_MAGIC):
         return _operators(path, name, _of_npy(path))
     text = data.decode("utf-8", "replace")

@@ -16,6 +16,9 @@ from numba_symexp.errors import SymmetryError
 MAX_OPERATORS = 65_536
 """As many as operator_index, a uint16, can tell apart."""
 
+FROM_FILE = "operators of "
+"""How the name of a set begins that came from a file, which names no symmetry."""
+
 _EXACT_FOLD, _TYPED_FOLD = (MAX_OPERATORS, 1e-11), (60, 1e-5)
 """Highest fold that is told, and how far a turn may be from it: far less than folds differ."""
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from numba_symexp.arrays import Array
 from numba_symexp.errors import SymmetryError
-from numba_symexp.symmetry.operators import Operators
+from numba_symexp.symmetry.operators import FROM_FILE, Operators
 from numba_symexp.symmetry.variants import named
 
 _SAME = 1e-9
@@ -32,7 +32,7 @@ def not_as_stated(operators: Operators) -> str | None:
         found = _not_a_group(operators.matrix, operators.translation_A)
     if found is None and operators.kind == "helix":
         found = _not_a_helix(operators)
-    if found is None and operators.kind in ("subset", "transversal"):
+    if found is None and not operators.symmetry.startswith(FROM_FILE):
         found = _not_of_its_set(operators)
     return found
 
@@ -96,12 +96,12 @@ def _not_a_helix(operators: Operators) -> str | None:
 def _not_of_its_set(operators: Operators) -> str | None:
     """Say which operator is not the one of its number in the full set, or None.
 
-    One of each left coset m H: all products m h, h in H, are the full set, each once.
+    And one of each left coset m H: all products m h, h in H, are the full set, each once.
     """
     try:
         full = named(operators.symmetry, operators.convention)
     except SymmetryError:
-        return None  # operators of a file, which is not at hand
+        return f"{operators.symmetry[:60]!r} ({operators.convention[:60]}) is no symmetry"
     if len(full) != operators.full_order:
         return f"{operators.symmetry} has {len(full)} operators, not {operators.full_order}"
     index = operators.full_index.astype(np.int64)
@@ -110,7 +110,7 @@ def _not_of_its_set(operators: Operators) -> str | None:
     if (off > _SAME * 100).any():
         first = int(np.argmax(off > _SAME * 100))
         return f"operator {first} is not operator {index[first]} of {operators.symmetry}"
-    if operators.kind == "subset":
+    if operators.kind != "transversal":
         return None
     part = operators.subgroup.astype(np.int64)
     if not len(part) or part.max() >= len(full):
