@@ -63,6 +63,7 @@ EXPANDED_VERBS = {
     "export_cs": lambda file, flags: ["export", file, "out.cs"],
     "again": lambda file, flags: ["expand", file, "again.h5", "--symmetry=C2", "--again"],
     "verify": lambda file, flags: ["verify", file],
+    "match": lambda file, flags: ["match", file],
     "collapse": lambda file, flags: ["collapse", file, "collapsed.h5"],
     "read": lambda file, flags: read_column(file),
 }
@@ -78,7 +79,7 @@ OUTPUTS = {
 }
 """Files that a verb leaves when it is done."""
 
-REPORTING = {"verify"}
+REPORTING = {"verify", "match"}
 """Verbs whose report, on standard output, may itself be that a file is bad: exit code 1."""
 
 FLAGS = (
@@ -89,6 +90,9 @@ FLAGS = (
     ("--symmetry=O", "--assign_halves=1"),
     ("--symmetry=C2", "--table=/particles"),
     ("--symmetry=C2", "--pose_format=euler_zyz", "--chunk_rows=3"),
+    ("--symmetry=O", "--modulo=C4", "--carry=ctf/*"),
+    ("--symmetry=D3", "--center=9,8,7", "--defocus=minus"),
+    ("--symmetry=T", "--center_px=9,8,7", "--box_px=64", "--unique"),
 )
 
 
@@ -162,7 +166,8 @@ def make_expanded(folder):
         ("group.h5", ("--symmetry=D3", "--carry=blob/*")),
         ("rows.cs", HELIX),
         ("rows.star", HELIX),
-        ("imported.h5", ("--symmetry=C3",)),
+        ("imported.h5", ("--symmetry=C3", "--center=9,8,7", "--defocus=plus")),
+        ("outside.h5", ("--symmetry=O", "--modulo=C4")),
     ):
         finished("expand", folder / source, folder / f"of_{source}", *flags)
 
@@ -410,7 +415,8 @@ def table_is_something_else(file, rng):
 ATTRIBUTES = (
     "convention", "format", "format_version", "complete", "repeated_images", "part", "units",
     "pose_format", "description", "symmetry", "provenance", "created", "generated_by", "kind",
-    "path", "absolute_path", "relative_path", "table", "n_rows", "fingerprint",
+    "path", "absolute_path", "relative_path", "table", "n_rows", "fingerprint", "center_A",
+    "chosen", "full_order", "sign",
 )  # fmt: skip
 
 
@@ -635,8 +641,8 @@ def edit_words(path, rng):
 
 def edit_column(path, rng):
     """One word in every row: columns as narrow or as odd as can be."""
-    head, mark, tail = path.read_bytes().rpartition(b" #9\n")
-    word, column = WORDS[rng.integers(len(WORDS))].encode(), rng.integers(9)
+    head, mark, tail = path.read_bytes().rpartition(b" #10\n")
+    word, column = WORDS[rng.integers(len(WORDS))].encode(), rng.integers(10)
     rows = [line.split() for line in tail.splitlines() if line]
     for row in rows:
         row[column] = word

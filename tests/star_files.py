@@ -26,6 +26,7 @@ def particles(rng, n):
     columns["rlnOpticsGroup"] = [str(1 + k % 2) for k in range(n)]
     columns["rlnRandomSubset"] = [str(1 + k % 3 % 2) for k in range(n)]
     columns["rlnDefocusU"] = [f"{x:.2f}" for x in rng.normal(15000, 1000, n)]
+    columns["rlnDefocusV"] = [f"{float(x) - 120:.2f}" for x in columns["rlnDefocusU"]]
     return columns
 
 

@@ -419,8 +419,9 @@ def test_labels_without_a_field_are_named(columns, go, tmp_path):
     )
 
 
+@pytest.mark.parametrize("names", [("p", "s"), (POSE, SHIFT)])
 @pytest.mark.parametrize("pose_format", ["quaternion", "matrix", "euler_zyz"])
-def test_poses_of_other_forms_are_exported(pose_format, go, tmp_path, rng, columns):
+def test_poses_of_other_forms_are_exported(pose_format, names, go, tmp_path, rng, columns):
     angles = floats(columns, *ANGLES)
     matrices = [naive.euler_zyz(*each) for each in angles]
     poses = {"euler_zyz": angles, "matrix": np.array(matrices)}
@@ -430,9 +431,10 @@ def test_poses_of_other_forms_are_exported(pose_format, go, tmp_path, rng, colum
     poses["quaternion"] = np.stack(
         [c[1] * np.cos(plus), -s[1] * np.sin(minus), s[1] * np.cos(minus), c[1] * np.sin(plus)], 1
     )
-    table = {"p": poses[pose_format], "s": np.zeros((12, 2)), "alignments3D/psize_A": np.ones(12)}
-    write_table(tmp_path / "p.h5", table)
-    go("expand", "p.h5", "e.h5", "--symmetry=C3", "--pose=p", "--shift=s",
+    pose, shift = names
+    table = {pose: poses[pose_format], shift: np.zeros((12, 2))}
+    write_table(tmp_path / "p.h5", {**table, "alignments3D/psize_A": np.ones(12)})
+    go("expand", "p.h5", "e.h5", "--symmetry=C3", f"--pose={pose}", f"--shift={shift}",
        f"--pose_format={pose_format}")  # fmt: skip
     go("export", "e.h5", "e.star")
     found = read_star((tmp_path / "e.star").read_text())
@@ -445,6 +447,16 @@ def test_poses_of_other_forms_are_exported(pose_format, go, tmp_path, rng, colum
     assert (rows["uid"][::3] == rows["sym_expand/src_uid"][::3]).all()
     for vector, other in zip(rows[POSE][::3], matrices, strict=True):
         assert np.degrees(naive.angle_rad(naive.exp(vector), other)) < 2e-5
+
+
+def test_numbers_that_a_field_cannot_hold_are_refused(star, columns, go, command, tmp_path):
+    """A .star may say 1e300, and CryoSPARC's fields are float32."""
+    columns["rlnDefocusU"][3] = "1e300"
+    (tmp_path / "p.star").write_text(star_text(columns))
+    done = command("export", "p.star", "p.cs")
+    assert done.returncode == 1
+    assert "a number of ctf/df1_A is NaN, or too large for float32" in done.stderr
+    assert not (tmp_path / "p.cs").exists()
 
 
 @pytest.mark.parametrize(

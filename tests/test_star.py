@@ -192,7 +192,7 @@ def test_windows_line_ends(star, rng):
         (lambda t: t[: t.index("data_particles")], "no loop of particles"),
         (lambda t: t.replace("rlnAngleTilt", "rlnOther"), "no pose column .*2D alignments only"),
         (lambda t: t.replace("_rlnAngleTilt", "_rlnAngleRot"), "two columns are called"),
-        (lambda t: t.replace("000003@", "x 000003@"), "row 2 .* has 10 words for 9 columns"),
+        (lambda t: t.replace("000003@", "x 000003@"), "row 2 .* has 11 words for 10 columns"),
         (lambda t: t.replace("000003@", "'000003@"), "quote that is not closed"),
         (lambda t: t.replace("1 1.500000", "3 1.500000"), "row 0 is of optics group 1"),
         (lambda t: t.replace("1 1.500000", "1 0.000000"), "pixel size 0 A"),

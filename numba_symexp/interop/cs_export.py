@@ -59,7 +59,9 @@ class CsRows:
             del columns[name]
         for name in rows.replaced - {POSE, SHIFT}:  # poses of another form, or under another name
             columns.pop(name, None)
-        columns.update({name: each for name, each in _OWN.items() if name not in columns})
+        for name, each in _OWN.items():
+            if name not in columns or columns[name].shape != each.shape:
+                columns[name] = each
         self._constants: dict[str, Any] = {}
         if PSIZE not in columns and rows.psize_given_A:
             columns[PSIZE] = Column(np.dtype("<f4"))
@@ -95,15 +97,11 @@ class CsRows:
         known = [UID] if UID in self._source.columns else []
         source = self._source.read_at([*self._copied, *known], block.sources)
         for name in self._copied:
-            out[name] = source[name][block.index]
+            self._fill(out, name, source[name][block.index])
         for name, value in self._constants.items():
             out[name] = value
-        with np.errstate(over="ignore"):
-            out[POSE], out[SHIFT] = block.pose, block.shift
-        if not (np.isfinite(out[POSE]).all() and np.isfinite(out[SHIFT]).all()):
-            raise SourceError(f"{self._source.path}: a shift is too large for {SHIFT}: repair it")
-        for name, values in block.defocus.items():
-            out[name] = values
+        for name, values in {POSE: block.pose, SHIFT: block.shift, **block.defocus}.items():
+            self._fill(out, name, values)
         if block.split is not None:
             out[SPLIT] = block.split
         operators = self._rows.operators
@@ -118,6 +116,21 @@ class CsRows:
         if operators:
             out[_SOURCE_UID], out[_OPERATOR] = own, block.operator
         return out
+
+    def _fill(self, out: Array, name: str, values: Array) -> None:
+        """Fill one field, in whose type the values must fit."""
+        with np.errstate(over="ignore"):
+            out[name] = values
+        if values.dtype.kind != "f":
+            return
+        lost = ~np.isfinite(out[name])
+        if name not in (POSE, SHIFT):  # where NaN may have a meaning
+            lost &= np.isfinite(values)
+        if lost.any():
+            raise SourceError(
+                f"{self._source.path}: a number of {name} is NaN, or too large for "
+                f"{out.dtype[name].base}: repair it"
+            )
 
 
 def _expansion_of(operators: Operators) -> dict[str, Any]:
