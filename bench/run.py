@@ -30,6 +30,7 @@ TABLES = {
     "peers": "Peers",
     "interop": "Import and export",
     "trust": "Verify and collapse",
+    "subunits": "Match, mapcheck and centres",
 }
 _PACKAGES = ("numba_symexp", "numpy", "numba", "llvmlite", "h5py")
 
@@ -50,6 +51,8 @@ class Sizes:
         RELION's own; its time a row does not depend on it.
     interop, interop_relion : int
         Import, export of 6 rows each, verify and collapse of 60 each; RELION's own.
+    map_side : int
+        Voxels along a side of the map that is checked.
     memory : tuple of int
     runs, first_runs : int
         Rounds that count; first runs ever.
@@ -62,6 +65,7 @@ class Sizes:
     relion: int = 2_000
     interop: int = 50_000
     interop_relion: int = 10_000
+    map_side: int = 128
     memory: tuple[int, ...] = (100_000, 400_000, 1_000_000)
     runs: int = 5
     first_runs: int = 2
@@ -77,7 +81,7 @@ class Sizes:
             *(self.whole, self.small, self.grown, self.formats, self.relion),
             *(self.interop, self.interop_relion),
         )
-        return Sizes(*map(times, numbers), memory, self.runs, self.first_runs)
+        return Sizes(*map(times, numbers), self.map_side, memory, self.runs, self.first_runs)
 
 
 FULL = Sizes(
@@ -87,6 +91,7 @@ FULL = Sizes(
     relion=100_000,
     interop=1_000_000,
     interop_relion=100_000,
+    map_side=256,
     memory=(100_000, 1_000_000, 4_000_000),
     first_runs=5,
 )
@@ -123,6 +128,7 @@ def _measures(
     from peers_bench import relion_rows, scipy_rows
     from pipeline_bench import call_rows, format_rows, growth_rows, process_rows, thread_rows
     from startup_bench import startup_rows
+    from subunits_bench import subunit_rows
     from trust_bench import trust_rows
 
     runs = sizes.runs
@@ -147,6 +153,7 @@ def _measures(
             + cs_rows(folder, sizes.interop, runs)
         ),
         "trust": lambda: trust_rows(folder, sizes.interop, runs),
+        "subunits": lambda: subunit_rows(folder, sizes.formats, sizes.map_side, runs),
     }
 
 

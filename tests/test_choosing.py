@@ -126,7 +126,7 @@ def test_of_several_subgroups_on_one_axis_the_lowest_operator_counts():
     ("symbol", "part", "axis", "said"),
     [
         ("O", "C5", None, "O has no subgroup C5: its rotations are 2-fold, 3-fold, 4-fold"),
-        ("O", "I", None, "no subgroup I"), ("D7", "D2", None, "no subgroup D2"),
+        ("O", "I", None, "no subgroup I"), ("C6", "D3", None, "no subgroup D3"), ("D7", "D2", None, "no subgroup D2"),
         ("I2", "C5", (0, 0, 1), r"no subgroup C5 about \(0, 0, 1\)"),
         ("C1", "C2", None, "its rotations are none"), ("O", "X", None, "'X' is unknown"),
         ("O", "C0", None, "unknown"), ("O", "Ih", None, "unknown"), ("O", "", None, "unknown"),
@@ -176,6 +176,14 @@ def test_products_are_found_by_their_motion():
             wanted = int(np.argmin(off)) if off.min() < 1e-6 else -1
             assert table[i, j] == wanted
         assert np.array_equal(table[0], np.arange(len(full)))
+
+
+def test_of_motions_that_lie_close_the_nearest_is_found():
+    """Typed operators may be off by more than those of C5000 lie apart."""
+    full = replace(point_group("C5000"), typed=True)
+    numbers = np.array([3, 4999, 2500])
+    products = Motions(full).times(numbers[:, None], numbers[None])
+    assert np.array_equal(products, (numbers[:, None] + numbers[None]) % 5000)
 
 
 # By number

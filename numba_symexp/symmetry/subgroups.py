@@ -12,7 +12,6 @@ from numba_symexp.symmetry.operators import Operators
 _ON_AXIS_DEG = 1.0
 _SAME_HEIGHT = 1e-6
 _ACROSS = 1e-3
-_ONE_TURN = 0.01
 
 _POLYHEDRAL = {"T": (2, 3, 12), "O": (4, 3, 24), "I": (5, 2, 60)}
 """Folds of two generators, the first of which tells the place, and the order."""
@@ -111,9 +110,8 @@ def _generators_of(symbol: str) -> tuple[int, int, int]:
 
 
 def _about(operators: Operators, fold: int, axis: tuple[float, float, float] | None) -> list[int]:
-    """Operators that turn by one fold-th, those about axes nearest to +z (or to an axis) first."""
-    turns = operators.angle_deg * fold / 360
-    wanted = np.flatnonzero((operators.fold == fold) & (np.abs(turns - 1) < _ONE_TURN))
+    """Operators of a fold, those about axes nearest to +z (or to an axis) first."""
+    wanted = np.flatnonzero(operators.fold == fold)
     directions = upward(operators.axis[wanted])
     if axis is None:
         height = directions[:, 2]

@@ -1,0 +1,86 @@
+"""Match, mapcheck and subparticles: whole processes, and what a point of interest costs."""
+
+import os
+import statistics
+
+import numpy as np
+from interop_bench import Conversion, count_lines
+from pipeline_bench import million
+from processes import finish, peak_bytes, program
+from rows import Bar, Row
+from sources import table
+from timing import interleaved, stopwatch
+
+_FULL_SIDE = 256
+_BLOBS = 40
+_MB = 1e6
+
+
+def subunit_rows(folder: str, particles: int, side: int, runs: int) -> list[Row]:
+    """Seconds of match and mapcheck, and of an expansion with a centre against one without."""
+    return [*_match_rows(folder, particles, runs), *_map_rows(folder, side, runs)]
+
+
+def _match_rows(folder: str, particles: int, runs: int) -> list[Row]:
+    """Recovering the operators of an icosahedral expansion; recentring it."""
+    source = table(folder, particles)
+    plain = Conversion("expand", source, os.path.join(folder, "plain.h5"), "--symmetry=I")
+    centred = Conversion(
+        "expand", source, os.path.join(folder, "centred.h5"), "--symmetry=I", "--center=20,30,90"
+    )
+    match = program("match", plain.output, "--quiet")
+    taken = interleaved(
+        {
+            "plain": plain.seconds,
+            "centred": centred.seconds,
+            "match": lambda: finish(match).seconds,
+            "read": lambda: stopwatch(lambda: count_lines(plain.output)),
+        },
+        runs,
+        watch=False,
+        warm=True,
+    )
+    size = million(particles)
+    rows = [
+        Row(f"{size}: expand --center", taken["centred"], against="expand", peers=taken["plain"]),
+        Row(f"{size}: match", taken["match"], against="reading the bytes", peers=taken["read"]),
+    ]
+    plain.remove()
+    centred.remove()
+    return rows
+
+
+def _map_rows(folder: str, side: int, runs: int) -> list[Row]:
+    """Checking an icosahedral map against all orientations of the group."""
+    path = os.path.join(folder, "map.mrc")
+    _write_map(path, side)
+    bar = Bar(20, f"{_FULL_SIDE}^3: <= 20 s", applies=side >= _FULL_SIDE)
+    rows: list[Row] = []
+    for name, flags in (("mapcheck", ()), ("mapcheck --bin=1", ("--bin=1",))):
+        command = program("mapcheck", path, "--symmetry=I2", "--quiet", *flags)
+        seconds = [finish(command).seconds for _ in range(runs)]
+        what = f"{side}^3, I2: {name}"
+        rows += [
+            Row(what, seconds, bar=bar, value=statistics.median(seconds)),
+            Row(f"{what}, peak memory", [peak_bytes(command) / _MB], unit="MB"),
+        ]
+    os.unlink(path)
+    return rows
+
+
+def _write_map(path: str, side: int) -> None:
+    """Write a map of Gaussian blobs with the symmetry of I2."""
+    import mrcfile  # an extra, which only this needs
+
+    from numba_symexp import point_group
+
+    rng = np.random.default_rng(4)
+    subunit = rng.normal(size=(_BLOBS, 3))
+    subunit *= (rng.uniform(0.5, 0.9, _BLOBS) / np.linalg.norm(subunit, axis=1))[:, None]
+    centres = np.einsum("gij,bj->gbi", point_group("I2").matrix, subunit).reshape(-1, 3)
+    grid = np.linspace(-1, 1, side, endpoint=False)
+    profiles = np.exp(-(((grid - centres[:, :, None]) / 0.04) ** 2) / 2).astype(np.float32)
+    density = np.einsum("bz,by,bx->zyx", profiles[:, 2], profiles[:, 1], profiles[:, 0],
+                        optimize=True)  # fmt: skip
+    with mrcfile.new(path, density) as file:
+        file.voxel_size = 1.06
