@@ -126,7 +126,8 @@ def test_of_several_subgroups_on_one_axis_the_lowest_operator_counts():
     ("symbol", "part", "axis", "said"),
     [
         ("O", "C5", None, "O has no subgroup C5: its rotations are 2-fold, 3-fold, 4-fold"),
-        ("O", "I", None, "no subgroup I"), ("C6", "D3", None, "no subgroup D3"), ("D7", "D2", None, "no subgroup D2"),
+        ("O", "I", None, "no subgroup I"), ("C6", "D3", None, "no subgroup D3"),
+        ("D7", "D2", None, "no subgroup D2"),
         ("I2", "C5", (0, 0, 1), r"no subgroup C5 about \(0, 0, 1\)"),
         ("C1", "C2", None, "its rotations are none"), ("O", "X", None, "'X' is unknown"),
         ("O", "C0", None, "unknown"), ("O", "Ih", None, "unknown"), ("O", "", None, "unknown"),

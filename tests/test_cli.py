@@ -83,7 +83,7 @@ def test_version(program):
     [
         (
             [],
-            ["no command", "expand, operators, inspect, verify, collapse, import, export, example"],
+            ["no command", "expand, operators, mapcheck, match, inspect, verify, collapse"],
         ),
         (["expnd"], ["unknown command 'expnd'", "did you mean expand"]),
         (["expand"], ["needs SOURCE and OUTPUT"]),

@@ -680,3 +680,12 @@ def test_the_command_says_what_is_not_so(rng, tmp_path):
 def test_flags_that_cannot_be_are_refused(flags, say):
     with pytest.raises(UsageError, match=say):
         match_command("p.cs", **flags)
+
+
+def test_the_program_matches_too(source, go, command):
+    go("expand", source, "e.h5", "--symmetry=D3", "--convention=relion")
+    assert "are D3 (relion), 6 operator(s): 3-fold on z, 2-fold on x" in go("match", "e.h5")
+    done = command("match", "e.h5", "--symmetry=D3")
+    assert done.returncode == 1
+    assert "are not D3 (cryosparc)" in done.stdout
+    assert command("match", source).returncode == 1

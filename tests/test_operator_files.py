@@ -1,6 +1,7 @@
 """Operators from files, and orientations by the names of other programs."""
 
 import json
+import os
 
 import h5py
 import naive
@@ -215,6 +216,30 @@ def test_arrays_that_hold_no_operators(tmp_path):
     path.write_bytes(path.read_bytes()[:20])
     with pytest.raises(SourceError, match="cannot be read"):
         read_operators(str(path))
+
+
+class Trap:
+    """Would make a folder when it is unpickled."""
+
+    def __reduce__(self):
+        return os.mkdir, ("sprung",)
+
+
+def test_no_pickle_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("trap.npy", np.array([Trap()]), allow_pickle=True)
+    with pytest.raises(SourceError, match="cannot be read"):
+        read_operators("trap.npy")
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("angle", [180, 179.99, 120.5])
+@pytest.mark.parametrize("axis", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 2, -3), (-2, 0.1, 0.1)])
+def test_large_turns_are_read_well(axis, angle, tmp_path):
+    """Half turns have no trace to go by."""
+    rotation = naive.turn(axis, angle)
+    np.save(tmp_path / "ops.npy", rotation)
+    assert naive.angle_rad(read_operators(str(tmp_path / "ops.npy")).matrix[0], rotation) < 1e-12
 
 
 def test_files_that_are_none(tmp_path, monkeypatch):

@@ -369,6 +369,18 @@ def test_ids_of_a_choice_without_the_identity_lead_back(columns, tmp_path, go):
         assert file["particles/copies"][()].tolist() == [1, 2, 2, 1]
 
 
+def test_ids_that_were_made_for_cryosparc_are_those_of_the_full_set(columns, tmp_path, go):
+    """Rows of a table without ids get them when they are exported."""
+    del columns["uid"]
+    source = write_table(tmp_path / "source.h5", columns)
+    for name, flags in (("full", []), ("part", ["--operators=1,4"])):
+        go("expand", source, f"{name}.h5", "--symmetry=D3", *flags)
+        go("export", f"{name}.h5", f"{name}.cs")
+    full = np.load(tmp_path / "full.cs")["uid"].reshape(40, 6)
+    assert np.array_equal(np.load(tmp_path / "part.cs")["uid"].reshape(40, 2), full[:, [1, 4]])
+    assert len(np.unique(full)) == 240
+
+
 def test_real_particles_are_recentred(real_data, tmp_path, go):
     """Of 5,908 particles, a point on the axis stays where the symmetry leaves it."""
     import_particles(

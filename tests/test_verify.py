@@ -332,4 +332,6 @@ def test_a_full_order_that_cannot_be_is_refused(full_order, source, tmp_path, go
     go("expand", source, "e.h5", "--symmetry=O", "--modulo=C4")
     with h5py.File(tmp_path / "e.h5", "r+") as file:
         file["operators"].attrs["full_order"] = full_order
-    assert command("verify", "e.h5").returncode == 1
+    done = command("verify", "e.h5")
+    assert done.returncode == 1
+    assert "FAIL structure" in done.stdout

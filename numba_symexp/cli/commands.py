@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from numba_symexp.cli.file_commands import collapse, export_particles, import_particles, verify
+from numba_symexp.cli.map_commands import mapcheck
 from numba_symexp.cli.match_command import match
 from numba_symexp.cli.request import Request, integer, is_on, number, numbers, point
 
@@ -303,6 +304,7 @@ def example(output: str, *, overwrite: bool = False, json: bool = False) -> Requ
 COMMANDS: dict[str, Callable[..., Request]] = {
     "expand": expand,
     "operators": operators,
+    "mapcheck": mapcheck,
     "match": match,
     "inspect": inspect,
     "verify": verify,

@@ -196,9 +196,7 @@ class ReturnedCopies(Copies):
         mates = np.flatnonzero(self.expanded.operators.full_index)
         if self._key == UID and len(mates) and len(self.expanded):
             self._id_stride = self.expanded.operators.full_order - 1
-            mate = int(mates[0])
-            step = int(self.expanded.operators.full_index[mate]) - 1
-            self._first_id = (int(self.expanded[UID][mate]) - step) % 2**64
+            self._first_id = int(self.expanded[UID][int(mates[0])])
         return keys
 
     def _nearest(self, rows: Array, pose: Array, source_pose: Array, pose_format: str) -> Array:

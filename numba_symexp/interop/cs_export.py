@@ -1,6 +1,5 @@
 """Write rows as a CryoSPARC dataset."""
 
-import math
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -141,7 +140,7 @@ def _expansion_of(operators: Operators) -> dict[str, Any]:
     return {
         "sym_expand/symmetry": np.array(group.encode()),
         "sym_expand/is_helix": np.uint32(helix is not None),
-        "sym_expand/helix_twist_rad": np.float32(np.deg2rad(math.remainder(twist_deg, 360))),
+        "sym_expand/helix_twist_rad": np.float32(np.deg2rad(twist_deg)),
         "sym_expand/helix_rise_A": np.float32(rise_A),
         "sym_expand/helix_num_rises": np.uint32(rises),
     }

@@ -35,7 +35,7 @@ def read_operators(path: str) -> Operators:
     Returns
     -------
     Operators
-        Of kind ``own``; rotations are the nearest to what the file says.
+        Of kind ``own``; what rounding left is taken out of their rotations.
 
     Raises
     ------
@@ -78,8 +78,7 @@ def _operators(path: str, name: str, matrices: Array) -> Operators:
             f"{path}: operator {number} is a mirror image (determinant -1), which no protein has: "
             "remove it"
         )
-    left, _, right = np.linalg.svd(rotation)
-    return _labelled(name, canonical(_quaternions(left @ right)), translation_A)
+    return _labelled(name, canonical(_quaternions(rotation)), translation_A)
 
 
 def _labelled(name: str, quaternions: Array, translation_A: Array, typed: bool = True) -> Operators:
