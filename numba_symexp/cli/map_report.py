@@ -11,6 +11,7 @@ def map_text(report: dict[str, Any]) -> str:
     lines = [
         f"{report['file']}: {x} x {y} x {z} voxels of {report['psize_A']:.4g} A, compared at "
         f"{report['compared_A']:.4g} A per voxel, {report['mask_voxels']:,} voxels in the mask",
+        *_without(report["without"]),
         *(f"  {each['label']:<{width}}  {_operator(each)}" for each in named["operators"]),
         f"{named['description']}: worst {_number(named['worst'])}, mean {_number(named['mean'])}",
         *(f"{each['description']}: {_number(each['worst'])}" for each in report["others"]),
@@ -22,6 +23,24 @@ def map_text(report: dict[str, Any]) -> str:
         )
     lines += [f"warning: {note}" for note in report["notes"]]
     return "\n".join([*lines, f"{report['file']}: {report['verdict']}"])
+
+
+def _without(over: str) -> list[str]:
+    """Line about what was taken out of the density."""
+    if over not in _WHERE:
+        return []
+    return [
+        f"correlations are of what is left without the means over {_WHERE[over]}, which every "
+        "orientation keeps"
+    ]
+
+
+_WHERE = {
+    "spheres": "spheres about the centre",
+    "rings": "rings about z",
+    "pairs": "rings about z, those above and below the centre together",
+    "cylinders": "cylinders about z",
+}
 
 
 def _operator(fit: dict[str, Any]) -> str:

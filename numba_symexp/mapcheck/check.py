@@ -106,6 +106,7 @@ def mapcheck(
         notes=doubts(named, fits, threshold),
         named=named,
         others=fits,
+        without=over,
         ceiling=mean_ceiling(named),
         noise=min(1.0, scene.noise / scene.variance),
         threshold=threshold,

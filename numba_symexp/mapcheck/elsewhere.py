@@ -63,7 +63,7 @@ def fit_elsewhere(
         scene = make_scene(grid, over, mask, radius_A if mask is None else None, about_A)
         moved = np.linalg.norm(about_A) > _NEAREST * grid.voxel_A
         if moved and reaches(fit_orientation(scene, operators, numbers), threshold):
-            x, y, z = (about_A + 0.0).tolist()
+            x, y, z = (about_A.round(1) + 0.0).tolist()
             return (x, y, z), (
                 f"has {name_of(operators)}, but about ({x:.1f}, {y:.1f}, {z:.1f}) A from the box "
                 "centre: recentre the map"

@@ -72,6 +72,9 @@ class MapReport:
     named : OrientationFit
     others : tuple of OrientationFit
         The other orientations of the symmetry.
+    without : str
+        Over what the means were taken out of the density first: spheres, rings, pairs (of rings),
+        cylinders or nothing.
     ceiling : float or None
         Correlation that noise leaves to be reached, a mean over the named operators.
     noise : float
@@ -97,6 +100,7 @@ class MapReport:
     notes: tuple[str, ...]
     named: OrientationFit
     others: tuple[OrientationFit, ...]
+    without: str
     ceiling: float | None
     noise: float
     threshold: float
