@@ -20,11 +20,10 @@ from numba_symexp.particles.schema import (
     SOURCE_INDEX,
     PoseFormat,
 )
-from numba_symexp.symmetry.operators import MAX_OPERATORS, Operators
+from numba_symexp.symmetry.operators import FARTHEST_A, MAX_OPERATORS, Operators
 
 _SOURCE_TEXTS = ("path", "absolute_path", "relative_path", "table", "fingerprint")
 _OPERATOR_SHAPES = {"quaternion": (4,), "translation_A": (3,), "rise_index": (), "full_index": ()}
-_FARTHEST_A = 1e12
 
 
 def check_format(table: Hdf5Table) -> None:
@@ -66,11 +65,11 @@ def read_operators(file: h5py.File, attributes: dict[str, Any]) -> Operators:
     order = len(group["label"])
     for name, shape in _OPERATOR_SHAPES.items():
         values = group[name]
-        if values.shape != (order, *shape) or not np.all(np.abs(values[()]) < _FARTHEST_A):
+        if values.shape != (order, *shape) or not np.all(np.abs(values[()]) < FARTHEST_A):
             raise ValueError(f"{OPERATORS}/{name} is no such column of {order} operators")
     center_A = np.array(group.attrs.get("center_A", np.zeros(3)), np.float64)
     full_order = int(group.attrs.get("full_order", order))
-    if center_A.shape != (3,) or not np.all(np.abs(center_A) < _FARTHEST_A):
+    if center_A.shape != (3,) or not np.all(np.abs(center_A) < FARTHEST_A):
         raise ValueError(f"{OPERATORS} has a centre that is no point")
     most = int(group["full_index"][()].max(initial=0))
     if not max(order, most + 1) <= full_order <= MAX_OPERATORS:

@@ -238,6 +238,8 @@ def test_numbers_that_are_none(text, said, source, command):
         (["--center=1,2,3", "--center_px=1,2,3", "--box_px=64"], "the same point"),
         (["--center_px=1,2,3", "--box_px=0"], "box_px 0 must be 1 or more"),
         (["--center=1,2"], "three numbers"),
+        (["--center=1e9,0,0"], "no map is that large"),
+        (["--center=1e200,0,0"], "no map is that large"),
     ],
 )
 def test_flags_that_do_not_go_together(flags, said, source, command, tmp_path):

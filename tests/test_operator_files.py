@@ -175,8 +175,9 @@ MIRROR = np.diag([1.0, 1.0, -1.0])
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "has no numbers a row"),
-        ("hello\nworld\n", "has no numbers a row"),
+        ("", "holds no matrices"),
+        ("hello\nworld\n", "holds no matrices"),
+        ("1 0 0 1e10\n0 1 0 0\n0 0 1 0\n", "no map is that large"),
         ("1 0\n0 1\n", "has 2 numbers a row"),
         ("1 0 0\n0 1 0\n", "2 rows of matrices, not whole threes"),
         ("1 0 0\n0 1 0 0\n0 0 1 0\n", "has 3, 4 numbers a row"),
@@ -342,7 +343,7 @@ def test_icosahedron_with_a_3_fold_on_z(r):
 def test_a_name_of_another_program_is_told():
     with pytest.raises(SymmetryError, match="--convention=eman2, which has it"):
         point_group("icos")
-    with pytest.raises(SymmetryError, match=r"use C1, Cn, Dn .* tet oct icos icos2"):
+    with pytest.raises(SymmetryError, match=r"use C1; Cn; Dn .* tet; oct; icos; icos2"):
         point_group("I", "eman2")
 
 

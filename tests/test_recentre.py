@@ -355,6 +355,17 @@ def test_copies_of_a_choice_collapse_to_their_particles(columns, tmp_path, go):
         assert np.array_equal(file["particles/uid"][()], columns["uid"][wanted])
 
 
+def test_shifts_of_the_best_copies_are_about_their_centre(columns, tmp_path, go):
+    source = write_table(tmp_path / "source.h5", columns)
+    go("expand", source, "e.h5", "--symmetry=C3", CENTER, "--carry=ctf/df1_A")
+    assert "about the point (11.5, -20.25, 60) A" in go(
+        "collapse", "e.h5", "b.h5", "--by=ctf/df1_A"
+    )
+    assert "about the point" not in go("collapse", "e.h5", "c.h5")
+    with h5py.File(tmp_path / "c.h5") as file:
+        assert np.array_equal(file[f"particles/{SHIFT}"][()], columns[SHIFT])
+
+
 def test_ids_of_a_choice_without_the_identity_lead_back(columns, tmp_path, go):
     source = write_table(tmp_path / "source.h5", columns)
     go("expand", source, "e.h5", "--symmetry=D3", "--operators=2,4")

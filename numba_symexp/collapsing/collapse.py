@@ -95,9 +95,18 @@ def collapse(
             "of": copies.source.n_rows,
             "by": by,
             "keep": keep if by else None,
-            "notes": leftovers,
+            "notes": [*_notes(copies, by), *leftovers],
             "counts": dict(zip(numbers.tolist(), particles.tolist(), strict=True)),
         }
+
+
+def _notes(copies: Copies, by: str | None) -> list[str]:
+    """What a user should know of the poses that are written."""
+    center_A = copies.expanded.operators.center_A
+    if by is None or not center_A.any():
+        return []
+    point = ", ".join(f"{part:g}" for part in center_A)
+    return [f"shifts are those of the best copies, about the point ({point}) A of the map"]
 
 
 class CollapsedTable(ParticleTable):

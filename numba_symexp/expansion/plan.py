@@ -35,7 +35,7 @@ from numba_symexp.particles.schema import (
     units_of,
 )
 from numba_symexp.particles.table import ParticleTable
-from numba_symexp.symmetry.operators import Operators
+from numba_symexp.symmetry.operators import FARTHEST_A, Operators
 
 _MOST_BYTES = 2**62
 
@@ -151,7 +151,13 @@ def _refuse_overflow(
     if not operators.moves:
         return
     psize = found.psize_least_A if job.psize is None else job.psize
-    farthest = float(np.linalg.norm(operators.motion_A, axis=1).max())
+    with np.errstate(over="ignore", invalid="ignore"):
+        farthest = float(np.linalg.norm(operators.motion_A, axis=1).max())
+    if not farthest < FARTHEST_A:
+        raise UsageError(
+            f"operators move the map by up to {farthest:g} A, and no map is that large: check the "
+            "rise or the centre"
+        )
     with np.errstate(over="ignore"):
         largest = found.shift_most_px + np.float64(farthest) / psize
     if not largest < np.finfo(table.columns[columns.shift].dtype).max:

@@ -193,8 +193,10 @@ def _of_rows(path: str, rows: list[list[float]]) -> Array:
     """Matrices of rows of 3 or 4 numbers, or of 9, 12 or 16."""
     rows = [row for row in rows if row]
     widths = {len(row) for row in rows}
-    if len(widths) != 1 or not widths <= {3, 4, 9, 12, 16}:
-        listed = ", ".join(map(str, sorted(widths))) or "no"
+    if not widths:
+        raise SourceError(f"{path}: holds no matrices: give 3 x 3 or 3 x 4 numbers, a row a line")
+    if len(widths) > 1 or not widths <= {3, 4, 9, 12, 16}:
+        listed = ", ".join(map(str, sorted(widths)))
         raise SourceError(
             f"{path}: has {listed} numbers a row, and 3 x 3 or 3 x 4 matrices have 3 or 4: see "
             "expand --help"

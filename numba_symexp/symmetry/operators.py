@@ -19,6 +19,9 @@ MAX_OPERATORS = 65_536
 FROM_FILE = "operators of "
 """How the name of a set begins that came from a file, which names no symmetry."""
 
+FARTHEST_A = 1e9
+"""No map is that large."""
+
 _EXACT_FOLD, _TYPED_FOLD = (MAX_OPERATORS, 1e-11), (60, 1e-5)
 """Highest fold that is told, and how far a turn may be from it: far less than folds differ."""
 

@@ -75,7 +75,7 @@ def names(convention: str) -> str:
     """List the symbols of a convention, for a message."""
     if convention in HOUSE:
         return "C1, Cn, Dn (n >= 1), T, O, I (= I2), I1, I2, I3, I4"
-    return f"C1, Cn, Dn (n >= 1), {' '.join(CONVENTIONS[convention].names)}"
+    return f"C1; Cn; Dn (n >= 1); {'; '.join(CONVENTIONS[convention].names)}"
 
 
 def known_elsewhere(symbol: str) -> list[str]:
