@@ -300,7 +300,7 @@ def test_other_ranges_of_helical_units_are_part_of_a_longer_helix(rng, tmp_path)
     motions = [(naive.turn(naive.Z, 27.3 * k), np.array([0, 0, 4.75 * k])) for k in range(5)]
     columns, order = copies_of(motions, rng)
     report = match(write(tmp_path / "p.cs", columns))
-    assert (report.verdict, report.operators_flag) == ("part", "0,1,3,5,7")
+    assert (report.verdict, report.operators_flag) == ("part", "0-1,3,5,7")
     assert_named(report, helix(27.3, 4.75, 8), motions, order)
     given = match(str(tmp_path / "p.cs"), helix(27.3, 4.75, 5))
     assert given.verdict == "part"
@@ -408,7 +408,7 @@ def test_a_longer_helix_than_the_table_states(rng, tmp_path):
         columns[f"sym_expand/{name}"] = np.full(len(columns[COPY]), value)
     report = match(write(tmp_path / "p.cs", columns))
     assert_named(report, helix(200, 4.75, 8), motions, order)
-    assert report.operators_flag == "0,1,3,5"
+    assert report.operators_flag == "0-1,3,5"
 
 
 def test_a_given_symmetry_must_be_the_one(rng, tmp_path):

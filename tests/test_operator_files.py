@@ -172,6 +172,22 @@ def test_own_group_is_the_group(source, tmp_path, go):
 MIRROR = np.diag([1.0, 1.0, -1.0])
 
 
+def test_own_operators_go_with_a_centre(columns, tmp_path, go, command):
+    """Without the identity, or not a group: no two put a point at one place."""
+    source = write_table(tmp_path / "source.h5", columns)
+    (tmp_path / "ops.txt").write_text(as_rows(MOVED))
+    half = [(naive.turn((0, 0, 1), angle), np.zeros(3)) for angle in (0, 180, 40)]
+    (tmp_path / "half.txt").write_text(as_rows(half))
+    flags = ("--center=0,0,30", "--overwrite")
+    for name, said in (("ops.txt", ""), ("half.txt", "3 operators (0-2) put the centre at one")):
+        done = command("expand", source, "e.h5", f"--operators_file={name}", *flags)
+        assert (done.returncode, said in done.stderr, bool(said)) == (0, True, bool(done.stderr))
+        assert "verified" in go("verify", "e.h5")
+    done = command("expand", source, "e.h5", "--operators_file=half.txt", *flags, "--unique")
+    assert (done.returncode, "not made of whole cosets" in done.stderr) == (2, True)
+    go("expand", source, "e.h5", "--operators_file=ops.txt", *flags, "--unique")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -7,10 +7,10 @@ import numpy as np
 from numba_symexp.arrays import Array
 from numba_symexp.errors import UsageError
 from numba_symexp.symmetry.motions import Motions
-from numba_symexp.symmetry.operators import Operators
+from numba_symexp.symmetry.operators import Operators, upward
 from numba_symexp.symmetry.request import SymmetryRequest
 from numba_symexp.symmetry.resolve import describe, direction
-from numba_symexp.symmetry.subgroups import left_cosets, upward
+from numba_symexp.symmetry.subgroups import left_cosets
 
 _MOST_PRODUCTS = 1_000
 """So many operators have a million products."""

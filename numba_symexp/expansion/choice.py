@@ -5,14 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from numba_symexp.arrays import Array
 from numba_symexp.errors import SourceError
 from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.particles.columns import PoseColumns
 from numba_symexp.particles.scan import Scan
 from numba_symexp.particles.schema import CONVENTION, ORIGIN_Z, PSIZE
 from numba_symexp.particles.table import ParticleTable
-from numba_symexp.symmetry.choosing import nearly_on_axis, stabiliser
+from numba_symexp.symmetry.choosing import at_one_place, listed, nearly_on_axis
 from numba_symexp.symmetry.operators import Operators
 
 _SAME_PSIZE = 1e-6
@@ -71,12 +70,11 @@ def centre_warnings(full: Operators, operators: Operators) -> Iterator[str]:
     """Sentences about a centre on a symmetry axis, or almost on one."""
     if not np.any(full.center_A):
         return
-    same = stabiliser(full)
-    kept = np.isin(operators.full_index, same).sum()
-    if kept > 1:
+    together = at_one_place(operators)
+    if len(together) > 1:
         yield (
-            f"{kept} operators ({_listed(same)}) put the centre at one place, and all others that "
-            "share one do so too: every subunit comes as often; --unique keeps one of each"
+            f"{len(together)} operators ({listed(together)}) put the centre at one place: that "
+            "subunit comes as often; --unique keeps one for each place"
         )
     nearly = nearly_on_axis(full)
     if nearly is not None:
@@ -99,9 +97,3 @@ def _one_psize(job: ExpandJob, table: ParticleTable, found: Scan) -> float:
             f"{found.psize_most_A:g} A), so that --center_px is no one point: give --center in A"
         )
     return found.psize_least_A
-
-
-def _listed(numbers: Array) -> str:
-    """Numbers of operators, not too many."""
-    shown = ", ".join(map(str, numbers[:6].tolist()))
-    return shown + (", ..." if len(numbers) > 6 else "")

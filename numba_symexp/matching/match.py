@@ -21,6 +21,7 @@ from numba_symexp.matching.report import CopyReport, MatchReport
 from numba_symexp.matching.rows import CopyRows
 from numba_symexp.matching.stated import convention_of, stated
 from numba_symexp.progress import Progress
+from numba_symexp.symmetry.choosing import listed
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.resolve import describe
 
@@ -124,7 +125,7 @@ def _flag(known: Name) -> str | None:
         or len(known.numbers) == len(known.operators)
     ):
         return None
-    return ",".join(map(str, np.sort(known.numbers)))
+    return listed(np.sort(known.numbers).tolist())
 
 
 def _notes(found: Recovered) -> list[str]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from numba_symexp.arrays import Array
 from numba_symexp.matching.recover import Recovered
-from numba_symexp.symmetry.operators import Operators, multiply
+from numba_symexp.symmetry.operators import Operators, multiply, upward
 
 _LEAST_DEG, _LEAST_A = 0.05, 0.05
 _ERRORS = 4.0
@@ -141,9 +141,7 @@ class MotionSet:
         found: list[tuple[int, Array]] = []
         while len(vectors):
             same = np.abs(vectors @ vectors[0]) > np.cos(np.deg2rad(_SAME_AXIS_DEG))
-            key = np.round(vectors[0][[2, 0, 1]], 2)
-            up = np.sign(key[np.argmax(key != 0)])
-            found.append((int(np.count_nonzero(same)) + 1, vectors[0] * up))
+            found.append((int(np.count_nonzero(same)) + 1, upward(vectors[:1], 2)[0]))
             vectors = vectors[~same]
         return sorted(found, key=lambda axis: (-axis[0], -round(float(axis[1][2]), 2)))
 

@@ -15,6 +15,8 @@ SAME_PLACE_A = 0.1
 NEAR_AXIS_A = 5.0
 """Closer than copies of a subunit are."""
 
+_MOST_PLACES = 1_000
+
 _LARGEST_STEP = 4
 """About an axis some turns move a point farther than others."""
 
@@ -61,15 +63,28 @@ def choose(
 def stabiliser(full: Operators) -> Array:
     """Numbers of the operators that leave the centre where it is, (H,) int64, ascending.
 
-    With a centre on a symmetry axis these are the turns about it; else the identity alone.
+    With a centre on a symmetry axis these are the turns about it; else the identity alone, if the
+    set has it.
     """
     moved_A = np.linalg.norm(full.motion_A - full.center_A, axis=1)
     motions = Motions(full)
     near = np.flatnonzero(moved_A <= SAME_PLACE_A).tolist()
     found = motions.closure(near, len(full)) if near else None
     if found is None or (moved_A[found] > _LARGEST_STEP * SAME_PLACE_A).any():
-        return np.array([max(motions.identity(), 0)])
+        return np.array([motions.identity()] if motions.identity() >= 0 else [], np.int64)
     return found
+
+
+def at_one_place(operators: Operators) -> list[int]:
+    """Numbers in the full set of the most operators that put the centre at one place, ascending.
+
+    None of more operators than anybody puts about a point.
+    """
+    if len(operators) > _MOST_PLACES:
+        return []
+    apart_A = np.linalg.norm(operators.motion_A[:, None] - operators.motion_A[None], axis=2)
+    together = apart_A <= SAME_PLACE_A
+    return operators.full_index[together[together.sum(axis=1).argmax()]].tolist()
 
 
 def nearly_on_axis(full: Operators) -> tuple[int, float] | None:
@@ -78,7 +93,7 @@ def nearly_on_axis(full: Operators) -> tuple[int, float] | None:
     Then the centre was probably meant to lie on an axis.
     """
     moved_A = np.linalg.norm(full.motion_A - full.center_A, axis=1)
-    moved_A[full.rise_index != 0] = np.inf
+    moved_A[(full.rise_index != 0) | (moved_A <= SAME_PLACE_A)] = np.inf
     moved_A[stabiliser(full)] = np.inf
     nearest = int(np.argmin(moved_A))
     return (nearest, float(moved_A[nearest])) if moved_A[nearest] < NEAR_AXIS_A else None
@@ -111,7 +126,7 @@ def _modulo(full: Operators, symbol: str, axis: tuple[float, float, float] | Non
 def _one_for_each_place(full: Operators) -> Operators:
     """One operator of each left coset of the stabiliser of the centre."""
     numbers = stabiliser(full)
-    if len(numbers) == 1:
+    if len(numbers) <= 1:
         return full
     chosen = f"one of the {len(numbers)} that put the centre at each place"
     cosets = left_cosets(full, numbers)

@@ -174,6 +174,13 @@ def multiply(a: Array, b: Array) -> Array:
     return np.stack(product, axis=-1)
 
 
+def upward(axes: Array, decimals: int = 6) -> Array:
+    """Axes (n, 3) turned over where, to some decimals, they point to -z, else -x, else -y."""
+    keys = np.round(axes[:, [2, 0, 1]], decimals) + 0.0
+    first = np.take_along_axis(keys, np.argmax(keys != 0, axis=1)[:, None], axis=1)
+    return np.asarray(axes * np.sign(first) + 0.0)
+
+
 def canonical(quaternion: Array) -> Array:
     """Length 1, exact zeros, and of q and -q the one whose first non-zero part is positive.
 

@@ -7,7 +7,7 @@ from numba_symexp.errors import UsageError
 from numba_symexp.symmetry.helices import helix
 from numba_symexp.symmetry.motions import Motions
 from numba_symexp.symmetry.operator_files import read_operators
-from numba_symexp.symmetry.operators import Operators
+from numba_symexp.symmetry.operators import Operators, upward
 from numba_symexp.symmetry.orientations import HOUSE, names
 from numba_symexp.symmetry.point_groups import point_group
 
@@ -72,13 +72,14 @@ def axes(operators: Operators) -> list[tuple[int, Array]]:
     vectors = vectors[np.any(vectors != 0, axis=1)]
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors = vectors / np.where(length > 0, length, 1)
-    keys = np.round(vectors[:, [2, 0, 1]], 3 if operators.typed else 6) + 0.0
-    up = np.sign(np.take_along_axis(keys, np.argmax(keys != 0, axis=1)[:, None], axis=1))
-    keys, index, count = np.unique(keys * up + 0.0, axis=0, return_index=True, return_counts=True)
+    decimals = 3 if operators.typed else 6
+    vectors = upward(vectors, decimals)
+    keys = np.round(vectors[:, [2, 0, 1]], decimals) + 0.0
+    keys, index, count = np.unique(keys, axis=0, return_index=True, return_counts=True)
     z, x, y = keys.T
     order = np.lexsort((-y, -x, -np.sum(keys == 0, axis=1), -z, -count))
-    directions = (vectors * up)[index]
-    return [(int(count[k]) + 1, directions[k] + 0.0) for k in order]
+    directions = vectors[index]
+    return [(int(count[k]) + 1, directions[k]) for k in order]
 
 
 def describe(operators: Operators) -> str:

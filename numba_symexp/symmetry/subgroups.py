@@ -7,7 +7,7 @@ import numpy as np
 from numba_symexp.arrays import Array
 from numba_symexp.errors import SymmetryError
 from numba_symexp.symmetry.motions import Motions
-from numba_symexp.symmetry.operators import Operators
+from numba_symexp.symmetry.operators import Operators, upward
 
 _ON_AXIS_DEG = 1.0
 _SAME_HEIGHT = 1e-6
@@ -133,10 +133,3 @@ def _further(operators: Operators, main: int, fold: int, symbol: str) -> list[tu
         across = np.abs(operators.axis[candidates] @ operators.axis[main]) < _ACROSS
         candidates = np.array(candidates)[across].tolist()
     return [(each,) for each in sorted(candidates)]
-
-
-def upward(axes: Array) -> Array:
-    """Axes turned over where they point down: -z, else -x, else -y."""
-    keys = np.round(axes[:, [2, 0, 1]], 6) + 0.0
-    first = np.take_along_axis(keys, np.argmax(keys != 0, axis=1)[:, None], axis=1)
-    return np.asarray(axes * np.sign(first) + 0.0)
