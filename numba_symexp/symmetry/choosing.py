@@ -51,7 +51,8 @@ def choose(
     Raises
     ------
     UsageError
-        A number is beyond the set or comes twice, or the set has no such subgroup.
+        A number is beyond the set or comes twice, the set has no such subgroup, or operators that
+        put the centre at one place are none.
     """
     if numbers:
         return _by_number(full, numbers)
@@ -127,6 +128,12 @@ def _one_for_each_place(full: Operators) -> Operators:
     """One operator of each left coset of the stabiliser of the centre."""
     numbers = stabiliser(full)
     if len(numbers) <= 1:
+        together = at_one_place(full)
+        if len(together) > 1:
+            raise UsageError(
+                f"--unique: operators {listed(together)} put the centre at one place and are no "
+                "subgroup: choose with --operators"
+            )
         return full
     chosen = f"one of the {len(numbers)} that put the centre at each place"
     cosets = left_cosets(full, numbers)
