@@ -67,6 +67,11 @@ def group(symbol, convention="cryosparc"):
             generators.append(turn(dyad, 180))
     else:
         generators = [turn(axis, 360 / fold) for fold, axis in GENERATORS[symbol]]
+    return closure(generators)
+
+
+def closure(generators):
+    """All products of some matrices, the identity first."""
     elements = [np.eye(3)]
     for element in elements:  # grows while it is walked
         for generator in generators:

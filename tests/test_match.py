@@ -32,17 +32,6 @@ def motions_of(elements):
     return [(element, NO_SHIFT) for element in elements]
 
 
-def closed(generators):
-    """All products of some matrices, the identity first."""
-    elements = [np.eye(3)]
-    for element in elements:  # grows while it is walked
-        for generator in generators:
-            product = element @ generator
-            if not any(np.allclose(product, known, atol=1e-6) for known in elements):
-                elements.append(product)
-    return elements
-
-
 def about(point_A, elements):
     """Rotations about a point of the map."""
     return [(element, point_A - element @ point_A) for element in elements]
@@ -161,7 +150,7 @@ KNOWN = {
     ),
     "T": (motions_of(naive.group("T")), lambda: point_group("T")),
     "T with 2-folds on x, y, z": (
-        motions_of(closed([naive.turn(naive.Z, 180), naive.turn((1, 1, 1), 120)])),
+        motions_of(naive.closure([naive.turn(naive.Z, 180), naive.turn((1, 1, 1), 120)])),
         lambda: point_group("T,222", "chimerax"),
     ),
     "O": (motions_of(naive.group("O")), lambda: point_group("O")),
@@ -283,7 +272,7 @@ def test_a_part_of_a_group_is_named_with_its_numbers(rng, tmp_path):
 @pytest.mark.parametrize(
     ("elements", "symbol"),
     [
-        (left_cosets(naive.group("I2"), closed([naive.turn((1, 0, naive.PHI), 72)])), "I2"),
+        (left_cosets(naive.group("I2"), naive.closure([naive.turn((1, 0, naive.PHI), 72)])), "I2"),
         ([naive.turn(naive.Z, angle) for angle in (0, 60, 180)], "C6"),
         ([np.eye(3), naive.turn((1, 1, 0), 180), naive.turn((1, 0, 0), 180)], "D4"),
     ],
