@@ -9,7 +9,13 @@ import numpy as np
 from numba_symexp.arrays import Array
 from numba_symexp.errors import SourceError, SymmetryError
 from numba_symexp.files import check_readable
-from numba_symexp.symmetry.operators import FROM_FILE, MAX_OPERATORS, Operators, canonical
+from numba_symexp.symmetry.operators import (
+    FARTHEST_A,
+    FROM_FILE,
+    MAX_OPERATORS,
+    Operators,
+    canonical,
+)
 from numba_symexp.symmetry.point_groups import closure
 
 _MOST_BYTES = 64 << 20
@@ -73,6 +79,12 @@ def _operators(path: str, name: str, matrices: Array) -> Operators:
             f"{path}: operator {number} is no rotation (R R^T is {off[number]:.3g} off the "
             "identity): check the file; 3 x 3 or 3 x 4 matrices, one row a line"
         )
+    far = np.abs(translation_A).max(axis=1)
+    for number in np.flatnonzero(~(far < FARTHEST_A))[:1].tolist():
+        raise SourceError(
+            f"{path}: operator {number} moves the map by {far[number]:g} A, and no map is that "
+            "large: check its units"
+        )
     for number in np.flatnonzero(np.linalg.det(rotation) < 0)[:1].tolist():
         raise SourceError(
             f"{path}: operator {number} is a mirror image (determinant -1), which no protein has: "
@@ -131,7 +143,7 @@ def _of_npy(path: str) -> Array:
     try:
         array = np.load(path, allow_pickle=False)
         values = np.asarray(array, np.float64)
-    except (ValueError, TypeError, EOFError, OSError, SyntaxError, MemoryError) as error:
+    except Exception as error:  # whatever the header, a Python literal, makes of a damaged file
         raise SourceError(f"{path}: cannot be read ({str(error)[:100]}): save it again") from error
     if values.ndim == 2:
         values = values[None]
