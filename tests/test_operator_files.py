@@ -10,7 +10,7 @@ import pytest
 from conftest import write_table
 
 from numba_symexp import point_group
-from numba_symexp.errors import SourceError, SymmetryError
+from numba_symexp.errors import SourceError, SymexpError, SymmetryError
 from numba_symexp.symmetry.operator_files import read_operators
 from numba_symexp.symmetry.variants import named, variants
 
@@ -272,6 +272,51 @@ def test_files_that_are_none(tmp_path, monkeypatch):
     monkeypatch.setattr("numba_symexp.symmetry.operator_files.MAX_OPERATORS", 1)
     with pytest.raises(SymmetryError, match="2 operators; 1 fit"):
         read_operators(str(tmp_path / "long.txt"))
+
+
+ODD = (
+    b"nan",
+    b"1e999",
+    b"-",
+    b"'",
+    b"loop_",
+    b"#",
+    b"0",
+    b"\0",
+    b"\xff",
+    b"rot_axis",
+    b"BIOMT",
+    b"\n",
+)
+
+
+def damaged(data, rng):
+    """Bytes with a few things cut out, put in or changed."""
+    data = bytearray(data)
+    for _ in range(rng.integers(1, 5)):
+        at = int(rng.integers(len(data) + 1))
+        if rng.random() < 0.3:
+            del data[at : at + int(rng.integers(30))]
+        else:
+            data[at : at + int(rng.integers(4))] = ODD[rng.integers(len(ODD))]
+    return bytes(data)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_damaged_files_end_in_operators_or_one_line(tmp_path, rng):
+    np.save(tmp_path / "ops.npy", np.array([np.column_stack(motion) for motion in MOVED]))
+    whole = [text.encode() for text in TEXTS.values()] + [b"rot_axis 7 0 0 1\nrot_axis 2 1 0 0\n"]
+    whole += [(tmp_path / "ops.npy").read_bytes()] * 4
+    read = refused = 0
+    for number in range(600):
+        (tmp_path / "bad").write_bytes(damaged(whole[number % len(whole)], rng))
+        try:
+            assert np.isfinite(read_operators(str(tmp_path / "bad")).quaternion).all()
+            read += 1
+        except SymexpError as error:
+            assert "\n" not in str(error)
+            refused += 1
+    assert min(read, refused) > 20
 
 
 def test_an_output_never_replaces_the_operators(source, tmp_path, command):
