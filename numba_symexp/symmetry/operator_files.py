@@ -2,6 +2,7 @@
 
 import os
 import re
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -141,7 +142,8 @@ def _quaternions(rotation: Array) -> Array:
 def _of_npy(path: str) -> Array:
     """Matrices of a NumPy file."""
     try:
-        array = np.load(path, allow_pickle=False)
+        with warnings.catch_warnings(action="ignore"):  # of what a damaged header looks like
+            array = np.load(path, allow_pickle=False)
         values = np.asarray(array, np.float64)
     except Exception as error:  # whatever the header, a Python literal, makes of a damaged file
         raise SourceError(f"{path}: cannot be read ({str(error)[:100]}): save it again") from error
