@@ -63,7 +63,7 @@ def inspect(
         if program:
             report.update(expandable=False, reason=f"already expanded by {program} (see --again)")
         for name, meaning in (
-            (columns.psize, "no pixel size column: a helix needs --psize"),
+            (columns.psize, "no pixel size column: helices and centres need --psize"),
             (columns.uid, "no ids: the expanded rows get none"),
             (columns.split, "no half-sets: consider --assign_halves=SEED"),
         ):
