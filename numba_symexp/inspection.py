@@ -17,6 +17,7 @@ def inspect(
     pose: str | None = None,
     pose_format: str = "rotvec",
     shift: str | None = None,
+    views: bool = False,
 ) -> dict[str, Any]:
     """Look at a particle table, expanded or not, and check every row.
 
@@ -26,12 +27,14 @@ def inspect(
         HDF5 file.
     table, pose, pose_format, shift
         As in `ExpandJob`.
+    views : bool
+        Count tilts and lengths of shifts too; see `view_statistics`.
 
     Returns
     -------
     dict
         ``file``, ``table``, ``layout``, ``particles``, ``columns``, ``expandable``, ``reason`` (why
-        not), ``notes``; for an expanded table also ``expansion``.
+        not), ``notes``; for an expanded table also ``expansion``; ``views`` where asked for.
 
     Raises
     ------
@@ -56,6 +59,10 @@ def inspect(
             found = scan(source, columns)
             report["notes"] = found.odd
             report["fingerprint"] = found.fingerprint
+            if views and source.n_rows:
+                from numba_symexp.plotting.statistics import view_statistics  # loads the compiler
+
+                report["views"] = view_statistics(source, columns)
         except SymexpError as error:
             report.update(expandable=False, reason=str(error))
             return report

@@ -83,7 +83,7 @@ def test_version(program):
     [
         (
             [],
-            ["no command", "expand, operators, mapcheck, match, inspect, verify, collapse"],
+            ["no command", "expand, operators, mapcheck, match, inspect, plot, verify, collapse"],
         ),
         (["expnd"], ["unknown command 'expnd'", "did you mean expand"]),
         (["expand"], ["needs SOURCE and OUTPUT"]),

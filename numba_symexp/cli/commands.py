@@ -13,6 +13,7 @@ from typing import Any
 from numba_symexp.cli.file_commands import collapse, export_particles, import_particles, verify
 from numba_symexp.cli.map_commands import mapcheck
 from numba_symexp.cli.match_command import match
+from numba_symexp.cli.plot_command import plot
 from numba_symexp.cli.request import Request, integer, is_on, number, numbers, point
 
 
@@ -251,6 +252,8 @@ def inspect(
 
     Example: numba-symexp inspect particles.h5
 
+    On a terminal it also shows how tilts and lengths of shifts are distributed.
+
     Parameters
     ----------
     file
@@ -270,9 +273,12 @@ def inspect(
     from numba_symexp.cli.report import inspection_text
     from numba_symexp.inspection import inspect as look
 
+    views = sys.stdout.isatty() and not is_on(json)
+
     def act() -> dict[str, Any]:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         probe(file)
-        return look(file, table, pose, pose_format, shift)
+        return look(file, table, pose, pose_format, shift, views)
 
     return Request(act, inspection_text, is_on(json))
 
@@ -307,6 +313,7 @@ COMMANDS: dict[str, Callable[..., Request]] = {
     "mapcheck": mapcheck,
     "match": match,
     "inspect": inspect,
+    "plot": plot,
     "verify": verify,
     "collapse": collapse,
     "import": import_particles,

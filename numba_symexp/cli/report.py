@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from numba_symexp.cli.histogram import histogram_text
+
 NEXT_STEPS = (
     "next: local refinement, 3D classification or variability, in C1; "
     "never a global refinement (copies of a particle spoil the FSC)"
@@ -43,6 +45,8 @@ def inspection_text(report: dict[str, Any]) -> str:
             f"{made['generated_by']}"
         )
         lines.append(f"  {_provenance(made['provenance'])}")
+    if "views" in report:
+        lines += histogram_text(report["views"])
     lines += [f"note: {note}" for note in report["notes"]]
     lines.append(
         "can be expanded" if report["expandable"] else f"not to be expanded: {report['reason']}"
