@@ -2,13 +2,15 @@
 
 import contextlib
 import logging
+import signal
 import time
 import warnings
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from typing import Any
 
 from numba_symexp.distributed.waiting import POLL_S, attempted, waited
-from numba_symexp.errors import ClusterError, UsageError
+from numba_symexp.errors import ClusterError
 from numba_symexp.expansion.job import LOCAL, ExpandJob
 
 CONNECT_S = 10.0
@@ -29,26 +31,23 @@ def connected(job: ExpandJob) -> Iterator[Any]:
 
     Raises
     ------
-    UsageError
-        Dask is not installed.
     ClusterError
-        The scheduler does not answer.
+        Dask is not installed, or the scheduler does not answer.
     """
     try:
         import distributed  # an extra
     except ImportError as error:
-        raise UsageError("--dask needs Dask: install numba_symexp[dask]") from error
+        raise ClusterError("--dask needs Dask: install numba_symexp[dask]") from error
     with contextlib.ExitStack() as stack:
         stack.enter_context(_quiet())
         address = job.dask
         if job.dask == LOCAL:
-            cluster = waited(lambda: _local_cluster(job.workers), _close)
+            cluster = _local_cluster(job.workers)
             stack.callback(_close, cluster)
             address = cluster.scheduler_address
         try:
             client = waited(
-                lambda: distributed.Client(address, timeout=CONNECT_S, set_as_default=False),
-                _close,
+                lambda: distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
             )
         except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).partition("\n")[0] or type(error).__name__
@@ -94,11 +93,34 @@ def joined_workers(client: Any, address: str) -> dict[str, int]:
 
 
 def _local_cluster(workers: int | None) -> Any:
-    """Start a scheduler in this process, and workers in processes of one thread each."""
+    """Start a scheduler in this process, and workers in processes of one thread each.
+
+    Raises
+    ------
+    ClusterError
+        They do not start.
+    """
+    try:
+        return waited(lambda: _started_cluster(workers), _close)
+    except (OSError, RuntimeError) as error:
+        raise ClusterError(
+            f"--dask={LOCAL}: no workers can be started ({error}): use fewer; in a script, expand "
+            'under if __name__ == "__main__"'
+        ) from error
+
+
+def _started_cluster(workers: int | None) -> Any:
+    """Start the cluster, in a thread of its own.
+
+    The worker processes inherit that they do not get Ctrl-C, which a terminal sends to all: the
+    driver ends them. Python's resource tracker, as it starts, would let it through again.
+    """
     from distributed import LocalCluster
 
     from numba_symexp.kernels.threads import default_threads
 
+    resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     return LocalCluster(
         n_workers=workers or max(1, default_threads() // 2),
         threads_per_worker=1,

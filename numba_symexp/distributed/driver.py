@@ -55,7 +55,7 @@ def workers_of(job: ExpandJob) -> Iterator[MakeRows]:
 
     Raises
     ------
-    UsageError, ClusterError
+    ClusterError
         Dask is not installed, or no scheduler answers.
     """
     with connected(job) as client:

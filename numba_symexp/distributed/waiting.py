@@ -1,6 +1,5 @@
 """Calls that block, made so that Ctrl-C and SIGTERM are noticed meanwhile."""
 
-import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
@@ -10,6 +9,9 @@ from numba_symexp import interrupts
 
 POLL_S = 0.1
 """How long to wait between two looks at the signals."""
+
+UNDO_S = 10.0
+"""How long to wait for something that is to be undone at once."""
 
 Result = TypeVar("Result")
 
@@ -21,7 +23,7 @@ def waited(call: Callable[[], Result], undo: Callable[[Result], object] | None =
     ----------
     call : callable
     undo : callable, optional
-        Called with the result when nobody waits for it any more.
+        Called with the result where a signal came first, and the result after all.
 
     Raises
     ------
@@ -33,8 +35,8 @@ def waited(call: Callable[[], Result], undo: Callable[[Result], object] | None =
         while not wait([result], POLL_S).done:
             interrupts.check()
     except BaseException:
-        if undo is not None:
-            result.add_done_callback(lambda done: done.exception() or undo(done.result()))
+        if undo is not None and wait([result], UNDO_S).done and not result.exception():
+            undo(result.result())
         raise
     return result.result()
 
@@ -45,15 +47,10 @@ def attempted(call: Callable[[], object], seconds: float) -> None:
 
 
 def _begun(call: Callable[[], Result]) -> Future[Result]:
-    """Begin a call in a thread of its own.
-
-    Processes that it starts do not get Ctrl-C, which a terminal sends to all of them: the driver
-    ends them.
-    """
+    """Begin a call in a thread of its own."""
     result: Future[Result] = Future()
 
     def run() -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # threads and processes inherit
         try:
             result.set_result(call())
         except BaseException as error:  # raised again where it is waited for
