@@ -21,6 +21,9 @@ JOIN_S = 30.0
 
 _CLOSE_S = 10.0
 
+_ANY_PORT = "127.0.0.1:0"
+"""For Dask's web pages, which can be moved but not left out: not seen from other machines."""
+
 _LOUD = ("distributed", "tornado", "asyncio")
 """Families of loggers that write to standard error."""
 
@@ -125,7 +128,9 @@ def _started_cluster(workers: int | None) -> Any:
         n_workers=workers or max(1, default_threads() // 2),
         threads_per_worker=1,
         processes=True,
-        dashboard_address=None,
+        dashboard_address=_ANY_PORT,
+        worker_dashboard_address=_ANY_PORT,
+        scheduler_kwargs={"dashboard": False},
         memory_limit=0,
         silence_logs=logging.CRITICAL,
     )

@@ -201,6 +201,8 @@ def _report(client: Any, task: Task, outcome: Report | BaseException) -> Report:
 
 def _let_go(client: Any, futures: list[Any]) -> None:
     """Cancel what is still handed out, and have workers close what they hold open."""
+    if client.status != "running":
+        return
     if futures:
         attempted(lambda: client.cancel(futures), _LET_GO_S)
     attempted(lambda: client.run(forget, on_error="ignore"), _LET_GO_S)

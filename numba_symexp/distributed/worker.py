@@ -84,13 +84,17 @@ def make_rows(task: Task) -> Report:
             _make_rows(task)
         except SymexpError as error:
             refusal = str(error)
+            _close()
     return Report(_address(), socket.gethostname(), task.start, task.stop, refusal)
 
 
 def forget() -> None:
-    """Close what the last task left open."""
-    with _ONE_TASK:
-        _close()
+    """Close what the last task left open; called in the worker's event loop, which never waits."""
+    if _ONE_TASK.acquire(blocking=False):
+        try:
+            _close()
+        finally:
+            _ONE_TASK.release()
 
 
 def _make_rows(task: Task) -> None:
