@@ -167,7 +167,8 @@ def _next(
             elif now - seen > JOIN_S:
                 raise ClusterError(
                     f"{client.scheduler.address}: all workers have gone, and none has joined in "
-                    f"{JOIN_S:g} s: see their logs, then start some and expand again"
+                    f"{JOIN_S:g} s: see their logs (is numba_symexp installed there?), then start "
+                    "some and expand again"
                 )
 
 
