@@ -31,6 +31,7 @@ TABLES = {
     "interop": "Import and export",
     "trust": "Verify and collapse",
     "subunits": "Match, mapcheck and centres",
+    "dask": "Dask",
 }
 _PACKAGES = ("numba_symexp", "numpy", "numba", "llvmlite", "h5py")
 
@@ -122,6 +123,7 @@ def _measures(
     folder: str, sizes: Sizes, options: argparse.Namespace
 ) -> dict[str, Callable[[], list[Row]]]:
     """What measures the rows of each table; loaded after Numba's cache has its place."""
+    from dask_bench import dask_rows
     from interop_bench import cs_rows, star_rows
     from kernels_bench import kernel_rows
     from memory_bench import memory_rows
@@ -154,6 +156,7 @@ def _measures(
         ),
         "trust": lambda: trust_rows(folder, sizes.interop, runs),
         "subunits": lambda: subunit_rows(folder, sizes.formats, sizes.map_side, runs),
+        "dask": lambda: dask_rows(folder, sizes.whole, runs),
     }
 
 

@@ -37,6 +37,10 @@ class OutputError(SymexpError):
     """The output cannot be written, or must not be replaced."""
 
 
+class ClusterError(SymexpError):
+    """Dask's scheduler or workers cannot be reached, or one of them cannot do its part."""
+
+
 class FileFormatError(SymexpError):
     """The file is not an expanded table of this package, or not a whole one."""
 

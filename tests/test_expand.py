@@ -26,7 +26,8 @@ from numba_symexp.expansion.expander import Expander
 from numba_symexp.expansion.ids import first_new_id
 from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.expansion.rows import RowFiller
-from numba_symexp.expansion.run import chunk_sources, run
+from numba_symexp.expansion.run import run
+from numba_symexp.expansion.stream import chunk_sources
 from numba_symexp.kernels.blocks import BLOCK
 from numba_symexp.particles.columns import PoseColumns
 from numba_symexp.particles.schema import POSE_FORMATS, source_index_dtype

@@ -26,6 +26,7 @@ from numba_symexp.leftovers import PREFIX, SUFFIX, Writer, hidden_name, sweep
 
 OLD = b"the old file"
 RUN, FILES = "numba_symexp.expansion.run", "numba_symexp.files"
+STREAM = "numba_symexp.expansion.stream"
 IMPORTING, EXPORTING = "numba_symexp.interop.importing", "numba_symexp.interop.exporting"
 TABLE_FILE = "numba_symexp.formats.table_file"
 EXPAND = ("expand", "in.h5", "out.h5", "--symmetry=D3", "--chunk_rows=60")
@@ -618,7 +619,7 @@ def test_a_source_that_changes_while_it_is_expanded(source, what, run, folder):
     small_blocks = "import numba_symexp.particles.scan as scan\nscan._BLOCK_BYTES = 50_000\n"
     setups = [
         hit(RUN, "check_space", changes(source)[what]),
-        small_blocks + hit(RUN, "_read", changes(source)[what], 3),
+        small_blocks + hit(STREAM, "_read", changes(source)[what], 3),
     ]
     data, others = (folder / source).read_bytes(), names(folder)
     for setup in setups:

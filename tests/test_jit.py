@@ -62,10 +62,10 @@ def test_a_cache_that_cannot_be_saved_does_not_matter(tmp_path):
 def test_the_cache_belongs_to_all_compiled_sources(monkeypatch):
     """Numba alone would not notice a change of the algebra, which lives in another file."""
     stamp = poses.expand_rotvec._cache._cache_file._source_stamp
-    assert stamp == jit._source_digest(poses.__file__)
+    assert stamp == jit.source_digest(poses.__file__)
     assert {"poses.py", "quaternion.py", "polynomials.py"} <= set(jit._COMPILED_SOURCES)
     monkeypatch.setattr(jit, "_COMPILED_SOURCES", jit._COMPILED_SOURCES[:-1])
-    assert stamp != jit._source_digest(poses.__file__)
+    assert stamp != jit.source_digest(poses.__file__)
 
 
 def test_threads_within_what_the_process_may_use(monkeypatch):

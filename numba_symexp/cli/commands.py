@@ -47,6 +47,9 @@ def expand(
     again: bool = False,
     overwrite: bool = False,
     dry_run: bool = False,
+    dask: str | None = None,
+    workers: str | None = None,
+    mixed_cpus: bool = False,
     json: bool = False,
     quiet: bool = False,
 ) -> Request:
@@ -114,6 +117,13 @@ def expand(
         Replace an existing output.
     dry_run
         Check everything, write nothing.
+    dask
+        Address of a Dask scheduler whose workers share the files, such as tcp://10.0.0.1:8786;
+        or local: workers on this machine. The result is the same.
+    workers
+        Number of workers of --dask=local; else one for every two processors.
+    mixed_cpus
+        Take workers with other kinds of processor; equal bytes are not promised then.
     json
         Print one JSON object.
     quiet
@@ -154,6 +164,9 @@ def expand(
         again=is_on(again),
         overwrite=is_on(overwrite),
         dry_run=is_on(dry_run),
+        dask=dask,
+        workers=integer("workers", workers),
+        mixed_cpus=is_on(mixed_cpus),
     )
     silent = is_on(quiet)
 

@@ -18,6 +18,7 @@ from numba_symexp.expansion.ids import first_new_id
 from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.expansion.layout import OutputColumn, SourceRecord, size_of
 from numba_symexp.particles.columns import PoseColumns, expanded_by, find_columns
+from numba_symexp.particles.fingerprint import PageDigests
 from numba_symexp.particles.scan import Scan, scan
 from numba_symexp.particles.schema import (
     DEFOCUS,
@@ -64,6 +65,8 @@ class Plan:
     halves : HalfSets or None
         Draws half-sets, when asked to.
     warnings : tuple of str
+    pages : bytes
+        Digests of the source's pages, where other processes are to recognise them.
     """
 
     full: Operators
@@ -78,6 +81,7 @@ class Plan:
     first_id: int
     halves: HalfSets | None
     warnings: tuple[str, ...]
+    pages: PageDigests = b""
 
 
 def make_plan(job: ExpandJob, table: ParticleTable, target: str) -> Plan:
@@ -98,7 +102,7 @@ def make_plan(job: ExpandJob, table: ParticleTable, target: str) -> Plan:
         )
     defocus = _defocus(job, table)
     carried = _carried(job, table, columns, defocus)
-    found = scan(table, columns)
+    found = scan(table, columns, paged=job.dask is not None)
     full, operators = chosen_operators(job, table, full, found)
     _refuse_overflow(job, table, columns, operators, found)
     written = _written(job, table, columns, defocus, carried)
@@ -129,6 +133,7 @@ def make_plan(job: ExpandJob, table: ParticleTable, target: str) -> Plan:
         first_id=first_id,
         halves=halves,
         warnings=tuple(_warnings(job, table, columns, full, operators, found)),
+        pages=found.pages,
     )
 
 

@@ -17,8 +17,11 @@ from numba_symexp.version import __version__
 
 SCHEMA_VERSION = "1.0"
 
-_ONLY_HOW = {"source", "output", "chunk_rows", "threads", "overwrite", "dry_run"}
-"""Options that say where to read and write and how fast, not what comes out."""
+_ONLY_HOW = {
+    *("source", "output", "chunk_rows", "threads", "overwrite", "dry_run"),
+    *("dask", "workers", "mixed_cpus"),
+}
+"""Options that say where to read and write, who does it and how fast, not what comes out."""
 
 
 def first_attributes(operators: Operators) -> dict[str, Any]:

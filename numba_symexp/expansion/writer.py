@@ -34,6 +34,8 @@ class RowWriter:
         Where the first byte of each column lies in the file.
     buffer_rows : int
         Most rows in one buffer.
+    first_row : int
+        First row that will be written.
 
     Raises
     ------
@@ -47,12 +49,13 @@ class RowWriter:
         columns: Sequence[OutputColumn],
         offsets: Mapping[str, int],
         buffer_rows: int,
+        first_row: int = 0,
     ) -> None:
         self._descriptor = descriptor
         self._places = {c.name: (offsets[c.name], c.row_bytes) for c in columns}
         self._free: queue.SimpleQueue[Buffer] = queue.SimpleQueue()
         self._filled: queue.SimpleQueue[tuple[Buffer, int, int] | None] = queue.SimpleQueue()
-        self._behind = 0  # first row that the disk has not been asked to take yet
+        self._behind = first_row  # first row that the disk has not been asked to take yet
         self._error: BaseException | None = None
         self._stopped = False
         self._thread = threading.Thread(target=self._write_all, name="writer", daemon=True)

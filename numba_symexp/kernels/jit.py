@@ -47,11 +47,11 @@ def _cached(function: Function, options: dict[str, Any]) -> Function:
     return compiled
 
 
-def _source_digest(home: str) -> str:
-    """Digest of every source that ends up inside a cached kernel, which is written in ``home``."""
+def source_digest(*further: str) -> str:
+    """Digest of every source that ends up inside kernels, and of further files."""
     folder = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in (*(folder / name for name in _COMPILED_SOURCES), Path(home)):
+    for path in (*(folder / name for name in _COMPILED_SOURCES), *map(Path, further)):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -66,7 +66,7 @@ def _harden_cache(compiled: Any) -> None:
     cache: Any = getattr(compiled, "_cache", None)
     if not hasattr(getattr(cache, "_cache_file", None), "_source_stamp"):
         return  # compilation is switched off, or Numba keeps its cache in another way
-    cache._cache_file._source_stamp = _source_digest(compiled.py_func.__code__.co_filename)
+    cache._cache_file._source_stamp = source_digest(compiled.py_func.__code__.co_filename)
     save = cache.save_overload
 
     def save_if_possible(signature: Any, data: Any) -> None:

@@ -16,7 +16,7 @@ from numba_symexp.particles.findings import (
     check_shift,
     odd_poses,
 )
-from numba_symexp.particles.fingerprint import Fingerprint
+from numba_symexp.particles.fingerprint import PAGE, Fingerprint, PageDigests, page_digests
 from numba_symexp.particles.schema import UID_DTYPE
 from numba_symexp.particles.table import ParticleTable
 
@@ -41,6 +41,8 @@ class Scan:
         Largest shift component, pixels.
     odd : list of str
         Sentences about rows that can be expanded but deserve a look.
+    pages : bytes
+        Digests of the poses and shifts of each page, where they are asked for.
     """
 
     fingerprint: str
@@ -49,10 +51,18 @@ class Scan:
     psize_most_A: float
     shift_most_px: float
     odd: list[str]
+    pages: PageDigests = b""
 
 
-def scan(table: ParticleTable, columns: PoseColumns) -> Scan:
+def scan(table: ParticleTable, columns: PoseColumns, paged: bool = False) -> Scan:
     """Read poses, shifts, pixel sizes and ids once, and check every row.
+
+    Parameters
+    ----------
+    table, columns
+        The source.
+    paged : bool
+        Make the digests of pages too.
 
     Raises
     ------
@@ -63,10 +73,13 @@ def scan(table: ParticleTable, columns: PoseColumns) -> Scan:
     bad, odd, fingerprint = Findings(), Findings(), Fingerprint()
     uids = np.empty(table.n_rows, UID_DTYPE) if columns.uid else None
     psize_least, psize_most, shift_most = np.inf, 0.0, 0.0
-    for start, stop in blocks(table, names):
+    pages: list[bytes] = []
+    for start, stop in blocks(table, names, PAGE if paged else 1):
         rows = table.read(names, start, stop)
         pose, shift = native(rows[columns.pose]), native(rows[columns.shift])
         fingerprint.update(pose, shift)
+        if paged:
+            pages.append(page_digests(pose, shift))
         check_pose(pose, columns.pose_format, columns.pose, start, bad)
         check_shift(shift, columns.shift, start, bad)
         if columns.psize:
@@ -88,16 +101,31 @@ def scan(table: ParticleTable, columns: PoseColumns) -> Scan:
     if uids is not None:
         uids.sort()
         _refuse_double_ids(table, columns, uids)
-    return Scan(fingerprint.text(), uids, psize_least, psize_most, shift_most, odd.lines())
+    return Scan(
+        fingerprint.text(),
+        uids,
+        psize_least,
+        psize_most,
+        shift_most,
+        odd.lines(),
+        b"".join(pages),
+    )
 
 
-def blocks(table: ParticleTable, names: list[str], multiple: int = 1) -> Iterator[tuple[int, int]]:
-    """Row ranges that cover a table, each a few MB of the named columns."""
+def blocks(
+    table: ParticleTable,
+    names: list[str],
+    multiple: int = 1,
+    first: int = 0,
+    end: int | None = None,
+) -> Iterator[tuple[int, int]]:
+    """Row ranges that cover a table, or a part of it, each a few MB of the named columns."""
+    end = table.n_rows if end is None else end
     row_bytes = sum(table.columns[name].row_bytes for name in names)
     rows = max(1, _BLOCK_BYTES // max(row_bytes, 1) // multiple) * multiple
-    for start in range(0, table.n_rows, rows):
+    for start in range(first, end, rows):
         interrupts.check()
-        yield start, min(start + rows, table.n_rows)
+        yield start, min(start + rows, end)
 
 
 def _refuse_double_ids(table: ParticleTable, columns: PoseColumns, uids: Array) -> None:

@@ -110,7 +110,7 @@ def _rim(disc: Any, half: int) -> None:
     disc.set_axis_off()
 
 
-_TILTS = {30: np.deg2rad(22.5), 60: np.deg2rad(33)}
+_TILTS = {30: np.deg2rad(22.5), 60: np.deg2rad(31)}
 """Circles of tilt, and the rot at which their labels are clear of the axes of I, O and T."""
 
 _STROKE = [withStroke(linewidth=1.5, foreground="black")]
