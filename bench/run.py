@@ -172,7 +172,7 @@ def _options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description="Measure numba_symexp. At scale 1: up to 24M rows (60M for memory), 1 GB of "
-        "output at a time, three minutes. With --full: 60M and 240M rows, 10 GB, 15 minutes."
+        "output at a time, some minutes. With --full: 60M and 240M rows, 10 GB, much longer."
     )
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies all table sizes")
     parser.add_argument("--full", action="store_true", help="the sizes that the bars are for")
