@@ -129,7 +129,7 @@ class Far:
         self.scheduler = self._start(
             "dask_scheduler", "--port=0", f"--scheduler-file={self._file}", "--host=127.0.0.1"
         )
-        until(self._file.exists)
+        until(lambda: self._file.exists() and self._file.read_text().endswith("}"))
         self.address = json.loads(self._file.read_text())["address"]
 
     def _start(self, program, *flags, before=()):
