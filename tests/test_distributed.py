@@ -6,6 +6,7 @@ share nothing with it but the files; all on the loopback.
 
 import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
@@ -403,6 +404,36 @@ def test_a_letter_is_known_by_its_bytes(tmp_path):
     finally:
         for descriptor in opened:
             os.close(descriptor)
+
+
+def test_each_task_looks_for_the_token(tmp_path):
+    """Also where the worker knows the work from the task before."""
+    path = str(tmp_path / "a")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+    known = Letter.write(descriptor, Work("job", "plan", "source", (1, 2), {}))
+    task = worker.Task(path, known, Machine.this(), False, 0, 1)
+    worker._kept[known.digest] = ("work", "table")
+    try:
+        assert worker._opened(task) == ("work", "table")
+        os.pwrite(descriptor, b"another file", known.offset)
+        with pytest.raises(ClusterError, match="another file than the driver's"):
+            worker._opened(task)
+    finally:
+        worker._kept.clear()
+        os.close(descriptor)
+
+
+def test_workers_bring_their_rows_to_disk(command, folder, near, monkeypatch):
+    """They alone have the file open for writing only."""
+    flags, really = [], os.fsync
+
+    def fsync(descriptor):
+        flags.append(fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE)
+        really(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert command("expand", "in.h5", "out.h5", "--symmetry=C2", f"--dask={near}").returncode == 0
+    assert flags.count(os.O_WRONLY) == -(-SOURCES // PAGE)
 
 
 # Ranges
