@@ -436,6 +436,12 @@ def test_workers_bring_their_rows_to_disk(command, folder, near, monkeypatch):
     assert flags.count(os.O_WRONLY) == -(-SOURCES // PAGE)
 
 
+def test_a_range_that_nobody_did_is_missed(command, folder, near, monkeypatch):
+    monkeypatch.setattr(driver, "ranges", lambda sources, order, workers: iter([(0, PAGE)]))
+    done = command("expand", "in.h5", "out.h5", "--symmetry=C2", f"--dask={near}")
+    assert_refused(done, folder, f"{PAGE:,} of {SOURCES:,} sources were reported done")
+
+
 # Ranges
 
 
