@@ -1,6 +1,5 @@
 """The verb that draws pictures; as those of `commands`."""
 
-import os
 from typing import Any
 
 from numba_symexp.cli.request import Request, is_on
@@ -61,8 +60,6 @@ def plot(
     silent = is_on(quiet)
 
     def act() -> dict[str, Any]:
-        # Idle OpenMP threads spin by default: on a busy machine a run then takes 20 times as long.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         probe(file, source)
         with ProgressBar(silent) as bar:
             return draw(

@@ -1,6 +1,5 @@
 """The verb that looks at maps; as those of `commands`."""
 
-import os
 from typing import Any
 
 from numba_symexp.cli.request import Request, integer, is_on, number
@@ -60,7 +59,7 @@ def mapcheck(
     quiet
         No progress bar, no report.
     """
-    from numba_symexp.cli.map_report import map_text
+    from numba_symexp.cli.mapcheck_report import map_text
     from numba_symexp.cli.progress import ProgressBar
     from numba_symexp.mapcheck import mapcheck as check
     from numba_symexp.mapcheck.verdict import THRESHOLD
@@ -73,8 +72,6 @@ def mapcheck(
     silent = is_on(quiet)
 
     def act() -> dict[str, Any]:
-        # Idle OpenMP threads spin by default: on a busy machine a run then takes 20 times as long.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         operators = resolve(symmetry, convention, *helix, operators_file)
         with ProgressBar(silent) as bar:
             found = check(file, operators, mask, radius_A, psize_A, factor, least, bar.show)
