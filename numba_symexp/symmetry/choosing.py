@@ -9,10 +9,10 @@ from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.resolve import direction
 from numba_symexp.symmetry.subgroups import left_cosets, principal_axis, subgroup
 
-SAME_PLACE_A = 0.1
+_SAME_PLACE_A = 0.1
 """Subunits whose centres are so close are one and the same."""
 
-NEAR_AXIS_A = 5.0
+_NEAR_AXIS_A = 5.0
 """Closer than copies of a subunit are."""
 
 _MOST_PLACES = 1_000
@@ -69,9 +69,9 @@ def stabiliser(full: Operators) -> Array:
     """
     moved_A = np.linalg.norm(full.motion_A - full.center_A, axis=1)
     motions = Motions(full)
-    near = np.flatnonzero(moved_A <= SAME_PLACE_A).tolist()
+    near = np.flatnonzero(moved_A <= _SAME_PLACE_A).tolist()
     found = motions.closure(near, len(full)) if near else None
-    if found is None or (moved_A[found] > _LARGEST_STEP * SAME_PLACE_A).any():
+    if found is None or (moved_A[found] > _LARGEST_STEP * _SAME_PLACE_A).any():
         return np.array([motions.identity()] if motions.identity() >= 0 else [], np.int64)
     return found
 
@@ -84,7 +84,7 @@ def at_one_place(operators: Operators) -> list[int]:
     if len(operators) > _MOST_PLACES:
         return []
     apart_A = np.linalg.norm(operators.motion_A[:, None] - operators.motion_A[None], axis=2)
-    together = apart_A <= SAME_PLACE_A
+    together = apart_A <= _SAME_PLACE_A
     return operators.full_index[together[together.sum(axis=1).argmax()]].tolist()
 
 
@@ -94,10 +94,10 @@ def nearly_on_axis(full: Operators) -> tuple[int, float] | None:
     Then the centre was probably meant to lie on an axis.
     """
     moved_A = np.linalg.norm(full.motion_A - full.center_A, axis=1)
-    moved_A[(full.rise_index != 0) | (moved_A <= SAME_PLACE_A)] = np.inf
+    moved_A[(full.rise_index != 0) | (moved_A <= _SAME_PLACE_A)] = np.inf
     moved_A[stabiliser(full)] = np.inf
     nearest = int(np.argmin(moved_A))
-    return (nearest, float(moved_A[nearest])) if moved_A[nearest] < NEAR_AXIS_A else None
+    return (nearest, float(moved_A[nearest])) if moved_A[nearest] < _NEAR_AXIS_A else None
 
 
 def _by_number(full: Operators, numbers: tuple[int, ...]) -> Operators:

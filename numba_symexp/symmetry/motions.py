@@ -7,7 +7,7 @@ import numpy as np
 from numba_symexp.arrays import Array
 from numba_symexp.symmetry.operators import Operators
 
-EXACT, TYPED = (1e-9, 1e-6), (2e-3, 0.2)
+_EXACT, _TYPED = (1e-9, 1e-6), (2e-3, 0.2)
 """How far equal motions may differ (entries of R, t in A): computed ones, ones from files."""
 
 
@@ -21,7 +21,7 @@ class Motions:
 
     def __init__(self, operators: Operators) -> None:
         self._rotation, self._translation_A = operators.matrix, operators.translation_A
-        self._tolerance = TYPED if operators.typed else EXACT
+        self._tolerance = _TYPED if operators.typed else _EXACT
         keys = self._keys(self._rotation, self._translation_A)
         self._order = np.argsort(keys)
         self._keys_sorted = keys[self._order]

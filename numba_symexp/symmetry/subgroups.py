@@ -10,8 +10,9 @@ from numba_symexp.symmetry.motions import Motions
 from numba_symexp.symmetry.operators import Operators, upward
 
 _ON_AXIS_DEG = 1.0
-_SAME_HEIGHT = 1e-6
-_ACROSS = 1e-3
+
+_SAME_HEIGHT, _ACROSS = 1e-6, 1e-3
+"""How far the heights of axes on one level may differ, and the cosine of axes across each other."""
 
 _POLYHEDRAL = {"T": (2, 3, 12), "O": (4, 3, 24), "I": (5, 2, 60)}
 """Folds of two generators, the first of which tells the place, and the order."""
