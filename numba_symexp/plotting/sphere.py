@@ -11,7 +11,7 @@ import numpy as np
 from numba_symexp.arrays import Array
 
 SIDE = 48
-"""Cells along a side of the finest square: 4.5 square degrees each."""
+"""Cells along a side of the finest square: 9 square degrees each."""
 
 _SIDES = (48, 24, 16, 12, 8, 6)
 _LEAST = 5
