@@ -9,37 +9,61 @@ from typing import TYPE_CHECKING, Any
 from numba_symexp.version import __version__
 
 if TYPE_CHECKING:
-    from numba_symexp.collapsing.collapse import collapse
-    from numba_symexp.errors import SymexpError
+    from numba_symexp.conversion.export_table import export_particles
+    from numba_symexp.conversion.import_table import import_particles
+    from numba_symexp.copies.collapse import collapse
+    from numba_symexp.copies.match import match
+    from numba_symexp.copies.match_report import CopyReport, MatchReport
+    from numba_symexp.errors import ExpansionWarning, SymexpError
+    from numba_symexp.expanded.table import ExpandedTable, open_expanded
     from numba_symexp.expansion.expander import expand_poses
     from numba_symexp.expansion.job import ExpandJob, Summary
     from numba_symexp.expansion.run import expand
-    from numba_symexp.reader import ExpandedTable, open_expanded
+    from numba_symexp.inspection import inspect
+    from numba_symexp.maps.check import mapcheck
+    from numba_symexp.maps.report import MapReport
+    from numba_symexp.pictures.plot import plot
     from numba_symexp.symmetry.helices import helix
+    from numba_symexp.symmetry.operator_files import read_operators
     from numba_symexp.symmetry.operators import Operators
     from numba_symexp.symmetry.point_groups import point_group
     from numba_symexp.verification.report import VerificationReport
     from numba_symexp.verification.verify import verify
 
 _HOME = {
+    "CopyReport": "copies.match_report",
     "ExpandJob": "expansion.job",
-    "ExpandedTable": "reader",
+    "ExpandedTable": "expanded.table",
+    "ExpansionWarning": "errors",
+    "MapReport": "maps.report",
+    "MatchReport": "copies.match_report",
     "Operators": "symmetry.operators",
     "Summary": "expansion.job",
     "SymexpError": "errors",
     "VerificationReport": "verification.report",
-    "collapse": "collapsing.collapse",
+    "collapse": "copies.collapse",
     "expand": "expansion.run",
     "expand_poses": "expansion.expander",
+    "export_particles": "conversion.export_table",
     "helix": "symmetry.helices",
-    "open_expanded": "reader",
+    "import_particles": "conversion.import_table",
+    "inspect": "inspection",
+    "mapcheck": "maps.check",
+    "match": "copies.match",
+    "open_expanded": "expanded.table",
+    "plot": "pictures.plot",
     "point_group": "symmetry.point_groups",
+    "read_operators": "symmetry.operator_files",
     "verify": "verification.verify",
 }
 
 __all__ = [
+    "CopyReport",
     "ExpandJob",
     "ExpandedTable",
+    "ExpansionWarning",
+    "MapReport",
+    "MatchReport",
     "Operators",
     "Summary",
     "SymexpError",
@@ -48,9 +72,16 @@ __all__ = [
     "collapse",
     "expand",
     "expand_poses",
+    "export_particles",
     "helix",
+    "import_particles",
+    "inspect",
+    "mapcheck",
+    "match",
     "open_expanded",
+    "plot",
     "point_group",
+    "read_operators",
     "verify",
 ]
 
@@ -59,3 +90,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

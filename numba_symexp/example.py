@@ -3,7 +3,7 @@
 import numpy as np
 
 from numba_symexp.files import check_target, publish, refusing, temporary
-from numba_symexp.particles.hdf5_output import writing
+from numba_symexp.formats.hdf5.safe_output import writing
 from numba_symexp.particles.schema import POSE, PSIZE, SHIFT, SPLIT, TABLE, UID
 
 N_PARTICLES = 1000

@@ -3,11 +3,11 @@
 from typing import Any
 
 from numba_symexp.errors import SymexpError
-from numba_symexp.formats.opening import open_table
+from numba_symexp.expanded.table import open_expanded
+from numba_symexp.formats.registry import open_table
 from numba_symexp.particles.columns import expanded_by, find_columns
 from numba_symexp.particles.scan import scan
 from numba_symexp.particles.schema import FORMAT
-from numba_symexp.reader import open_expanded
 from numba_symexp.symmetry.resolve import describe
 
 
@@ -60,7 +60,7 @@ def inspect(
             report["notes"] = found.odd
             report["fingerprint"] = found.fingerprint
             if views and source.n_rows:
-                from numba_symexp.plotting.statistics import view_statistics  # loads the compiler
+                from numba_symexp.pictures.statistics import view_statistics  # loads the compiler
 
                 report["views"] = view_statistics(source, columns)
         except SymexpError as error:

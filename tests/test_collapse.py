@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from star_files import particles, star_text
 from test_cs import save, structured
 
-from numba_symexp.collapsing.collapse import collapse
+from numba_symexp.copies.collapse import collapse
 from numba_symexp.expansion.run import expand
-from numba_symexp.formats.cs_table import CsTable
+from numba_symexp.formats.cryosparc.table import CsTable
 from numba_symexp.verification.verify import verify
 
 POSE, SHIFT = "alignments3D/pose", "alignments3D/shift"

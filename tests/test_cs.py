@@ -9,8 +9,8 @@ import pytest
 from conftest import random_columns
 from star_files import ANGLES, ORIGINS_A, floats, read_star
 
-from numba_symexp.formats.cs_table import CsTable
-from numba_symexp.formats.opening import open_table
+from numba_symexp.formats.cryosparc.table import CsTable
+from numba_symexp.formats.registry import open_table
 
 POSE, SHIFT, SPLIT = "alignments3D/pose", "alignments3D/shift", "alignments3D/split"
 
@@ -65,7 +65,7 @@ def assert_same(found, rows):
 
 def test_fields_are_read_where_they_lie(rows, tmp_path, monkeypatch):
     path = save(tmp_path / "p.cs", rows)
-    monkeypatch.setattr("numba_symexp.formats.cs_table._READ_BYTES", 1000)
+    monkeypatch.setattr("numba_symexp.formats.cryosparc.table._READ_BYTES", 1000)
     with open_table(path) as table:
         assert isinstance(table, CsTable)
         assert list(table.columns) == list(rows.dtype.names)

@@ -7,7 +7,8 @@ from conftest import random_columns, write_table
 from star_files import particles, star_text
 from test_cs import save, structured
 
-from numba_symexp import interop, open_expanded
+import numba_symexp
+from numba_symexp import open_expanded
 from numba_symexp.errors import FileFormatError, SymexpError
 
 
@@ -216,5 +217,5 @@ def test_the_reader_names_rows_beyond_the_source(expanded):
 def test_python_raises_what_the_program_prints(rng, tmp_path):
     path = write_table(tmp_path / "p.h5", cs_columns(rng, ctf__df1_A=np.full(8, np.nan)))
     with pytest.raises(SymexpError, match="ctf/df1_A is not a number everywhere"):
-        interop.export_particles(path, str(tmp_path / "p.star"))
+        numba_symexp.export_particles(path, str(tmp_path / "p.star"))
     assert not (tmp_path / "p.star").exists()

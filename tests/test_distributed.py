@@ -24,17 +24,18 @@ import numpy as np
 import pytest
 from conftest import random_columns, write_table
 
-from numba_symexp.distributed import checks, cluster, driver, letter, waiting, worker
-from numba_symexp.distributed.checks import Machine, check_pages, check_state, state_of
-from numba_symexp.distributed.driver import MOST_ROWS, ranges
-from numba_symexp.distributed.letter import Letter, Work
-from numba_symexp.distributed.waiting import attempted, waited
+from numba_symexp.cluster import checks, driver, letter, waiting, worker
+from numba_symexp.cluster import connection as cluster
+from numba_symexp.cluster.checks import Machine, check_pages, check_state, state_of
+from numba_symexp.cluster.driver import MOST_ROWS, ranges
+from numba_symexp.cluster.letter import Letter, Work
+from numba_symexp.cluster.waiting import attempted, waited
 from numba_symexp.errors import ClusterError, SourceError, UsageError
 from numba_symexp.expansion.job import ExpandJob
+from numba_symexp.formats.hdf5.table import Hdf5Table
 from numba_symexp.leftovers import PREFIX
 from numba_symexp.particles.columns import find_columns
 from numba_symexp.particles.fingerprint import PAGE, page_digests
-from numba_symexp.particles.hdf5 import Hdf5Table
 from numba_symexp.particles.scan import scan
 
 distributed = pytest.importorskip("distributed")
@@ -55,7 +56,7 @@ JOBS = {
 }
 MARKED = """
 import time
-import numba_symexp.distributed.worker as worker
+import numba_symexp.cluster.worker as worker
 from numba_symexp.expansion.stream import stream as really
 def stand_still(done):
     open({mark!r}, "x").close()

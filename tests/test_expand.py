@@ -565,7 +565,7 @@ def test_a_source_that_changes_during_the_run_is_noticed(rng, tmp_path, monkeypa
             file.write(np.float32(0.25).tobytes())
         return create(*arguments)
 
-    from numba_symexp.expansion.layout import create
+    from numba_symexp.expanded.layout import create
 
     monkeypatch.setattr("numba_symexp.expansion.run.create", change_first)
     with pytest.raises(SourceError, match="changed while it was read"):
@@ -580,7 +580,7 @@ def test_a_name_that_is_taken_during_the_run_is_left_alone(source, tmp_path, mon
         out.write_text("somebody else's")
         return finish(*arguments)
 
-    from numba_symexp.expansion.layout import finish
+    from numba_symexp.expanded.layout import finish
 
     monkeypatch.setattr("numba_symexp.expansion.run.finish", take_name)
     with pytest.raises(OutputError, match="appeared while"):

@@ -11,7 +11,7 @@ from conftest import random_columns, write_table
 from star_files import ANGLES, ORIGINS_A, floats, loop, particles, read_star, star_text
 from test_cs import save, structured
 
-from numba_symexp import interop
+import numba_symexp
 
 POSE, SHIFT = "alignments3D/pose", "alignments3D/shift"
 PSIZE_A = np.array([1.5, 1.25] * 10)
@@ -535,10 +535,10 @@ def test_a_full_disk_leaves_nothing(star, go, tmp_path, monkeypatch, capsys):
 
 
 def test_the_python_side(star, tmp_path):
-    made = interop.import_particles([str(star)], str(tmp_path / "p.h5"))
+    made = numba_symexp.import_particles([str(star)], str(tmp_path / "p.h5"))
     assert (made["particles"], made["convention"]) == (12, "relion")
     seen = []
-    made = interop.export_particles(
+    made = numba_symexp.export_particles(
         str(tmp_path / "p.h5"), str(tmp_path / "o.cs"), progress=lambda *rows: seen.append(rows)
     )
     assert [os.path.basename(path) for path in made["files"]] == ["o.cs", "o.csg"]

@@ -27,8 +27,11 @@ from numba_symexp.leftovers import PREFIX, SUFFIX, Writer, hidden_name, sweep
 OLD = b"the old file"
 RUN, FILES = "numba_symexp.expansion.run", "numba_symexp.files"
 STREAM = "numba_symexp.expansion.stream"
-IMPORTING, EXPORTING = "numba_symexp.interop.importing", "numba_symexp.interop.exporting"
-TABLE_FILE = "numba_symexp.formats.table_file"
+IMPORTING, EXPORTING = (
+    "numba_symexp.conversion.import_table",
+    "numba_symexp.conversion.export_table",
+)
+TABLE_FILE = "numba_symexp.formats.hdf5.write"
 EXPAND = ("expand", "in.h5", "out.h5", "--symmetry=D3", "--chunk_rows=60")
 IMPORT = ("import", "in.star", "imported.h5")
 EXPORT = ("export", "in.star", "out.star")
@@ -260,7 +263,7 @@ EXPAND_MOMENTS = [
     ("os", "pwrite", 1, False, True),
     ("os", "pwrite", 5, True, True),
     (RUN, "finish", 1, False, True),
-    ("numba_symexp.expansion.layout", "sync_file", 2, False, True),
+    ("numba_symexp.expanded.layout", "sync_file", 2, False, True),
     (RUN, "finish", 1, True, True),
     (RUN, "publish", 1, False, False),
     (FILES, "sync_folder", 1, False, False),

@@ -10,12 +10,14 @@ import numpy as np
 import phantom
 import pytest
 
+from numba_symexp import mapcheck
 from numba_symexp.errors import SourceError, UsageError
-from numba_symexp.mapcheck import correlation, mapcheck, maps
-from numba_symexp.mapcheck.centre import refine_centre
-from numba_symexp.mapcheck.invariant import CYLINDERS, PAIRS, RINGS, SPHERES, without_means
-from numba_symexp.mapcheck.maps import read_map
-from numba_symexp.mapcheck.orientations import flags_of
+from numba_symexp.maps import correlation
+from numba_symexp.maps import read as maps
+from numba_symexp.maps.center import refine_centre
+from numba_symexp.maps.invariant import CYLINDERS, PAIRS, RINGS, SPHERES, without_means
+from numba_symexp.maps.orientations import flags_of
+from numba_symexp.maps.read import read_map
 from numba_symexp.symmetry.helices import helix
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.point_groups import point_group

@@ -11,8 +11,7 @@ from conftest import random_columns, write_table
 from particle_files import expand_to_star, needs, read_rows, run, with_columns
 from relion_peer import COLUMNS, PSIZE_A, TEXT_A, TEXT_DEG, make_particles, star_text
 
-from numba_symexp import expand_poses, helix, point_group
-from numba_symexp.interop import import_particles
+from numba_symexp import expand_poses, helix, import_particles, point_group
 
 CENTER_A = np.array([11.5, -20.25, 60.0])
 CENTER = "--center=11.5,-20.25,60"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from numba_symexp.errors import SourceError
-from numba_symexp.formats.words import as_bytes, mixed, numbers, word_hash
+from numba_symexp.formats.relion.words import as_bytes, mixed, numbers, word_hash
 from numba_symexp.kernels.text import (
     END,
     MORE,

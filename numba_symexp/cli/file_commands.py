@@ -83,7 +83,7 @@ def collapse(
     from numba_symexp.cli.probe import probe
     from numba_symexp.cli.progress import ProgressBar
     from numba_symexp.cli.report import collapse_text, counts_text
-    from numba_symexp.collapsing.collapse import collapse as undo
+    from numba_symexp.copies.collapse import collapse as undo
 
     silent, with_counts = is_on(quiet), is_on(count)
 
@@ -119,7 +119,7 @@ def import_particles(
     from numba_symexp.cli.probe import probe
     from numba_symexp.cli.progress import ProgressBar
     from numba_symexp.cli.report import import_text
-    from numba_symexp.interop.importing import import_particles as write
+    from numba_symexp.conversion.import_table import import_particles as write
 
     if len(files) < 2:
         raise UsageError("import needs a .cs or .star file and an OUTPUT: see import --help")
@@ -164,7 +164,7 @@ def export_particles(
     from numba_symexp.cli.probe import probe
     from numba_symexp.cli.progress import ProgressBar
     from numba_symexp.cli.report import export_text
-    from numba_symexp.interop.exporting import export_particles as write
+    from numba_symexp.conversion.export_table import export_particles as write
 
     silent = is_on(quiet)
 

@@ -61,8 +61,8 @@ def mapcheck(
     """
     from numba_symexp.cli.mapcheck_report import map_text
     from numba_symexp.cli.progress import ProgressBar
-    from numba_symexp.mapcheck import mapcheck as check
-    from numba_symexp.mapcheck.verdict import THRESHOLD
+    from numba_symexp.maps.check import mapcheck as check
+    from numba_symexp.maps.verdict import THRESHOLD
     from numba_symexp.symmetry.resolve import resolve
 
     helix = number("twist", twist), number("rise", rise), integer("order", order)

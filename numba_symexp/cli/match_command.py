@@ -50,7 +50,7 @@ def match(
     from numba_symexp.cli.match_report import match_text
     from numba_symexp.cli.probe import probe
     from numba_symexp.cli.progress import ProgressBar
-    from numba_symexp.matching.match import match as recover_and_name
+    from numba_symexp.copies.match import match as recover_and_name
     from numba_symexp.symmetry.resolve import resolve
 
     silent = is_on(quiet)

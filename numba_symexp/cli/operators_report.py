@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 
-from numba_symexp.arrays import Array
 from numba_symexp.errors import UsageError
 from numba_symexp.symmetry.motions import Motions
 from numba_symexp.symmetry.operators import Operators, upward
 from numba_symexp.symmetry.request import SymmetryRequest
 from numba_symexp.symmetry.resolve import describe, direction
 from numba_symexp.symmetry.subgroups import left_cosets
+from numba_symexp.types import Array
 
 _MOST_PRODUCTS = 1_000
 """So many operators have a million products."""

@@ -55,7 +55,7 @@ def plot(
     """
     from numba_symexp.cli.probe import probe
     from numba_symexp.cli.progress import ProgressBar
-    from numba_symexp.plotting import plot as draw
+    from numba_symexp.pictures.plot import plot as draw
 
     silent = is_on(quiet)
 

@@ -12,7 +12,7 @@ import time
 from numba_symexp import interrupts
 from numba_symexp.errors import SourceError, SymexpError
 from numba_symexp.files import first_bytes
-from numba_symexp.particles.hdf5 import SIGNATURE, Hdf5Table
+from numba_symexp.formats.hdf5.table import SIGNATURE, Hdf5Table
 
 PATIENCE_S = 15.0
 _WAIT_S = 0.002

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from numba_symexp.arrays import Array
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.kernels import poses as kernels
 from numba_symexp.kernels.blocks import padded
@@ -11,6 +10,7 @@ from numba_symexp.particles.columns import format_named, native
 from numba_symexp.particles.findings import Findings, check_pose, check_psize, check_shift
 from numba_symexp.particles.schema import PoseFormat
 from numba_symexp.symmetry.operators import Operators
+from numba_symexp.types import Array
 
 
 class Expander:

@@ -4,12 +4,12 @@ import hashlib
 
 import numpy as np
 
-from numba_symexp.arrays import Array
 from numba_symexp.errors import SourceError
 from numba_symexp.particles.columns import PoseColumns
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import HALF_SET_DTYPE
 from numba_symexp.particles.table import ParticleTable
+from numba_symexp.types import Array
 
 
 class HalfSets:

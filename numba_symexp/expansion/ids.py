@@ -4,9 +4,9 @@ import hashlib
 
 import numpy as np
 
-from numba_symexp.arrays import Array
 from numba_symexp.errors import SourceError
 from numba_symexp.symmetry.operators import Operators
+from numba_symexp.types import Array
 
 _ID_SPACE = 2**64
 

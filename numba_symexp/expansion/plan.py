@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numba_symexp.errors import FileFormatError, SourceError, UsageError
+from numba_symexp.expanded.layout import OutputColumn, SourceRecord, size_of
 from numba_symexp.expansion.choice import (
     centre_warnings,
     check_movable,
@@ -16,7 +17,6 @@ from numba_symexp.expansion.choice import (
 from numba_symexp.expansion.half_sets import HalfSets
 from numba_symexp.expansion.ids import first_new_id
 from numba_symexp.expansion.job import ExpandJob
-from numba_symexp.expansion.layout import OutputColumn, SourceRecord, size_of
 from numba_symexp.particles.columns import PoseColumns, expanded_by, find_columns
 from numba_symexp.particles.fingerprint import PageDigests
 from numba_symexp.particles.scan import Scan, scan

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numba_symexp.arrays import Array
 from numba_symexp.expansion.half_sets import HalfSets
 from numba_symexp.expansion.writer import Buffer
 from numba_symexp.particles.columns import PoseColumns
@@ -17,6 +16,7 @@ from numba_symexp.particles.schema import (
     UID,
 )
 from numba_symexp.symmetry.operators import Operators
+from numba_symexp.types import Array
 
 if TYPE_CHECKING:
     from numba_symexp.expansion.expander import Expander

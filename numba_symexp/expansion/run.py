@@ -8,10 +8,10 @@ from typing import Any
 
 from numba_symexp import interrupts
 from numba_symexp.errors import ExpansionWarning, SourceError
+from numba_symexp.expanded.layout import create, finish
+from numba_symexp.expanded.provenance import first_attributes, last_attributes
 from numba_symexp.expansion.job import ExpandJob, Summary
-from numba_symexp.expansion.layout import create, finish
 from numba_symexp.expansion.plan import Plan, make_plan
-from numba_symexp.expansion.provenance import first_attributes, last_attributes
 from numba_symexp.expansion.stream import MakeRows, Target, stream
 from numba_symexp.files import (
     check_space,
@@ -21,12 +21,12 @@ from numba_symexp.files import (
     reserve,
     temporary,
 )
-from numba_symexp.formats.opening import open_table
+from numba_symexp.formats.registry import open_table
 from numba_symexp.leftovers import sweep
 from numba_symexp.particles.fingerprint import Fingerprint
 from numba_symexp.particles.table import ParticleTable
-from numba_symexp.progress import Progress
 from numba_symexp.symmetry.resolve import describe
+from numba_symexp.types import Progress
 
 
 def expand(source: str, output: str, **options: Any) -> Summary:
@@ -113,7 +113,7 @@ def _maker(job: ExpandJob) -> contextlib.AbstractContextManager[MakeRows]:
     """Who makes the rows: this process, or Dask's workers, which are reached first."""
     if job.dask is None or job.dry_run:
         return contextlib.nullcontext(_stream)
-    from numba_symexp.distributed.driver import workers_of  # needs Dask
+    from numba_symexp.cluster.driver import workers_of  # needs Dask
 
     return workers_of(job)
 

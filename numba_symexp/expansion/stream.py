@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numba_symexp import interrupts
-from numba_symexp.arrays import Array
 from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.expansion.plan import Plan
 from numba_symexp.expansion.rows import RowFiller
@@ -16,7 +15,7 @@ from numba_symexp.particles.columns import native
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import DEFOCUS_SIGNS
 from numba_symexp.particles.table import ParticleTable
-from numba_symexp.progress import Progress
+from numba_symexp.types import Array, Progress
 
 CHUNK_ROWS = 65_536
 """Rows made at a time: a few MB, so that they are still in the cache when they are written."""
@@ -138,7 +137,7 @@ def _read(
         rows[name] = native(rows[name])
     for name in plan.defocus:
         if rows[name].dtype.kind == "S":
-            from numba_symexp.formats.words import numbers  # needs the compiler
+            from numba_symexp.formats.relion.words import numbers  # needs the compiler
 
             rows[name] = numbers(rows[name], f"{table.path}: {name}", start)
     return rows, np.array(np.broadcast_to(sizes, stop - start), np.float64)

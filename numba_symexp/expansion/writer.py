@@ -8,9 +8,9 @@ from typing import Self
 
 import numpy as np
 
-from numba_symexp.arrays import Array
-from numba_symexp.expansion.layout import OutputColumn
+from numba_symexp.expanded.layout import OutputColumn
 from numba_symexp.files import start_writeback
+from numba_symexp.types import Array
 
 Buffer = dict[str, Array]
 

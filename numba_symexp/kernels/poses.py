@@ -12,7 +12,6 @@ Shapes: ``planes`` (4, P) float64 with P = ``padded(n)``; ``operators`` (4, G) f
 import numpy as np
 from numba import prange
 
-from numba_symexp.arrays import Array
 from numba_symexp.kernels.blocks import BLOCK
 from numba_symexp.kernels.jit import algebra, kernel
 from numba_symexp.kernels.quaternion import (
@@ -27,6 +26,7 @@ from numba_symexp.kernels.quaternion import (
     to_quaternion,
     to_rotation_vector,
 )
+from numba_symexp.types import Array
 
 
 @kernel

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numba_symexp.arrays import Array
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.particles.schema import (
     CRYOSPARC_EXPANDED,
@@ -22,6 +21,7 @@ from numba_symexp.particles.schema import (
     PoseFormat,
 )
 from numba_symexp.particles.table import ParticleTable
+from numba_symexp.types import Array
 
 _FLAT = ("alignments2D/", "rlnAnglePsi")
 """Columns of particles that were aligned in 2D start with one of these."""

@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 
-from numba_symexp.arrays import Array
+from numba_symexp.types import Array
 
 PAGE = 1024
 """Rows that share a digest, where parts of a source are to be recognised."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from numba_symexp import interrupts
-from numba_symexp.arrays import Array
 from numba_symexp.errors import SourceError
 from numba_symexp.particles.columns import PoseColumns, native
 from numba_symexp.particles.findings import (
@@ -19,6 +18,7 @@ from numba_symexp.particles.findings import (
 from numba_symexp.particles.fingerprint import PAGE, Fingerprint, PageDigests, page_digests
 from numba_symexp.particles.schema import UID_DTYPE
 from numba_symexp.particles.table import ParticleTable
+from numba_symexp.types import Array
 
 _BLOCK_BYTES = 8 << 20
 _ROWS_NAMED = 5

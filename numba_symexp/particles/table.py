@@ -8,8 +8,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from numba_symexp.arrays import Array
 from numba_symexp.errors import SourceError
+from numba_symexp.types import Array
 
 _NAMED_AT_MOST = 12
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from numba_symexp.arrays import Array
 from numba_symexp.errors import UsageError
 from numba_symexp.symmetry.motions import Motions
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.resolve import direction
 from numba_symexp.symmetry.subgroups import left_cosets, principal_axis, subgroup
+from numba_symexp.types import Array
 
 _SAME_PLACE_A = 0.1
 """Subunits whose centres are so close are one and the same."""

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from numba_symexp.arrays import Array
 from numba_symexp.symmetry.operators import Operators
+from numba_symexp.types import Array
 
 _EXACT, _TYPED = (1e-9, 1e-6), (2e-3, 0.2)
 """How far equal motions may differ (entries of R, t in A): computed ones, ones from files."""

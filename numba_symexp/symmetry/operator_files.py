@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from numba_symexp.arrays import Array
 from numba_symexp.errors import SourceError, SymmetryError
 from numba_symexp.files import check_readable
 from numba_symexp.symmetry.operators import (
@@ -18,6 +17,7 @@ from numba_symexp.symmetry.operators import (
     canonical,
 )
 from numba_symexp.symmetry.point_groups import closure
+from numba_symexp.types import Array
 
 _MOST_BYTES = 64 << 20
 _MOST_OFF = 2e-3

@@ -10,8 +10,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from numba_symexp.arrays import Array
 from numba_symexp.errors import SymmetryError
+from numba_symexp.types import Array
 
 MAX_OPERATORS = 65_536
 """As many as operator_index, a uint16, can tell apart."""

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from numba_symexp.arrays import Array
 from numba_symexp.errors import SymmetryError
 from numba_symexp.symmetry.operators import MAX_OPERATORS, Operators, canonical, multiply
 from numba_symexp.symmetry.orientations import (
@@ -19,6 +18,7 @@ from numba_symexp.symmetry.orientations import (
     known_elsewhere,
     names,
 )
+from numba_symexp.types import Array
 
 _MOST_CLOSED = 4_096
 """More than any group has that is not simply about one axis."""

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from numba_symexp.arrays import Array
 from numba_symexp.errors import UsageError
 from numba_symexp.symmetry.helices import helix
 from numba_symexp.symmetry.motions import Motions
@@ -10,6 +9,7 @@ from numba_symexp.symmetry.operator_files import read_operators
 from numba_symexp.symmetry.operators import Operators, upward
 from numba_symexp.symmetry.orientations import HOUSE, names
 from numba_symexp.symmetry.point_groups import point_group
+from numba_symexp.types import Array
 
 
 def resolve(

@@ -4,10 +4,10 @@ import re
 
 import numpy as np
 
-from numba_symexp.arrays import Array
 from numba_symexp.errors import SymmetryError
 from numba_symexp.symmetry.motions import Motions
 from numba_symexp.symmetry.operators import Operators, upward
+from numba_symexp.types import Array
 
 _ON_AXIS_DEG = 1.0
 

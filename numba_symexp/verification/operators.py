@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from numba_symexp.arrays import Array
 from numba_symexp.errors import SymmetryError
 from numba_symexp.symmetry.operators import FROM_FILE, Operators
 from numba_symexp.symmetry.variants import named
+from numba_symexp.types import Array
 
 _SAME = 1e-9
 _ALL_PRODUCTS = 512

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from numba_symexp import interrupts
-from numba_symexp.arrays import Array
-from numba_symexp.formats.words import numbers
+from numba_symexp.expanded.table import ExpandedTable
+from numba_symexp.formats.relion.words import numbers
 from numba_symexp.particles.schema import (
     OPERATOR_INDEX,
     PSIZE,
@@ -14,8 +14,7 @@ from numba_symexp.particles.schema import (
     SPLIT,
     UID,
 )
-from numba_symexp.progress import Progress
-from numba_symexp.reader import ExpandedTable
+from numba_symexp.types import Array, Progress
 from numba_symexp.verification.matrices import rotation_matrices, row_errors
 
 _BLOCK_ROWS = 65_536

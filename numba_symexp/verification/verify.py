@@ -6,7 +6,8 @@ import time
 import numpy as np
 
 from numba_symexp.errors import SymexpError
-from numba_symexp.particles.hdf5 import Hdf5Table
+from numba_symexp.expanded.table import ExpandedTable, open_expanded
+from numba_symexp.formats.hdf5.table import Hdf5Table
 from numba_symexp.particles.schema import (
     FORMAT,
     FORMAT_VERSION,
@@ -15,9 +16,8 @@ from numba_symexp.particles.schema import (
     SPLIT,
     UID,
 )
-from numba_symexp.progress import Progress
-from numba_symexp.reader import ExpandedTable, open_expanded
 from numba_symexp.symmetry.resolve import describe
+from numba_symexp.types import Progress
 from numba_symexp.verification.operators import not_as_stated, not_rotations
 from numba_symexp.verification.report import Check, VerificationReport
 from numba_symexp.verification.rows import Offenders, check_rows

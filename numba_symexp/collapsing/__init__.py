@@ -1,1 +1,0 @@
-"""The way back: from copies, all or some, to one row per particle."""

@@ -1,0 +1,1 @@
+"""From one program's particle table to another's."""

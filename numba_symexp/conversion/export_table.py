@@ -1,0 +1,144 @@
+"""From particle tables, expanded or not, to .cs and .star."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, BinaryIO
+
+from numba_symexp import interrupts
+from numba_symexp.conversion.as_cryosparc import AsCryosparc
+from numba_symexp.conversion.as_relion import AsRelion
+from numba_symexp.conversion.export_rows import ExportRows
+from numba_symexp.errors import UsageError
+from numba_symexp.files import check_space, check_target, publish, refusing, temporary
+from numba_symexp.formats.cryosparc.result_group import result_group
+from numba_symexp.formats.cryosparc.write import CsRows
+from numba_symexp.formats.relion.kept_text import star_text
+from numba_symexp.formats.relion.write import StarRows
+from numba_symexp.leftovers import sweep
+from numba_symexp.types import Progress
+
+CS, STAR = ".cs", ".star"
+
+
+def export_particles(
+    file: str,
+    output: str,
+    keep_track_length: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write a particle table, expanded or not, as CryoSPARC's .cs or RELION's .star.
+
+    Parameters
+    ----------
+    file : str
+        Expanded table, whose source must be there; or any particle table.
+    output : str
+        File to write; its suffix tells the kind. Beside a .cs comes a result group, .csg.
+    keep_track_length : bool
+        Leave ``rlnHelicalTrackLengthAngst`` of all copies as it is.
+    overwrite : bool
+        Replace existing files.
+    progress : callable, optional
+        Called as ``progress(rows_done, rows)`` now and then.
+
+    Returns
+    -------
+    dict
+        ``output``, ``files``, ``source``, ``rows``, ``expanded``, ``notes``.
+
+    Raises
+    ------
+    UsageError
+        The suffix is none of these.
+    SymexpError
+        What is wrong, where, and what to do. Nothing was written then.
+    """
+    outputs = _outputs(output)
+    for each in outputs:
+        check_target(each, file, overwrite)
+    with ExportRows(file) as rows:
+        for each in outputs:
+            check_target(each, rows.source.path, overwrite)
+        leftovers = sweep(os.path.dirname(os.path.realpath(output)))
+        writer, notes = _writer(rows, outputs[0], keep_track_length)
+        _publish(outputs[0], writer.write, overwrite, rows.check_unchanged, progress, len(rows))
+        if isinstance(writer, CsRows):
+            group = result_group(outputs[0], writer.dtype.names or (), len(rows)).encode()
+            _publish(outputs[1], lambda file: [file.write(group)], overwrite, rows.check_unchanged)
+        return {
+            "output": output,
+            "expanded": rows.operators is not None,
+            "files": outputs,
+            "source": file,
+            "rows": len(rows),
+            "notes": [*notes, *leftovers],
+        }
+
+
+def _outputs(output: str) -> list[str]:
+    """Files to be written: beside a .cs, a result group."""
+    stem, suffix = os.path.splitext(output)
+    if suffix.lower() not in (CS, STAR):
+        raise UsageError(f"{output}: ends in neither {CS} nor {STAR}: name it so")
+    return [output, f"{stem}.csg"] if suffix.lower() == CS else [output]
+
+
+def _writer(
+    rows: ExportRows, output: str, keep_track_length: bool
+) -> tuple[CsRows | StarRows, list[str]]:
+    """Who writes the rows, and what a user should know of it."""
+    source, text = rows.source, star_text(rows.source)
+    notes: list[str] = []
+    dropped: list[str] = []
+    writer: CsRows | StarRows
+    if output.lower().endswith(CS):
+        if text is not None:
+            source = AsCryosparc(rows.source, text)
+            dropped += source.dropped
+        writer = CsRows(rows, source)
+        dropped += writer.dropped
+        check_space(output, os.path.realpath(output), len(rows) * writer.dtype.itemsize)
+    else:
+        if text is None:
+            source = AsRelion(rows.source, rows.has_split, rows.replaced)
+            text, dropped = source.text, source.dropped
+            notes += source.notes
+        writer = StarRows(rows, source, text, keep_track_length)
+        notes += writer.notes
+    if dropped:
+        listed = ", ".join(_shortened(dropped, rows.source.columns))
+        notes.append(f"dropped, for want of a place in the output: {listed}")
+    return writer, notes
+
+
+def _shortened(dropped: Sequence[str], columns: Iterable[str]) -> list[str]:
+    """Names of columns, with one word for a slot that is dropped as a whole."""
+    kept = {name.partition("/")[0] for name in columns if name not in dropped}
+    short = [
+        name if "/" not in name or name.partition("/")[0] in kept else name.partition("/")[0] + "/*"
+        for name in dropped
+    ]
+    return list(dict.fromkeys(short))
+
+
+def _publish(
+    output: str,
+    write: Callable[[BinaryIO], Iterable[int]],
+    overwrite: bool,
+    check: Callable[[], None],
+    progress: Progress | None = None,
+    rows: int = 0,
+) -> None:
+    """Write a file under a hidden name, and name it when it is whole and on disk."""
+    target = os.path.realpath(output)
+    with temporary(output, target) as path:
+        with refusing(output), open(path, "wb") as file:
+            for done in write(file):
+                if progress:
+                    progress(done, rows)
+            file.flush()
+            os.fsync(file.fileno())
+        interrupts.check()
+        check()
+        publish(output, path, target, overwrite)

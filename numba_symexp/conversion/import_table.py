@@ -1,0 +1,126 @@
+"""From .cs and .star to a particle table in HDF5."""
+
+import contextlib
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from numba_symexp import interrupts
+from numba_symexp.errors import UsageError
+from numba_symexp.files import check_space, check_target, publish, refusing, temporary
+from numba_symexp.formats.cryosparc.joined import JoinedTable
+from numba_symexp.formats.hdf5.table import Hdf5Table
+from numba_symexp.formats.hdf5.write import size_of, write_table
+from numba_symexp.formats.registry import open_table
+from numba_symexp.formats.relion.kept_text import star_text
+from numba_symexp.leftovers import sweep
+from numba_symexp.particles.columns import find_columns
+from numba_symexp.particles.scan import scan
+from numba_symexp.particles.schema import CONVENTION, REPEATED_IMAGES
+from numba_symexp.particles.table import ParticleTable
+from numba_symexp.types import Progress
+
+
+def import_particles(
+    files: Sequence[str],
+    output: str,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write the particles of CryoSPARC or RELION as an HDF5 table.
+
+    Every field of a .cs comes along in its own type, those of passthrough files joined on uid.
+    Every label of a .star comes along as text, its angles and origins as poses and shifts too, and
+    what stands around its rows, so that `export_particles` can write it again.
+
+    Parameters
+    ----------
+    files : sequence of str
+        One .star; or one .cs and its passthrough files.
+    output : str
+        HDF5 file to write.
+    overwrite : bool
+        Replace an existing file.
+    progress : callable, optional
+        Called as ``progress(rows_done, rows)`` now and then.
+
+    Returns
+    -------
+    dict
+        ``output``, ``source``, ``particles``, ``columns``, ``convention``, ``notes``.
+
+    Raises
+    ------
+    UsageError
+        No files, or files that do not go together.
+    SourceError
+        A file is damaged, or its particles have no poses.
+    OutputError
+        The output exists, or cannot be written.
+    """
+    if not files:
+        raise UsageError("nothing to import: name a .cs or .star file")
+    for source in files:
+        target = check_target(output, source, overwrite)
+    with _open_all(files) as table:
+        find_columns(table)
+        leftovers = sweep(os.path.dirname(target))
+        check_space(output, target, size_of(table))
+        with temporary(output, target) as path:
+            with refusing(output):
+                attributes = {"imported_from": os.path.basename(table.path)}
+                write_table(path, table, star_text(table), attributes, progress)
+            odd = _scan_written(path, table)
+            interrupts.check()
+            table.check_unchanged()
+            publish(output, path, target, overwrite)
+        return {
+            "output": output,
+            "source": list(files),
+            "particles": table.n_rows,
+            "columns": len(table.columns),
+            "convention": table.attributes[CONVENTION],
+            "notes": [*_notes(table), *odd, *leftovers],
+        }
+
+
+@contextlib.contextmanager
+def _open_all(files: Sequence[str]) -> Any:
+    """Open one .star, or .cs files as one table."""
+    with contextlib.ExitStack() as stack:
+        tables = [stack.enter_context(open_table(path)) for path in files]
+        for table in tables:
+            if isinstance(table, Hdf5Table):
+                raise UsageError(f"{table.path}: is HDF5 already: expand it as it is")
+            if len(tables) > 1 and star_text(table) is not None:
+                raise UsageError(
+                    f"{table.path}: a .star cannot be joined with other files: import it alone"
+                )
+        if len(tables) == 1 and star_text(tables[0]) is not None:
+            yield tables[0]
+            return
+        joined = JoinedTable(tables)
+        joined.attributes.setdefault(CONVENTION, "cryosparc")
+        yield joined
+
+
+def _scan_written(path: str, table: ParticleTable) -> list[str]:
+    """Check every row of what was written: quicker to read than text, and read back at that."""
+    with Hdf5Table(path) as written:
+        written.path = table.path  # messages name the file that a user knows
+        return scan(written, find_columns(written)).odd
+
+
+def _notes(table: ParticleTable) -> list[str]:
+    """What a user should know of what was imported."""
+    notes = list(getattr(table, "notes", ()))
+    skipped = getattr(table, "skipped", 0)
+    if skipped:
+        notes.append(f"{table.path}: {skipped:,} line(s) of comment among the rows left out")
+    repeated = table.attributes.get(REPEATED_IMAGES)
+    if repeated:
+        notes.append(
+            f"{table.path}: {repeated:,} row(s) show an image again, so the set is expanded "
+            "already; to expand it needs --again"
+        )
+    return notes

@@ -1,0 +1,219 @@
+"""From copies to particles: one row each, with the number of its copies."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from numba_symexp import interrupts
+from numba_symexp.copies.returned import Copies, open_copies
+from numba_symexp.errors import SourceError, UsageError
+from numba_symexp.files import check_space, check_target, publish, refusing, temporary
+from numba_symexp.formats.hdf5.write import size_of, write_table
+from numba_symexp.formats.relion.kept_text import star_text
+from numba_symexp.formats.relion.words import numbers
+from numba_symexp.leftovers import sweep
+from numba_symexp.particles.scan import blocks
+from numba_symexp.particles.schema import CONVENTION, OPERATOR_INDEX, OPERATOR_INDEX_DTYPE
+from numba_symexp.particles.table import Column, ParticleTable
+from numba_symexp.types import Array, Progress
+
+COPIES, LABEL = "copies", "operator_label"
+
+_KEEP = ("max", "min")
+
+
+def collapse(
+    file: str,
+    output: str,
+    by: str | None = None,
+    keep: str = "max",
+    expanded: str | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write one row per particle of which there are copies, with all columns of the source.
+
+    Parameters
+    ----------
+    file : str
+        Expanded table, all of its rows or some; or a .cs or .star that came back of it.
+    output : str
+        HDF5 particle table to write.
+    by : str, optional
+        Column of the copies that tells the best of each particle: its pose and shift are written,
+        and ``operator_index`` and ``operator_label`` name its operator. Without it the particle's
+        own pose and shift are. NaN is worst; of equals the first is taken.
+    keep : {"max", "min"}
+        Which value is best.
+    expanded : str, optional
+        The expanded table that a .cs or .star came from.
+    overwrite : bool
+        Replace an existing file.
+    progress : callable, optional
+        Called as ``progress(rows_done, rows)`` now and then.
+
+    Returns
+    -------
+    dict
+        ``output``, ``source``, ``rows`` read, ``particles`` written of ``of``, ``by``, ``keep``,
+        ``notes``, and ``counts``: how many particles have how many copies.
+
+    Raises
+    ------
+    UsageError
+        ``keep`` is unknown, or ``expanded`` is missing.
+    SymexpError
+        What is wrong, where, and what to do. Nothing was written then.
+    """
+    if keep not in _KEEP:
+        raise UsageError(f"--keep={keep} is neither {' nor '.join(_KEEP)}")
+    target = check_target(output, file, overwrite)
+    with open_copies(file, expanded) as copies:
+        for path in (copies.source.path, copies.expanded.path):
+            check_target(output, path, overwrite)
+        count, best = _gather(copies, by, keep == "max", progress)
+        table = CollapsedTable(copies, count, best)
+        leftovers = sweep(os.path.dirname(target))
+        check_space(output, target, size_of(table))
+        with temporary(output, target) as path:
+            with refusing(output):
+                attributes = {"collapsed_from": os.path.basename(file)}
+                write_table(path, table, star_text(copies.source), attributes, None)
+            interrupts.check()
+            copies.table.check_unchanged()
+            copies.source.check_unchanged()
+            publish(output, path, target, overwrite)
+        numbers, particles = np.unique(count, return_counts=True)
+        return {
+            "output": output,
+            "source": file,
+            "rows": copies.table.n_rows,
+            "particles": table.n_rows,
+            "of": copies.source.n_rows,
+            "by": by,
+            "keep": keep if by else None,
+            "notes": [*_notes(copies, by), *leftovers],
+            "counts": dict(zip(numbers.tolist(), particles.tolist(), strict=True)),
+        }
+
+
+def _notes(copies: Copies, by: str | None) -> list[str]:
+    """What a user should know of the poses that are written."""
+    center_A = copies.expanded.operators.center_A
+    if by is None or not center_A.any():
+        return []
+    point = ", ".join(f"{part:g}" for part in center_A)
+    return [f"shifts are those of the best copies, about the point ({point}) A of the map"]
+
+
+class CollapsedTable(ParticleTable):
+    """Particles of which there are copies, in the order of the source.
+
+    Parameters
+    ----------
+    copies : Copies
+    count : (N,) int
+        Copies of each particle of the source.
+    best : (N,) int64 or None
+        Row of the best copy of each particle; its pose and shift are the particle's then.
+    """
+
+    def __init__(self, copies: Copies, count: Array, best: Array | None) -> None:
+        source = copies.source
+        self._copies, self._count, self._best = copies, count, best
+        self._kept = np.flatnonzero(count)
+        self.path, self.location, self.layout = source.path, source.location, source.layout
+        known = source.attributes.get(CONVENTION)
+        self.attributes = {} if known is None else {CONVENTION: known}
+        self.columns = {**source.columns, COPIES: Column(np.dtype("<u4"))}
+        if best is not None:
+            self._labels = np.array([each.encode() for each in copies.expanded.operators.label])
+            self.columns[OPERATOR_INDEX] = Column(OPERATOR_INDEX_DTYPE)
+            self.columns[LABEL] = Column(self._labels.dtype)
+
+    @property
+    def n_rows(self) -> int:
+        """Number of particles with copies."""
+        return len(self._kept)
+
+    def close(self) -> None:
+        """Nothing of its own is open."""
+
+    def column_attributes(self, name: str) -> Any:
+        """What the source says of a column."""
+        if name in (COPIES, OPERATOR_INDEX, LABEL):
+            return {"units": "1", "description": _DESCRIPTIONS[name]}
+        return self._copies.source.column_attributes(name)
+
+    def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
+        """Rows ``start`` to ``stop`` of some columns, by name."""
+        kept = self._kept[start:stop]
+        own = (COPIES, OPERATOR_INDEX, LABEL) if self._best is not None else (COPIES,)
+        rows = self._copies.source.read_at([name for name in names if name not in own], kept)
+        if COPIES in names:
+            rows[COPIES] = self._count[kept]
+        if self._best is not None:
+            operator, pose, shift = self._copies.poses(self._best[kept], kept)
+            pose_name, shift_name, _ = self._copies.expanded.pose_columns
+            made = {
+                pose_name: pose,
+                shift_name: shift,
+                OPERATOR_INDEX: operator,
+                LABEL: self._labels[operator.astype(np.int64)],
+            }
+            rows.update({name: values for name, values in made.items() if name in names})
+        return {name: rows[name] for name in names}
+
+
+_DESCRIPTIONS = {
+    COPIES: "copies of the particle that there were",
+    OPERATOR_INDEX: "operator of the copy that was kept",
+    LABEL: "name of the operator of the copy that was kept",
+}
+
+
+def _gather(
+    copies: Copies, by: str | None, largest: bool, progress: Progress | None
+) -> tuple[Array, Array | None]:
+    """Count the copies of each particle, and find the best of them."""
+    table, particles = copies.table, copies.source.n_rows
+    count = np.zeros(particles, np.uint32)
+    best = np.full(particles, -1, np.int64) if by else None
+    score = np.full(particles, -np.inf)
+    if by:
+        _refuse_column(table, by)
+    for start, stop in blocks(table, [by] if by else [next(iter(table.columns))]):
+        sources = copies.sources(start, stop)
+        count += np.bincount(sources, minlength=particles).astype(np.uint32)
+        if best is not None and by:
+            value = _numbers(table, by, start, stop)
+            value = np.where(np.isnan(value), -np.inf, value if largest else -value)
+            order = np.lexsort((-np.arange(start, stop), value, sources))
+            last = np.append(sources[order][1:] != sources[order][:-1], True)
+            chosen = order[last]
+            here = sources[chosen]
+            better = (best[here] < 0) | (value[chosen] > score[here])
+            best[here[better]] = start + chosen[better]
+            score[here[better]] = value[chosen][better]
+        if progress:
+            progress(stop, table.n_rows)
+    return count, best
+
+
+def _numbers(table: ParticleTable, by: str, start: int, stop: int) -> Array:
+    """Values of a column; the words of a .star are numbers where they can be."""
+    values = table.read([by], start, stop)[by]
+    if values.dtype.kind == "S":
+        return numbers(values, f"{table.path}: {by}", start)
+    return values.astype(np.float64)
+
+
+def _refuse_column(table: ParticleTable, by: str) -> None:
+    """Refuse a column by which nothing can be best."""
+    column = table.columns.get(by)
+    if column is None:
+        raise SourceError(f"{table.path}: no column {by} (columns: {table.listed()}): check --by")
+    if column.shape or column.dtype.kind not in "iufbS":
+        raise SourceError(f"{table.path}: {by} is {column}, not one number per row: check --by")

@@ -1,0 +1,211 @@
+"""Mean motions of many copies, of which single ones that are far off do not count.
+
+A mean is found as a correction of a first estimate: pass by pass, sums over the copies' deviations
+from it are all that is kept.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from numba_symexp.copies.references import Pairs
+from numba_symexp.symmetry.operators import multiply
+from numba_symexp.types import Array
+
+_ROUNDS = 5
+_FAR = 6.0
+"""Copies this many times farther off than half of them are no longer counted (9 sigma)."""
+
+_FLOOR_DEG, _FLOOR_A = 1e-3, 1e-3
+"""What float32 and text may add to a deviation."""
+
+_SEEN = 1e-3
+"""A translation along the view of all particles moves no image; views must differ by 2 degrees."""
+
+
+@dataclass(frozen=True)
+class Centres:
+    """A motion of each of K copies, and how far from it a copy may be.
+
+    Attributes
+    ----------
+    quaternion : (K, 4) float64
+    translation_A : (K, 3) float64
+    limit_deg, limit_A : (K,) float64
+    """
+
+    quaternion: Array
+    translation_A: Array
+    limit_deg: Array
+    limit_A: Array
+
+    def deviations(self, pairs: Pairs) -> tuple[Array, Array]:
+        """How far n copies are off.
+
+        Returns
+        -------
+        turn : (n, 3) float64
+            Twice the vector part of the quaternion that is left; about a rotation vector, rad.
+        shift_A : (n, 2) float64
+            Shift in the image that is left.
+        """
+        centre = self.quaternion[pairs.copy]
+        left = multiply(centre * (1.0, -1.0, -1.0, -1.0), pairs.quaternion)
+        turn = 2 * left[:, 1:] * np.where(left[:, :1] < 0, -1.0, 1.0)
+        x, y, _ = _columns(pairs.reference)
+        moved_A = self.translation_A[pairs.copy]
+        seen_A = np.stack([(x * moved_A).sum(axis=1), (y * moved_A).sum(axis=1)], axis=1)
+        return turn, pairs.moved_A - seen_A
+
+
+class Totals:
+    """Sums over the copies that count, from which their means follow.
+
+    Parameters
+    ----------
+    centres : Centres
+        First estimates.
+    """
+
+    def __init__(self, centres: Centres) -> None:
+        self._centres = centres
+        count = len(centres.quaternion)
+        self.particles, self.kept = np.zeros((2, count), np.int64)
+        self.largest_deg, self.largest_A = np.zeros((2, count))
+        self._turn, self._push_A = np.zeros((2, count, 3))
+        self._square_rad, self._square_A = np.zeros((2, count))
+        self._views = np.zeros((count, 9))
+
+    def add(self, pairs: Pairs) -> None:
+        """Add some copies."""
+        copy, count = pairs.copy, len(self.kept)
+        turn, shift_A = self._centres.deviations(pairs)
+        angle, distance_A = angle_of(turn), np.linalg.norm(shift_A, axis=1)
+        self.particles += np.bincount(copy, minlength=count)
+        np.maximum.at(self.largest_deg, copy, np.rad2deg(angle))
+        np.maximum.at(self.largest_A, copy, distance_A)
+        near = np.rad2deg(angle) <= self._centres.limit_deg[copy]
+        near &= distance_A <= self._centres.limit_A[copy]
+        copy, turn, shift_A = copy[near], turn[near], shift_A[near]
+        x, y, z = _columns(pairs.reference[near])
+        self.kept += np.bincount(copy, minlength=count)
+        self._turn += _sums(copy, turn, count)
+        self._square_rad += _sums(copy, angle[near, None] ** 2, count)[:, 0]
+        self._square_A += _sums(copy, distance_A[near, None] ** 2, count)[:, 0]
+        self._push_A += _sums(copy, x * shift_A[:, :1] + y * shift_A[:, 1:], count)
+        self._views += _sums(copy, (z[:, :, None] * z[:, None]).reshape(-1, 9), count)
+
+    def means(self) -> "Means":
+        """Mean motions of the copies that count."""
+        kept = np.maximum(self.kept, 1)
+        turn = self._turn / kept[:, None]
+        rest = np.sqrt(np.maximum(1 - (turn**2).sum(axis=1) / 4, 0))
+        quaternion = multiply(
+            self._centres.quaternion, np.concatenate([rest[:, None], turn / 2], axis=1)
+        )
+        sight = kept[:, None, None] * np.eye(3) - self._views.reshape(-1, 3, 3)
+        seen, direction = np.linalg.eigh(sight)
+        is_seen = seen > _SEEN * kept[:, None]
+        inverse = np.where(is_seen, 1 / np.where(is_seen, seen, 1), 0)
+        push = np.einsum("kji,kj->ki", direction, self._push_A)
+        step_A = np.einsum("kij,kj->ki", direction, push * inverse)
+        left_rad = self._square_rad / kept - angle_of(turn) ** 2
+        left_A = (self._square_A - (step_A * self._push_A).sum(axis=1)) / kept
+        rms_deg, rms_A = (
+            np.rad2deg(np.sqrt(np.maximum(left_rad, 0))),
+            np.sqrt(np.maximum(left_A, 0)),
+        )
+        return Means(
+            quaternion / np.linalg.norm(quaternion, axis=1, keepdims=True),
+            self._centres.translation_A + step_A,
+            rms_deg,
+            rms_A,
+            rms_deg / np.sqrt(np.maximum(kept - 1, 1)),
+            rms_A * np.sqrt(inverse.max(axis=1)),
+            np.asarray(is_seen.all(axis=1)),
+        )
+
+
+@dataclass(frozen=True)
+class Means:
+    """Mean motions of K copies.
+
+    Attributes
+    ----------
+    quaternion : (K, 4) float64
+    translation_A : (K, 3) float64
+    rms_deg, rms_A : (K,) float64
+        Of the deviations of single particles.
+    error_deg, error_A : (K,) float64
+        Standard errors of the means.
+    seen : (K,) bool
+        Whether the views show every direction; else a translation has no part in one of them.
+    """
+
+    quaternion: Array
+    translation_A: Array
+    rms_deg: Array
+    rms_A: Array
+    error_deg: Array
+    error_A: Array
+    seen: Array
+
+
+def robust_centres(sample: Pairs, count: int) -> Centres:
+    """Motions of most of a sample, with limits of how far off a copy may be to count.
+
+    Parameters
+    ----------
+    sample : Pairs
+        Some copies of each kind.
+    count : int
+        Number K of copies.
+    """
+    outer = sample.quaternion[:, :, None] * sample.quaternion[:, None]
+    _, vectors = np.linalg.eigh(_sums(sample.copy, outer.reshape(-1, 16), count).reshape(-1, 4, 4))
+    anything = np.full(count, np.inf)
+    centres = Centres(vectors[:, :, -1], np.zeros((count, 3)), anything, anything)
+    for _ in range(_ROUNDS):
+        totals = Totals(centres)
+        totals.add(sample)
+        means = totals.means()
+        centres = Centres(means.quaternion, means.translation_A, anything, anything)
+        turn, shift_A = centres.deviations(sample)
+        off_deg, off_A = np.rad2deg(angle_of(turn)), np.linalg.norm(shift_A, axis=1)
+        centres = Centres(
+            means.quaternion,
+            means.translation_A,
+            _FLOOR_DEG + _FAR * _medians(sample.copy, off_deg, count),
+            _FLOOR_A + _FAR * _medians(sample.copy, off_A, count),
+        )
+    return centres
+
+
+def angle_of(turn: Array) -> Array:
+    """Angles (n,), rad, of deviations (n, 3)."""
+    return np.asarray(2 * np.arcsin(np.minimum(np.linalg.norm(turn, axis=1) / 2, 1)))
+
+
+def _columns(quaternion: Array) -> tuple[Array, Array, Array]:
+    """Columns (n, 3) of the matrices exp(v_0): the rows of A_0."""
+    w, x, y, z = quaternion.T
+    return (
+        np.stack([1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)], axis=1),
+        np.stack([2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x)], axis=1),
+        np.stack([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)], axis=1),
+    )
+
+
+def _sums(copy: Array, values: Array, count: int) -> Array:
+    """Sums (count, m) of values (n, m) over the rows of each copy."""
+    columns = [np.bincount(copy, weights=column, minlength=count) for column in values.T]
+    return np.stack(columns, axis=1)
+
+
+def _medians(copy: Array, values: Array, count: int) -> Array:
+    """Lower medians (count,) of values (n,) of each copy; 0 where it has none."""
+    order = np.lexsort((values, copy))
+    rows = np.bincount(copy, minlength=count)
+    middle = np.cumsum(rows) - rows + np.maximum(rows - 1, 0) // 2
+    sorted_values = np.append(values[order], 0.0)
+    return np.where(rows > 0, sorted_values[np.minimum(middle, len(values))], 0.0)

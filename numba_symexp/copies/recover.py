@@ -1,0 +1,124 @@
+"""From rows to the mean motion of each copy."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from numba_symexp.copies.means import Means, Totals, robust_centres
+from numba_symexp.copies.references import Pairs, References, ranks
+from numba_symexp.copies.rows import CopyRows
+from numba_symexp.types import Array, Progress
+
+_SAMPLE_ROWS = 262_144
+_SAMPLE_OF_EACH = (16, 256)
+"""Least and most rows of each copy from which its motion is first estimated."""
+
+_KEYS_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """The motions of K copies.
+
+    Attributes
+    ----------
+    copies : (K,) int64
+        Their numbers in the table.
+    means : Means
+    particles, outliers : (K,) int64
+        Particles with this copy, and how many of these were too far off to count.
+    largest_deg, largest_A : (K,) float64
+        Largest deviations of single particles, outliers included.
+    has_translation : bool
+        Whether the table has a pixel size, so that translations are known.
+    n_particles : int
+        Particles with copy 0.
+    notes : tuple of str
+        Which rows were left out.
+    """
+
+    copies: Array
+    means: Means
+    particles: Array
+    outliers: Array
+    largest_deg: Array
+    largest_A: Array
+    has_translation: bool
+    n_particles: int
+    notes: tuple[str, ...]
+
+
+def recover(rows: CopyRows, progress: Progress | None = None) -> Recovered:
+    """Mean motion of each copy, relative to copy 0 of the same particles.
+
+    Memory does not grow with the rows, but for 36 bytes per particle, and more than twice that
+    while they are sorted. The motion is first estimated from some rows of each copy, so that those
+    which are far off can be told and left out of the means over all others.
+
+    Parameters
+    ----------
+    rows : CopyRows
+    progress : callable, optional
+        Called as ``progress(rows_done, rows)`` now and then.
+
+    Raises
+    ------
+    SourceError
+        Rows cannot be told apart or compared.
+    """
+    references = References(rows, progress)
+    count, n_rows = len(references.copies), rows.table.n_rows
+    totals = Totals(robust_centres(_sample(references), count))
+    for done, pairs in references.pairs():
+        totals.add(pairs)
+        if progress:
+            progress(n_rows + done, 2 * n_rows)
+    rows.table.check_unchanged()
+    return Recovered(
+        references.copies,
+        totals.means(),
+        totals.particles,
+        totals.particles - totals.kept,
+        totals.largest_deg,
+        totals.largest_A,
+        rows.has_psize,
+        references.particles,
+        tuple(_notes(rows, references, totals)),
+    )
+
+
+def _sample(references: References) -> Pairs:
+    """The first rows of each copy."""
+    count = len(references.copies)
+    enough = int(np.clip(_SAMPLE_ROWS // count, *_SAMPLE_OF_EACH))
+    taken, parts = np.zeros(count, np.uint32), []
+    for _, pairs in references.pairs():
+        wanted = ranks(pairs.copy, taken) < enough
+        parts.append(Pairs(*(column[wanted] for column in pairs)))
+        if taken.min() >= enough:
+            break
+    return Pairs(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def _notes(rows: CopyRows, references: References, totals: Totals) -> list[str]:
+    """What was left out."""
+    notes = []
+    orphans = references.orphans
+    if len(orphans):
+        named = ", ".join(map(str, orphans[:_KEYS_NAMED])) + (
+            ", ..." if len(orphans) > _KEYS_NAMED else ""
+        )
+        notes.append(
+            f"{len(orphans):,} particle(s) without copy 0 were left out ({rows.key_column} {named})"
+        )
+    if references.uneven:
+        notes.append(
+            f"{references.uneven:,} image(s) were left out: they have not {len(references.copies)} "
+            "rows, as most"
+        )
+    far = int((totals.particles - totals.kept).sum())
+    if far:
+        notes.append(
+            f"{far:,} row(s) are far from the mean motion of their copy and do not count in it"
+        )
+    return notes

@@ -1,0 +1,205 @@
+"""Copy 0 of each particle, and the motion from it to every other copy."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from numba_symexp.copies.rows import Block, CopyRows
+from numba_symexp.errors import SourceError
+from numba_symexp.symmetry.operators import MAX_OPERATORS, multiply
+from numba_symexp.types import Array, Progress
+
+_CONJUGATE = np.array([1.0, -1.0, -1.0, -1.0])
+
+_SAME_PX = 1e-3
+"""What text and float32 leave of a difference between equal shifts; a rise is far more."""
+
+_MERGED_AT_ONCE = 1 << 20
+
+
+class Pairs(NamedTuple):
+    """Copies, each with copy 0 of its particle.
+
+    Attributes
+    ----------
+    copy : (n,) int64
+        Place of each among `References.copies`.
+    quaternion : (n, 4) float64
+        Rotation R = exp(v_0) exp(v)^T of the map.
+    reference : (n, 4) float64
+        exp(v_0).
+    moved_A : (n, 2) float64
+        s_0 - s.
+    """
+
+    copy: Array
+    quaternion: Array
+    reference: Array
+    moved_A: Array
+
+
+class References:
+    """Copy 0 of each particle of a table.
+
+    Parameters
+    ----------
+    rows : CopyRows
+    progress : callable, optional
+        Called as ``progress(rows_done, rows)`` now and then.
+
+    Attributes
+    ----------
+    copies : (K,) int64
+        Numbers of the copies that there are, ascending.
+    particles : int
+        Number of particles with a copy 0.
+    orphans : (m,) uint64
+        Keys of particles without, as far as `pairs` has come.
+    uneven : int
+        Images left out, since the number of their rows is not that of most.
+
+    Raises
+    ------
+    SourceError
+        No copy 0 at all, or two of one particle; or more copies than operators can be.
+    """
+
+    def __init__(self, rows: CopyRows, progress: Progress | None = None) -> None:
+        self._rows = rows
+        self.orphans = np.zeros(0, np.uint64)
+        self.uneven = 0
+        path, name = rows.table.path, rows.copy_column
+        self.copies = np.zeros(0, np.int64)
+        known = Known()
+        for done, block in rows.blocks():
+            if block.copy is not None:
+                self.copies = np.union1d(self.copies, block.copy)
+                if len(self.copies) > MAX_OPERATORS:
+                    raise SourceError(
+                        f"{path}: {name} has over {MAX_OPERATORS:,} values: these are no copies"
+                    )
+            known.add(block)
+            if progress:
+                progress(done, 2 * rows.table.n_rows)
+        known.merge()
+        if not len(known.key):
+            raise SourceError(
+                f"{path}: no row has {name} 0, to which the others could be compared: give a "
+                "table with the original particles"
+            )
+        if name is None:
+            self._keep_equal_numbers(known)
+        elif known.rows.max() > 1:
+            key = known.key[np.argmax(known.rows > 1)]
+            raise SourceError(
+                f"{path}: {rows.key_column} {key} has two rows with {name} 0: remove the duplicates"
+            )
+        self.particles = len(known.key)
+        self._known = known
+
+    def pairs(self) -> Iterator[tuple[int, Pairs]]:
+        """All copies of particles that have a copy 0, with the number of rows up to there.
+
+        Raises
+        ------
+        SourceError
+            Shifts differ, and there is no pixel size.
+        """
+        seen = np.zeros(self.particles, np.uint32)
+        for done, block in self._rows.blocks():
+            place = np.minimum(np.searchsorted(self._known.key, block.key), self.particles - 1)
+            known = self._known.key[place] == block.key
+            if block.copy is None:
+                copy = np.zeros(len(place), np.int64)
+                copy[known] = ranks(place[known], seen)
+            else:
+                copy = np.searchsorted(self.copies, block.copy)
+                self.orphans = np.union1d(self.orphans, block.key[~known])
+            place, copy = place[known], copy[known]
+            reference = self._known.quaternion[place].astype(np.float64)
+            reference /= np.linalg.norm(reference, axis=1, keepdims=True)
+            moved_A = self._known.shift_A[place] - block.shift_A[known]
+            if not self._rows.has_psize and np.abs(moved_A).max(initial=0) > _SAME_PX:
+                raise SourceError(
+                    f"{self._rows.table.path}: shifts of copies differ by up to "
+                    f"{np.abs(moved_A).max():.4g} pixels, and no column says how large a pixel "
+                    "is: give --psize=A_PER_PIXEL"
+                )
+            turned = multiply(reference, block.quaternion[known] * _CONJUGATE)
+            yield done, Pairs(copy, turned, reference, moved_A)
+
+    def _keep_equal_numbers(self, images: "Known") -> None:
+        """Keep images with as many rows as most: a row's rank among others' says nothing."""
+        rows, count = np.unique(images.rows, return_counts=True)
+        most = rows[count.argmax()]
+        self.copies = np.arange(most)
+        self.uneven = len(images.key) - int(count.max())
+        if self.uneven:
+            images.keep(images.rows == most)
+
+
+class Known:
+    """The first row that was added of each particle: 36 bytes of it.
+
+    Attributes
+    ----------
+    key : (P,) uint64
+        Ascending.
+    rows : (P,) uint32
+        How many rows were added.
+    quaternion, shift_A : (P, 4) and (P, 2) float32
+        Of the first one, to more digits than a pose in float32 has.
+    """
+
+    def __init__(self) -> None:
+        self.key, self.rows = np.zeros(0, np.uint64), np.zeros(0, np.uint32)
+        self.quaternion, self.shift_A = np.zeros((0, 4), np.float32), np.zeros((0, 2), np.float32)
+        self._waiting: list[list[Array]] = [[], [], [], []]
+        self._rows_waiting = 0
+
+    def add(self, block: Block) -> None:
+        """Add the rows that are copy 0, or all of them where only their order tells."""
+        wanted = slice(None) if block.copy is None else block.copy == 0
+        key, first, rows = np.unique(block.key[wanted], return_index=True, return_counts=True)
+        columns = (
+            key,
+            rows.astype(np.uint32),
+            block.quaternion[wanted][first].astype(np.float32),
+            block.shift_A[wanted][first].astype(np.float32),
+        )
+        for parts, column in zip(self._waiting, columns, strict=True):
+            parts.append(column)
+        self._rows_waiting += len(key)
+        if self._rows_waiting > max(len(self.key), _MERGED_AT_ONCE):
+            self.merge()
+
+    def merge(self) -> None:
+        """Put what was added in order."""
+        keys, rows, quaternions, shifts = self._waiting
+        key = np.concatenate([self.key, *keys])
+        keys.clear()
+        self.key, first, place = np.unique(key, return_index=True, return_inverse=True)
+        every = np.concatenate([self.rows, *rows])
+        self.rows = np.bincount(place, weights=every, minlength=len(first)).astype(np.uint32)
+        del key, place, every
+        self.quaternion = np.concatenate([self.quaternion, *quaternions])
+        quaternions.clear()
+        self.quaternion = self.quaternion[first]
+        self.shift_A = np.concatenate([self.shift_A, *shifts])[first]
+        self._waiting, self._rows_waiting = [[], [], [], []], 0
+
+    def keep(self, which: Array) -> None:
+        """Keep some particles, by a mask."""
+        self.key, self.rows = self.key[which], self.rows[which]
+        self.quaternion, self.shift_A = self.quaternion[which], self.shift_A[which]
+
+
+def ranks(place: Array, seen: Array) -> Array:
+    """Rank of each row among all rows of the same place so far, (n,) int64; counts in ``seen``."""
+    order = np.argsort(place, kind="stable")
+    unique, first, count = np.unique(place[order], return_index=True, return_counts=True)
+    rank = np.empty(len(place), np.int64)
+    rank[order] = np.arange(len(place)) - np.repeat(first - seen[unique].astype(np.int64), count)
+    seen[unique] += count.astype(seen.dtype)
+    return rank

@@ -1,0 +1,1 @@
+"""The expanded table: how it is laid out, written, and read."""

@@ -1,0 +1,156 @@
+"""The HDF5 side of an expanded table: its skeleton, where each column lies, and its last mark."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import h5py
+import numpy as np
+
+from numba_symexp.errors import OutputError
+from numba_symexp.files import sync_file
+from numba_symexp.formats.hdf5.safe_output import writing
+from numba_symexp.particles.schema import FORMAT, FORMAT_VERSION, OPERATORS, SOURCE, TABLE
+from numba_symexp.symmetry.operators import Operators
+
+_METADATA_BYTES = 16_384
+"""More than the groups, attributes and headers of an expanded table take, without columns."""
+
+
+@dataclass(frozen=True)
+class OutputColumn:
+    """A column to be written: its path below /particles, type and attributes."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    units: str
+    description: str
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        return self.dtype.itemsize * int(np.prod(self.shape, dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class SourceRecord:
+    """What /source says of the table that was expanded."""
+
+    path: str
+    absolute_path: str
+    relative_path: str
+    table: str
+    n_rows: int
+    fingerprint: str
+
+
+def size_of(columns: Sequence[OutputColumn], n_rows: int, operators: Operators) -> int:
+    """Bytes that an expanded table takes on disk, a little rounded up."""
+    data = n_rows * sum(column.row_bytes for column in columns)
+    labels = max(len(label) for label in operators.label)
+    own = len(operators) * (8 * 7 + 4 + 2 + labels) + 2 * len(operators.subgroup)
+    return data + own + _METADATA_BYTES + 1024 * len(columns)
+
+
+def create(
+    path: str,
+    columns: Sequence[OutputColumn],
+    n_rows: int,
+    operators: Operators,
+    source: SourceRecord,
+    attributes: Mapping[str, Any],
+) -> dict[str, int]:
+    """Write everything but the rows; return the file offset of each column's first byte.
+
+    The columns are contiguous and allocated, so that rows can be written at their offsets by
+    anyone who knows the row size, in any order, without HDF5.
+    """
+    with writing(path, "w") as file:
+        file.attrs.update({"format": FORMAT, "format_version": FORMAT_VERSION, **attributes})
+        _create_operators(_group(file, OPERATORS), operators)
+        _group(file, SOURCE).attrs.update(vars(source))
+        particles = _group(file, TABLE)
+        for column in columns:
+            _create_column(particles, column, n_rows)
+    return _offsets(path, columns, n_rows)
+
+
+def finish(path: str, attributes: Mapping[str, Any]) -> None:
+    """Add the last attributes, and ``complete`` when all else is on disk."""
+    with writing(path, "r+") as file:
+        file.attrs.update(attributes)
+        file.flush()
+        sync_file(path)
+        file.attrs["complete"] = 1
+    sync_file(path)
+
+
+def _create_operators(group: h5py.Group, operators: Operators) -> None:
+    """Write /operators."""
+    group.attrs.update({"kind": operators.kind, "center_A": operators.center_A})
+    if operators.chosen:
+        group.attrs.update({"chosen": operators.chosen, "full_order": operators.full_order})
+    label = np.array([label.encode("ascii") for label in operators.label])
+    columns = [
+        ("quaternion", operators.quaternion, "1", "rotation R of g: x -> R x + t; scalar first"),
+        ("translation_A", operators.translation_A, "A", "translation t of g: x -> R x + t"),
+        ("label", label, "1", "name of the operator"),
+        ("rise_index", operators.rise_index, "1", "number of helical units"),
+        ("full_index", operators.full_index, "1", "number of the operator in the full set"),
+    ]
+    if len(operators.subgroup):
+        meaning = "full numbers of the subgroup whose left cosets have one operator here each"
+        columns.append(("subgroup", operators.subgroup, "1", meaning))
+    for name, values, units, description in columns:
+        little = values.dtype.newbyteorder("<")
+        dataset = group.create_dataset(name, data=values.astype(little, copy=False))
+        dataset.attrs.update({"units": units, "description": description})
+
+
+def _create_column(particles: h5py.Group, column: OutputColumn, n_rows: int) -> None:
+    """Create one contiguous, allocated, unfilled dataset."""
+    *folders, _ = column.name.split("/")
+    for depth in range(1, len(folders) + 1):
+        parent = "/".join(folders[:depth])
+        if parent not in particles:
+            _group(particles, parent)
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_layout(h5py.h5d.CONTIGUOUS)
+    plist.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    plist.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    plist.set_obj_track_times(False)
+    space = h5py.h5s.create_simple((n_rows, *column.shape))
+    kind = h5py.h5t.py_create(column.dtype, logical=True)
+    identifier = h5py.h5d.create(particles.id, column.name.encode(), kind, space, dcpl=plist)
+    own = {"units": column.units, "description": column.description}
+    h5py.Dataset(identifier).attrs.update({**own, **column.attributes})
+
+
+def _group(parent: h5py.Group, name: str) -> h5py.Group:
+    """Create a group that keeps no times, so that equal runs give equal bytes."""
+    plist = h5py.h5p.create(h5py.h5p.GROUP_CREATE)
+    plist.set_obj_track_times(False)
+    return h5py.Group(h5py.h5g.create(parent.id, name.encode(), gcpl=plist))
+
+
+def _offsets(path: str, columns: Sequence[OutputColumn], n_rows: int) -> dict[str, int]:
+    """Offset of each column, after a check that the layout is what writing by offset assumes."""
+    found: dict[str, int] = {}
+    if not n_rows:
+        return found  # HDF5 gives a dataset without elements no place
+    size = os.path.getsize(path)
+    with h5py.File(path, "r", locking="best-effort") as file:
+        for column in columns:
+            identifier = file[f"{TABLE}/{column.name}"].id
+            offset, taken = identifier.get_offset(), identifier.get_storage_size()
+            expected = n_rows * column.row_bytes
+            if offset is None or taken != expected or offset + taken > size:
+                raise OutputError(
+                    f"{path}: HDF5 placed {column.name} at {offset} with {taken} bytes, not "
+                    f"{expected} contiguous ones: this build of HDF5 cannot be used; report it"
+                )
+            found[column.name] = int(offset)
+    return found

@@ -1,0 +1,70 @@
+"""Who made an output, when, from what and how: the attributes of its root."""
+
+import json
+import os
+import platform
+import resource
+from typing import Any
+
+import h5py
+import numpy as np
+
+from numba_symexp.clock import timestamp
+from numba_symexp.expanded.layout import SourceRecord
+from numba_symexp.expansion.job import ExpandJob
+from numba_symexp.symmetry.operators import Operators
+from numba_symexp.version import __version__
+
+SCHEMA_VERSION = "1.0"
+
+_ONLY_HOW = {
+    *("source", "output", "chunk_rows", "threads", "overwrite", "dry_run"),
+    *("dask", "workers", "mixed_cpus"),
+}
+"""Options that say where to read and write, who does it and how fast, not what comes out."""
+
+
+def first_attributes(operators: Operators) -> dict[str, Any]:
+    """Attributes that are known before the first row."""
+    return {
+        "created": timestamp(),
+        "generated_by": f"numba_symexp {__version__}",
+        "symmetry": operators.symmetry,
+        "convention": operators.convention,
+    }
+
+
+def last_attributes(
+    job: ExpandJob, operators: Operators, source: SourceRecord, seconds: float
+) -> dict[str, Any]:
+    """Attributes that are known after the last row: the provenance, as one JSON text.
+
+    Under SOURCE_DATE_EPOCH it says nothing that differs between two runs.
+    """
+    parameters = {name: value for name, value in vars(job).items() if name not in _ONLY_HOW}
+    parameters["convention"] = operators.convention
+    record: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "software": {"name": "numba_symexp", "version": __version__},
+        "parameters": parameters,
+        "source": {"n_rows": source.n_rows, "fingerprint": source.fingerprint},
+    }
+    if "SOURCE_DATE_EPOCH" not in os.environ:
+        record["environment"] = _environment()
+        peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        record["resources"] = {"elapsed_s": round(seconds, 3), "max_memory_B": peak_kib * 1024}
+    return {"provenance": json.dumps(record)}
+
+
+def _environment() -> dict[str, str]:
+    """Versions of what the run used."""
+    import numba  # loaded by the kernels already
+
+    return {
+        "os": platform.platform(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "numba": numba.__version__,
+        "h5py": h5py.__version__,
+        "hdf5": h5py.version.hdf5_version,
+    }

@@ -1,0 +1,264 @@
+"""Read expanded tables; columns of the source are joined when they are asked for."""
+
+import os
+from typing import Any, Self
+
+import numpy as np
+
+from numba_symexp.errors import (
+    FileFormatError,
+    SourceChangedError,
+    SourceError,
+)
+from numba_symexp.expanded.stored import (
+    check_format,
+    defocus_columns,
+    pose_columns,
+    read_operators,
+    read_provenance,
+    read_source,
+)
+from numba_symexp.formats.hdf5.table import Hdf5Table
+from numba_symexp.formats.registry import open_table
+from numba_symexp.particles.columns import native
+from numba_symexp.particles.fingerprint import Fingerprint
+from numba_symexp.particles.scan import blocks
+from numba_symexp.particles.schema import (
+    SOURCE_INDEX,
+)
+from numba_symexp.particles.table import ParticleTable
+from numba_symexp.types import Array
+
+
+def open_expanded(path: str, source: str | None = None) -> "ExpandedTable":
+    """Open an expanded table for reading.
+
+    Parameters
+    ----------
+    path : str
+        A file that `expand` wrote.
+    source : str, optional
+        The table that it was expanded from, where it is no longer found: looked for relative to
+        the expanded file, then where it was.
+
+    Returns
+    -------
+    ExpandedTable
+        ``table["ctf/df1_A"][a:b]`` gives a column, expanded or joined from the source.
+
+    Raises
+    ------
+    FileFormatError
+        Not an expanded table, not a whole one, or of a version that is not known.
+    SourceError
+        The file cannot be read.
+
+    Examples
+    --------
+    >>> with open_expanded("expanded.h5") as table:  # doctest: +SKIP
+    ...     defocus = table["ctf/df1_A"][:1000]
+    """
+    return ExpandedTable(path, source)
+
+
+class ExpandedTable:
+    """An expanded table, open for reading; see `open_expanded`.
+
+    Attributes
+    ----------
+    attributes : dict
+        Of the root: symmetry, convention, created, provenance, ...
+    operators : Operators
+    n_sources : int
+        Rows of the source.
+    defocus : dict of str to float
+        Columns whose defocus moved with the depth of the centre, and by how many depths (1, -1).
+    """
+
+    def __init__(self, path: str, source: str | None = None) -> None:
+        self.path = path
+        self._given_source = source
+        self._source: ParticleTable | None = None
+        self._table = Hdf5Table(path)
+        try:
+            self.attributes = self._table.attributes
+            check_format(self._table)
+            with self._table.reading("its operators and source"):
+                file = self._table.file
+                self.operators = read_operators(file, self.attributes)
+                self._record = read_source(file)
+            self._pose, self._shift, self._pose_format = pose_columns(self._table)
+            self.defocus = defocus_columns(self._table)
+        except BaseException:
+            self._table.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return self._table.n_rows
+
+    def __getitem__(self, name: str) -> "ExpandedColumn":
+        return ExpandedColumn(self, name)
+
+    @property
+    def n_sources(self) -> int:
+        """Number of rows of the source."""
+        return int(self._record["n_rows"])
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns in the file itself."""
+        return sorted(self._table.columns)
+
+    @property
+    def source_path(self) -> str:
+        """Path of the source as it was given."""
+        return str(self._record["path"])
+
+    @property
+    def source(self) -> ParticleTable:
+        """The table that this one was expanded from, found and checked when first asked for.
+
+        Raises
+        ------
+        SourceChangedError
+            It is nowhere, or its poses and shifts are not what they were.
+        """
+        if self._source is None:
+            self._source = self._find_source()
+        return self._source
+
+    @property
+    def table(self) -> Hdf5Table:
+        """The expanded rows themselves."""
+        return self._table
+
+    @property
+    def pose_columns(self) -> tuple[str, str, str]:
+        """Names of the pose and shift columns, and the pose format."""
+        return self._pose, self._shift, self._pose_format.name
+
+    @property
+    def psize_given_A(self) -> float | None:  # noqa: N802 - the unit is A
+        """A per pixel that was given for the expansion in place of the source's."""
+        given = self.provenance["parameters"].get("psize")
+        if given is not None and not isinstance(given, int | float):
+            raise FileFormatError(f"{self.path}: its provenance is damaged: expand again")
+        return None if given is None else float(given)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """How the table was made: software, parameters, environment, resources.
+
+        Raises
+        ------
+        FileFormatError
+            The record is missing or damaged.
+        """
+        return read_provenance(self._table)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._table.close()
+        if self._source is not None:
+            self._source.close()
+
+    def read(self, name: str, start: int, stop: int) -> Array:
+        """Rows ``start`` to ``stop`` of a column, the expanded one before the source's."""
+        if name in self._table.columns:
+            return self._table.read([name], start, stop)[name]
+        if name not in self.source.columns:
+            raise SourceError(
+                f"{self.path}: no column {name}, neither expanded ({self._table.listed()}) nor in "
+                f"the source ({self.source.listed()})"
+            )
+        return self.source.read_at([name], self.source_rows(start, stop))[name]
+
+    def source_rows(self, start: int, stop: int) -> Array:
+        """Rows of the source that rows ``start`` to ``stop`` were expanded from.
+
+        Raises
+        ------
+        FileFormatError
+            An index points beyond the source.
+        """
+        index = self._table.read([SOURCE_INDEX], start, stop)[SOURCE_INDEX].astype(np.int64)
+        beyond = (index < 0) | (index >= self.n_sources)
+        if beyond.any():
+            row = start + int(np.argmax(beyond))
+            raise FileFormatError(
+                f"{self.path}: {SOURCE_INDEX} of row {row} points beyond the source: verify it"
+            )
+        return index
+
+    def _find_source(self) -> ParticleTable:
+        """Open the first candidate that exists and has the fingerprint."""
+        changed = None
+        for path in self._candidates():
+            if not os.path.isfile(path):
+                continue
+            table = open_table(path, str(self._record["table"]))
+            try:
+                if self._is_source(table):
+                    return table
+            except BaseException:
+                table.close()
+                raise
+            table.close()
+            changed = changed or path
+        if changed:
+            raise SourceChangedError(
+                f"{self.path}: its source {changed} is not what it was when it was expanded "
+                "(poses or shifts differ): name the original with source=, or expand again"
+            )
+        raise SourceChangedError(
+            f"{self.path}: its source {self.source_path} is gone: name it with source="
+        )
+
+    def _candidates(self) -> list[str]:
+        """Where the source may be, the likeliest first."""
+        if self._given_source is not None:
+            return [self._given_source]
+        folder = os.path.dirname(os.path.realpath(self.path))
+        relative = os.path.normpath(os.path.join(folder, str(self._record["relative_path"])))
+        return [relative, str(self._record["absolute_path"]), self.source_path]
+
+    def _is_source(self, table: ParticleTable) -> bool:
+        """Whether a table holds the poses and shifts that were expanded."""
+        names = [self._pose, self._shift]
+        own = self._table.columns
+        if any(table.columns.get(name) != own[name] for name in names):
+            return False
+        if table.n_rows != self.n_sources:
+            return False
+        fingerprint = Fingerprint()
+        for start, stop in blocks(table, names):
+            rows = table.read(names, start, stop)
+            fingerprint.update(*(native(rows[name]) for name in names))
+        return fingerprint.text() == self._record["fingerprint"]
+
+
+class ExpandedColumn:
+    """One column of an expanded table; slicing or indexing reads just those rows."""
+
+    def __init__(self, table: ExpandedTable, name: str) -> None:
+        self._table = table
+        self.name = name
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __getitem__(self, rows: slice | int) -> Array:
+        if isinstance(rows, slice):
+            wanted = range(len(self))[rows]
+            if not wanted:
+                return self._table.read(self.name, 0, 0)
+            first, last = min(wanted[0], wanted[-1]), max(wanted[0], wanted[-1])
+            return self._table.read(self.name, first, last + 1)[np.array(wanted) - first]
+        row = range(len(self))[rows]
+        return self._table.read(self.name, row, row + 1)[0]

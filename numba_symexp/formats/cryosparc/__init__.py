@@ -1,0 +1,1 @@
+"""CryoSPARC's datasets (.cs) and result groups (.csg): read and write them."""

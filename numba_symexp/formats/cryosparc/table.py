@@ -1,0 +1,201 @@
+"""A CryoSPARC dataset file as a particle table: NumPy's row format, or the CSDAT stream."""
+
+import ast
+import importlib.util
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from numba_symexp.errors import SourceError
+from numba_symexp.files import check_readable, first_bytes
+from numba_symexp.particles.schema import TABLE
+from numba_symexp.particles.table import Column, ParticleTable
+from numba_symexp.types import Array
+
+NUMPY_MAGIC = b"\x93NUMPY"
+CSDAT_MAGIC = b"\x95CSDAT"
+
+_MOST_HEADER_BYTES = 16 << 20
+_READ_BYTES = 4 << 20
+
+_CONVERT = """
+import sys
+from cryosparc.dataset import NUMPY_FORMAT, Dataset
+Dataset.load(sys.argv[1]).save(sys.argv[2], format=NUMPY_FORMAT)
+"""
+
+
+def open_cs(path: str) -> ParticleTable:
+    """Open a .cs file of either kind.
+
+    Raises
+    ------
+    SourceError
+        It is neither, damaged, or cut short; or a CSDAT file, and cryosparc-tools is missing.
+    """
+    check_readable(path, "the .cs file")
+    start = first_bytes(path)
+    if start.startswith(NUMPY_MAGIC):
+        return CsTable(path)
+    if start.startswith(CSDAT_MAGIC):
+        return _open_csdat(path)
+    raise SourceError(f"{path}: neither kind of CryoSPARC dataset (NumPy, CSDAT): copy it again")
+
+
+class CsTable(ParticleTable):
+    """Particles of a .cs file that is a NumPy array of rows; read where they lie.
+
+    Parameters
+    ----------
+    path : str
+    stored : str, optional
+        File with the rows, where it is another one than messages name.
+
+    Raises
+    ------
+    SourceError
+        The file is damaged or cut short, has no particles, or holds Python objects.
+    """
+
+    def __init__(self, path: str, stored: str | None = None) -> None:
+        self.path, self.location, self.layout = path, TABLE, "a CryoSPARC dataset"
+        self.attributes: dict[str, Any] = {}
+        self._file = open(stored or path, "rb")  # noqa: SIM115 - closed with the table
+        try:
+            self.watch(self._file.fileno())
+            self._read_structure()
+        except BaseException:
+            self.close()
+            raise
+
+    def _read_structure(self) -> None:
+        """Read the header, and hold it against the file's size."""
+        path = self.path
+        self._dtype, self._n_rows, self._first = _read_header(self._file, path)
+        size = os.fstat(self._file.fileno()).st_size
+        self.columns = _columns_of(self._dtype, path)
+        whole = self._first + self._n_rows * self._dtype.itemsize
+        if size != whole:
+            raise SourceError(
+                f"{path}: has {size:,} bytes where its header says {whole:,}: it is "
+                f"{'cut short' if size < whole else 'damaged'}; copy it again"
+            )
+        if not self._n_rows:
+            raise SourceError(f"{path}: has no particles: give a dataset with rows")
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return self._n_rows
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
+        """Rows ``start`` to ``stop`` of some columns, by name."""
+        kinds = {name: self._dtype[name] for name in names}
+        out = {name: np.empty(stop - start, kind) for name, kind in kinds.items()}
+        step = max(1, _READ_BYTES // self._dtype.itemsize)
+        for first in range(start, stop, step):
+            rows = self._rows(first, min(first + step, stop))
+            for name in names:
+                out[name][first - start : first - start + len(rows)] = rows[name]
+        return out
+
+    def bytes_read_per_row(self, names: Sequence[str]) -> int:
+        """Bytes of a whole row: its fields lie side by side."""
+        return int(self._dtype.itemsize)
+
+    def _rows(self, start: int, stop: int) -> Array:
+        """Whole rows."""
+        width = self._dtype.itemsize
+        try:
+            data = os.pread(
+                self._file.fileno(), (stop - start) * width, self._first + start * width
+            )
+        except OSError as error:
+            raise SourceError(f"{self.path}: cannot be read ({error.strerror}): copy it") from error
+        if len(data) < (stop - start) * width:
+            raise SourceError(
+                f"{self.path}: was cut short while it was read: wait until it is whole, then try "
+                "again"
+            )
+        return np.frombuffer(data, self._dtype)
+
+
+def _open_csdat(path: str) -> CsTable:
+    """Open a CSDAT stream, which cryosparc-tools turns into NumPy's rows in a process of its own.
+
+    A damaged stream can take the process that reads it down, and one of good size its memory.
+    """
+    if importlib.util.find_spec("cryosparc") is None:
+        raise SourceError(
+            f"{path}: a CSDAT file needs cryosparc-tools: install numba_symexp[cryosparc], or save "
+            "it as NumPy with Dataset.save"
+        )
+    with tempfile.NamedTemporaryFile(prefix="numba_symexp-", suffix=".cs") as stored:
+        done = subprocess.run(
+            [sys.executable, "-c", _CONVERT, path, stored.name],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if done.returncode:
+            lines = done.stderr.strip().splitlines()
+            reason = lines[-1] if lines and done.returncode > 0 else "its reader came down"
+            raise SourceError(
+                f"{path}: cannot be read ({reason[:120]}): it is cut short or damaged; copy it "
+                "again"
+            )
+        table = CsTable(path, stored.name)
+    table.layout = "a CryoSPARC dataset (CSDAT)"
+    return table
+
+
+def _read_header(file: Any, path: str) -> tuple[np.dtype[Any], int, int]:
+    """Row type, number of rows and place of the first row of a NumPy file.
+
+    The header is text of plain Python literals (NEP 1); no pickle is ever loaded.
+    """
+    try:
+        file.seek(len(NUMPY_MAGIC))
+        major, _ = file.read(2)
+        length = struct.unpack("<H" if major == 1 else "<I", file.read(2 if major == 1 else 4))[0]
+        if length > _MOST_HEADER_BYTES:
+            raise ValueError(f"its header of {length:,} bytes is too long")
+        text = file.read(length).decode("utf-8" if major == 3 else "latin-1")
+        with warnings.catch_warnings(action="ignore"):  # of what a damaged literal looks like
+            header = ast.literal_eval(text)
+        dtype = np.lib.format.descr_to_dtype(header["descr"])
+        (rows,) = header["shape"]
+        return dtype, int(rows), file.tell()
+    except (ValueError, TypeError, KeyError, SyntaxError, struct.error, OSError, MemoryError,
+            RecursionError) as error:  # fmt: skip
+        reason = "no literal" if isinstance(error, SyntaxError) else str(error).partition("\n")[0]
+        raise SourceError(
+            f"{path}: its header cannot be read ({reason[:100]}): it is cut short or damaged; copy "
+            "it again"
+        ) from error
+
+
+def _columns_of(dtype: np.dtype[Any], path: str) -> dict[str, Column]:
+    """Columns of rows of some type."""
+    if not dtype.names:
+        raise SourceError(f"{path}: holds {dtype}, not rows of fields: give a CryoSPARC dataset")
+    for name in dtype.names:
+        kind = dtype[name].base
+        if kind.kind not in "biufcS" or not kind.itemsize or 0 in dtype[name].shape:
+            raise SourceError(
+                f"{path}: {name} is {kind}, not numbers or fixed-length text: load and save it "
+                "with cryosparc-tools"
+            )
+    return {name: Column(dtype[name].base, dtype[name].shape) for name in dtype.names}

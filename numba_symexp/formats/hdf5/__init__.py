@@ -1,0 +1,1 @@
+"""Particle tables in HDF5: read them, and write them safely."""

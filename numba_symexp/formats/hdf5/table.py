@@ -1,0 +1,275 @@
+"""Particle tables in HDF5: a group of columns, or one compound dataset.
+
+A table never leads to another file or place: links other than hard ones are not followed.
+"""
+
+import contextlib
+import functools
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import h5py
+import numpy as np
+
+from numba_symexp.errors import SourceError
+from numba_symexp.files import check_readable, first_bytes
+from numba_symexp.particles.schema import TABLE
+from numba_symexp.particles.table import Column, ParticleTable
+from numba_symexp.types import Array
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+"""First bytes of an HDF5 file."""
+
+_NAMED_AT_MOST = 12
+
+_WHATEVER = (
+    OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError,
+)  # fmt: skip
+"""What HDF5 and h5py make of a damaged file."""
+
+_MOST_GROUPS = 10_000
+"""Hard links can make more paths than anyone can walk."""
+
+_MOST_COMPRESSED = 1_000_000
+"""No filter makes data of particles smaller by this factor; a damaged header may say so."""
+
+
+class Hdf5Table(ParticleTable):
+    """A particle table in an HDF5 file.
+
+    Parameters
+    ----------
+    path : str
+        HDF5 file.
+    location : str, optional
+        The table inside the file; by default ``/particles``, else the root.
+
+    Attributes
+    ----------
+    file : h5py.File
+
+    Raises
+    ------
+    SourceError
+        The file is missing, no HDF5 file, damaged, or has no such table.
+    """
+
+    def __init__(self, path: str, location: str | None = None) -> None:
+        self.path = path
+        self.file = _open(path)
+        self.watch(self.file.id.get_vfd_handle())
+        try:
+            with self.reading("its structure"):
+                self._node, self.location = self._find(location)
+                self._compound = isinstance(self._node, h5py.Dataset)
+                self.layout = "a compound dataset" if self._compound else "a group of columns"
+                self.attributes = {**self.file.attrs, **self._node.attrs}
+                self._fields: dict[str, tuple[str, ...]] = {}
+                self._datasets: dict[str, h5py.Dataset] = {}
+                self.columns = self._columns()
+        except BaseException:
+            self.file.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+    def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
+        """Rows ``start`` to ``stop`` of some columns, by name."""
+        with self.reading(", ".join(names), start, stop):
+            if not self._compound:
+                return {name: self._datasets[name][start:stop] for name in names}
+            outer = list(dict.fromkeys(self._fields[name][0] for name in names))
+            rows = self._node.fields(outer)[start:stop] if outer else np.empty(stop - start)
+            return {name: _nested(rows, self._fields[name]) for name in names}
+
+    def bytes_read_per_row(self, names: Sequence[str]) -> int:
+        """Bytes of the columns; of a compound dataset, of the whole row."""
+        return (
+            int(self._node.dtype.itemsize) if self._compound else super().bytes_read_per_row(names)
+        )
+
+    def column_attributes(self, name: str) -> Mapping[str, Any]:
+        """HDF5 attributes of a column; a field of a compound dataset has none."""
+        if self._compound:
+            return {}
+        with self.reading(f"what it says of {name}"):
+            return dict(self._datasets[name].attrs)
+
+    @contextlib.contextmanager
+    def reading(self, what: str, start: int = 0, stop: int = 0) -> Iterator[None]:
+        """Turn whatever HDF5 raises into a SourceError that names the place."""
+        try:
+            yield
+        except _WHATEVER as error:
+            rows = f" rows {start} to {stop - 1}" if stop > start else ""
+            raise SourceError(
+                f"{self.path}: cannot read {what}{rows} ({_first_line(error)}): the file is "
+                "damaged; copy it again or repair it"
+            ) from error
+
+    def _find(self, location: str | None) -> tuple[Any, str]:
+        """Find the table's group or dataset."""
+        if location is None:
+            has_default = self.file.get(TABLE, getlink=True) is not None
+            location = TABLE if has_default else "/"
+        node: Any = self.file
+        walked = ""
+        for part in location.strip("/").split("/") if location.strip("/") else ():
+            walked += f"/{part}"
+            link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
+            if link is None:
+                raise SourceError(
+                    f"{self.path}: no table at {location} ({walked} does not exist): "
+                    f"--table must name one of {self._candidates()}"
+                )
+            if not isinstance(link, h5py.HardLink):
+                raise SourceError(
+                    f"{self.path}: {walked} is a link to another place, and links are not "
+                    "followed: name the table itself with --table"
+                )
+            node = node[part]
+        return node, "/" + location.strip("/")
+
+    def _refuse_not_here(self, name: str, dataset: h5py.Dataset) -> None:
+        """Refuse a dataset whose rows are in other files, or nowhere."""
+        if dataset.is_virtual or dataset.external:
+            raise SourceError(
+                f"{self.path}: {name} keeps its rows in other files, which are not followed: copy "
+                "the table into one file (h5repack)"
+            )
+        if dataset.shape is None:
+            raise SourceError(f"{self.path}: {name} is empty: move it out of the table")
+        stored = dataset.id.get_storage_size()
+        if dataset.size and not stored:
+            raise SourceError(f"{self.path}: {name} was never written: make the table again")
+        if dataset.nbytes > stored * _MOST_COMPRESSED:
+            raise SourceError(
+                f"{self.path}: {name} claims {dataset.shape[0]:,} rows and keeps {stored:,} bytes: "
+                "the file is damaged; copy it again"
+            )
+
+    def _candidates(self) -> str:
+        """Places in the file that could be a table, for a message."""
+        found = ["/"]
+        for name, link in _links(self.file):
+            if isinstance(link, h5py.HardLink):
+                found.append(f"/{name}")
+        return ", ".join(found[:_NAMED_AT_MOST])
+
+    @functools.cached_property
+    def n_rows(self) -> int:
+        """Number of rows, which every dataset of the table must have.
+
+        Raises
+        ------
+        SourceError
+            The columns differ in length.
+        """
+        if self._compound:
+            return len(self._node)
+        lengths = {name: d.shape[0] if d.shape else None for name, d in self._datasets.items()}
+        counts = Counter(lengths.values())
+        usual = max(counts, key=lambda n: (n is not None, counts[n]), default=0)
+        for name, length in lengths.items():
+            if length != usual:
+                like = next(other for other, n in lengths.items() if n == usual)
+                rows = "a single value" if length is None else f"{length} rows"
+                raise SourceError(
+                    f"{self.path}: columns of {self.location} differ in length: {name} has {rows}, "
+                    f"{like} has {usual} rows: repair it, move it out of the table, or name the "
+                    "table with --table"
+                )
+        return int(usual or 0)
+
+    def _columns(self) -> dict[str, Column]:
+        """Columns by name."""
+        if not self._compound:
+            self._datasets = dict(_datasets(self._node))
+            for name, dataset in self._datasets.items():
+                self._refuse_not_here(name, dataset)
+            return {name: Column(d.dtype, d.shape[1:]) for name, d in self._datasets.items()}
+        self._refuse_not_here(self.location, self._node)
+        if self._node.dtype.names is None or self._node.ndim != 1:
+            raise SourceError(
+                f"{self.path}: {self.location} is a dataset of shape {self._node.shape} and "
+                f"type {self._node.dtype}, not a 1-D table: name the table with --table"
+            )
+        self._fields = {name: path for name, _, path in _flat_fields(self._node.dtype)}
+        return {
+            name: Column(dtype.base, dtype.shape)
+            for name, dtype, _ in _flat_fields(self._node.dtype)
+        }
+
+
+def _open(path: str) -> h5py.File:
+    """Open an HDF5 file read-only, or say what is in the way."""
+    check_readable(path, "the HDF5 file")
+    try:
+        return h5py.File(path, "r", locking="best-effort")
+    except (OSError, RuntimeError) as error:
+        if not first_bytes(path).startswith(SIGNATURE):
+            hint = "give a particle table in HDF5, .cs or .star (numba-symexp example writes one)"
+            raise SourceError(f"{path}: not an HDF5 file: {hint}") from error
+        raise SourceError(
+            f"{path}: cannot be opened ({_first_line(error)}): it is cut short, damaged, or being "
+            "written; copy it again"
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    """First line of an error's text, bounded."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:160]
+
+
+def _links(group: h5py.Group) -> Iterator[tuple[str, Any]]:
+    """Names and links directly under a group."""
+    for name in group:
+        yield name, group.get(name, getlink=True)
+
+
+def _datasets(
+    group: h5py.Group,
+    prefix: str = "",
+    above: tuple[Any, ...] = (),
+    entered: Iterator[int] | None = None,
+) -> Iterator[tuple[str, h5py.Dataset]]:
+    """Datasets below a group by path; hard links only, and no cycle is entered twice."""
+    here = h5py.h5o.get_info(group.id)
+    mark = (here.fileno, here.addr)
+    if mark in above:
+        return
+    entered = entered or itertools.count()
+    if next(entered) >= _MOST_GROUPS:
+        raise ValueError(f"over {_MOST_GROUPS:,} groups")
+    for name, link in _links(group):
+        if not isinstance(link, h5py.HardLink):
+            continue
+        node = group[name]
+        if isinstance(node, h5py.Dataset):
+            yield prefix + name, node
+        elif isinstance(node, h5py.Group):
+            yield from _datasets(node, f"{prefix}{name}/", (*above, mark), entered)
+
+
+def _flat_fields(
+    dtype: np.dtype[Any], path: tuple[str, ...] = ()
+) -> Iterator[tuple[str, np.dtype[Any], tuple[str, ...]]]:
+    """Fields of a compound dtype; nested compounds are joined with slashes, as groups are."""
+    for name in dtype.names or ():
+        field = dtype[name]
+        if field.names is not None:
+            yield from _flat_fields(field, (*path, name))
+        else:
+            yield "/".join((*path, name)), field, (*path, name)
+
+
+def _nested(rows: Array, path: tuple[str, ...]) -> Array:
+    """One field of structured rows."""
+    for name in path:
+        rows = rows[name]
+    return rows

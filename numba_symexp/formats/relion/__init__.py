@@ -1,0 +1,1 @@
+"""RELION's particle files (.star): read and write them."""

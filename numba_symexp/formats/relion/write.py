@@ -1,0 +1,240 @@
+"""Write rows as a RELION particle file."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+
+from numba_symexp.conversion.export_rows import Block, ExportRows
+from numba_symexp.errors import SourceError
+from numba_symexp.formats.relion.labels import ANGLES, ORIGINS_A, ORIGINS_PX, SUBSET, Meaning
+from numba_symexp.formats.relion.table import COMMENT
+from numba_symexp.formats.relion.text import StarText
+from numba_symexp.formats.relion.track_lengths import (
+    DECIMALS,
+    refuse_same_places,
+    told_apart,
+    track_label,
+)
+from numba_symexp.formats.relion.words import as_bytes, numbers
+from numba_symexp.kernels.codecs import convert
+from numba_symexp.kernels.text import LARGEST, number_width, write_numbers
+from numba_symexp.particles.schema import DEFOCUS, POSE, PSIZE, SHIFT
+from numba_symexp.particles.table import ParticleTable
+from numba_symexp.symmetry.operators import Operators
+from numba_symexp.types import Array
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """New numbers of one label, and the rows that keep their old word."""
+
+    values: Array
+    decimals: int
+    kept: Array
+
+
+class StarRows:
+    """Rows as RELION has them: the text of the source, new angles and origins.
+
+    A row whose pose and shift are to the last bit what its source's text says keeps that text.
+
+    Parameters
+    ----------
+    rows : ExportRows
+    source : ParticleTable
+        With every label as text.
+    text : StarText
+        What stands around the rows.
+    keep_track_length : bool
+        Leave places on helical tracks as they are.
+
+    Attributes
+    ----------
+    notes : list of str
+        What a user should know.
+
+    Raises
+    ------
+    SourceError
+        Places on tracks cannot be told apart.
+    """
+
+    def __init__(
+        self,
+        rows: ExportRows,
+        source: ParticleTable,
+        text: StarText,
+        keep_track_length: bool = False,
+    ) -> None:
+        self._rows, self._source = rows, source
+        self._meaning = Meaning.of(text)
+        if self._meaning.in_angstrom and PSIZE not in source.columns:
+            raise SourceError(f"{source.path}: {PSIZE} is missing: import it again")
+        added = [
+            label
+            for label in (*ANGLES, *self._meaning.origins, SUBSET)
+            if label not in text.labels and (label != SUBSET or rows.has_split)
+        ]
+        self.notes = _stale_priors(text.labels, rows.operators) if rows.operators else []
+        self._labels = (*text.labels, *added)
+        self._head = _with_labels(text, added)
+        self._tail = text.tail
+        self._track = None if keep_track_length else track_label(text.labels)
+        order = len(rows.operators) if rows.operators else 1
+        if self._track and rows.operators:
+            refuse_same_places(source, self._track, order)
+        self._track = self._track if rows.operators else None
+
+    def write(self, file: BinaryIO) -> Iterator[int]:
+        """Write the whole file; yields how many rows are done."""
+        file.write(self._head)
+        done = 0
+        for block in self._rows.blocks():
+            file.write(self._lines(block))
+            done += len(block.index)
+            yield done
+        file.write(self._tail)
+
+    def _lines(self, block: Block) -> bytes:
+        """Text of some rows."""
+        labels = [*self._labels, COMMENT] if COMMENT in self._source.columns else self._labels
+        present = [label for label in labels if label in self._source.columns]
+        psize = [PSIZE] if PSIZE in self._source.columns else []
+        source = self._source.read_at([*present, *psize], block.sources)
+        old = {label: as_bytes(source[label]) for label in present}
+        return _joined(labels, old, self._new_numbers(block, source), block.index)
+
+    def _new_numbers(self, block: Block, source: dict[str, Array]) -> dict[str, Numbers]:
+        """Angles, origins, half-sets and places of rows, as numbers."""
+        angles = convert(block.pose, "rotvec", "euler_zyz")
+        if not np.isfinite(angles).all():
+            raise SourceError(f"{self._source.path}: a pose is NaN or Inf: verify the table")
+        kept = self._unchanged(block, source)
+        new = {label: Numbers(angles[:, k], 6, kept) for k, label in enumerate(ANGLES)}
+        for labels, origins in self._origins(block, source):
+            self._refuse_large(origins, "an origin")
+            new.update(
+                {
+                    name: Numbers(origins[:, k], 6, kept)
+                    for k, name in enumerate(labels)
+                    if name in self._labels
+                }
+            )
+        if block.split is not None:
+            subset = block.split.astype(np.float64) + 1
+            told = self._told(SUBSET, block, source) if SUBSET in source else np.nan
+            new[SUBSET] = Numbers(subset, 0, subset == told)
+        for name, values in block.defocus.items():
+            label = DEFOCUS[name]
+            of_file = self._source is self._rows.source  # else words were made of numbers just now
+            told = self._told(label, block, source) if of_file else np.nan
+            self._refuse_large(values, f"a _{label}")
+            new[label] = Numbers(values.astype(np.float64), 6, values == told)
+        if self._track:
+            place = told_apart(self._told(self._track, block, source), block.operator)
+            self._refuse_large(place, f"a _{self._track}")
+            new[self._track] = Numbers(place, DECIMALS, block.operator == 0)
+        return new
+
+    def _refuse_large(self, values: Array, what: str) -> None:
+        """Refuse numbers that the text cannot hold, and NaN."""
+        if not (np.abs(values) < LARGEST).all():
+            raise SourceError(f"{self._source.path}: {what} is over {LARGEST:g}: repair it")
+
+    def _told(self, label: str, block: Block, source: dict[str, Array]) -> Array:
+        """What the text of each row's source says of a label, as a number."""
+        first = int(block.sources[0])
+        return numbers(source[label], f"{self._source.path}: _{label}", first)[block.index]
+
+    def _origins(
+        self, block: Block, source: dict[str, Array]
+    ) -> Iterator[tuple[tuple[str, str], Array]]:
+        """Origins of rows, in A or in pixels or, where a file has them twice, in both."""
+        shift = block.shift.astype(np.float64)
+        if self._meaning.in_angstrom:
+            yield ORIGINS_A, shift * source[PSIZE][block.index, None]
+        if not self._meaning.in_angstrom or ORIGINS_PX[0] in self._labels:
+            yield ORIGINS_PX, shift
+
+    def _unchanged(self, block: Block, source: dict[str, Array]) -> Array:
+        """Rows whose pose and shift are what their source's text says."""
+        labels = (*ANGLES, *self._meaning.origins)
+        if not all(label in source for label in labels) or block.pose.dtype != np.float64:
+            return np.zeros(len(block.index), np.bool_)
+        first, count = int(block.sources[0]), len(block.sources)
+        same = np.ones(len(block.index), np.bool_)
+        for name, values in ((POSE, block.pose), (SHIFT, block.shift)):
+            told = self._meaning.make(name, source, first, first + count, self._source.path)
+            same &= (told[block.index] == values).all(axis=1)
+        return same
+
+
+def _joined(
+    labels: Sequence[str], old: Mapping[str, Array], new: Mapping[str, Numbers], index: Array
+) -> bytes:
+    """Lines of words, one blank between them.
+
+    All words of a label get as many bytes as the longest needs, old word and new number side by
+    side; of the two the one that is not wanted becomes NUL, and in the end all NUL go.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        In the order of writing; each is in ``old`` or ``new`` or both.
+    old : mapping of str to (m, width) uint8
+        Words of the source's rows.
+    new : mapping of str to Numbers
+        Of the n rows.
+    index : (n,) int
+        Which row of the source each row belongs to.
+    """
+    old_width = {label: words.shape[1] for label, words in old.items()}
+    new_width = {label: number_width(each.values, each.decimals, 1) for label, each in new.items()}
+    places, width = {}, 0
+    for label in labels:
+        places[label] = width
+        width += old_width.get(label, 0) + new_width.get(label, 0) + 1
+    lines = np.full((len(next(iter(old.values()))), width), 0, np.uint8)
+    for label, place in places.items():
+        if place:
+            lines[:, place - 1] = ord(" ")
+        if label in old:
+            lines[:, place : place + old_width[label]] = old[label]
+    lines[:, -1] = ord("\n")
+    lines = lines[index]
+    for label, each in new.items():
+        middle = places[label] + old_width.get(label, 0)
+        number = lines[:, middle : middle + new_width[label]]
+        write_numbers(each.values, each.decimals, 1, 0, number)
+        number[each.kept] = 0
+        lines[~each.kept, places[label] : middle] = 0
+    return lines.tobytes().translate(None, b"\0")
+
+
+def _stale_priors(labels: tuple[str, ...], operators: Operators) -> list[str]:
+    """Priors, which stay as they are, but do not fit what the operators make of the poses."""
+    turned = bool(np.any(operators.quaternion[:, 1:]))
+    off_axis = bool(np.any(operators.quaternion[:, 1:3]))  # z does not stay z
+    stale = [
+        label
+        for label in labels
+        if (label == "rlnAngleRotPrior" and turned)
+        or (label in ("rlnAngleTiltPrior", "rlnAnglePsiPrior") and off_axis)
+        or (label in ("rlnOriginXPriorAngst", "rlnOriginYPriorAngst") and operators.moves)
+    ]
+    if not stale:
+        return []
+    return [
+        f"{', '.join(stale)}: left as in the source, though not right for every copy; remove them "
+        "before a local search, which would start from them"
+    ]
+
+
+def _with_labels(text: StarText, added: list[str]) -> bytes:
+    """Head of a file with further labels after its own."""
+    head = text.head.rstrip() + b"\n" if added else text.head
+    for place, label in enumerate(added, start=len(text.labels) + 1):
+        head += f"_{label} #{place}\n".encode()
+    return head

@@ -1,0 +1,133 @@
+"""Compare a map with its copies by every operator, and decide."""
+
+import math
+import time
+
+import numpy as np
+
+from numba_symexp import interrupts
+from numba_symexp.errors import UsageError
+from numba_symexp.maps.elsewhere import fit_elsewhere
+from numba_symexp.maps.invariant import kept_by
+from numba_symexp.maps.orientations import (
+    all_but_identity,
+    fit_orientation,
+    flags_of,
+    moving_generators,
+    other_orientations,
+)
+from numba_symexp.maps.read import read_map, read_mask
+from numba_symexp.maps.report import MapReport
+from numba_symexp.maps.scene import make_scene
+from numba_symexp.maps.verdict import THRESHOLD, doubts, is_best, judge, mean_ceiling, neither
+from numba_symexp.symmetry.operators import Operators
+from numba_symexp.types import Progress
+
+
+def mapcheck(
+    path: str,
+    operators: Operators,
+    mask: str | None = None,
+    radius_A: float | None = None,
+    psize_A: float | None = None,
+    bin_factor: int | None = None,
+    threshold: float = THRESHOLD,
+    progress: Progress | None = None,
+) -> MapReport:
+    """Tell whether a map has a symmetry, in the orientation that is named and about the box centre.
+
+    The map is correlated with its copy by each operator, without the part of the density that no
+    orientation of the symmetry changes (see `invariant`), and by the generators of every other
+    orientation.
+
+    Parameters
+    ----------
+    path : str
+        Map, MRC2014; its box centre is voxel N // 2, whatever its header says of an origin.
+    operators : Operators
+        The symmetry, as `point_group`, `helix` or `resolve` give it.
+    mask : str, optional
+        Map of the same box, above 0.5 where to compare; by default the largest sphere in the box.
+    radius_A : float, optional
+        Radius of the sphere.
+    psize_A : float, optional
+        A per voxel, in place of the header's.
+    bin_factor : int, optional
+        Voxels along the side of a block that is averaged; by default as many as leave 128 voxels
+        along a side, of at most 3.5 A.
+    threshold : float, optional
+        Share of the correlation that noise leaves to be reached, which makes a fit.
+    progress : callable, optional
+        Called as ``progress(done, all)`` after each comparison.
+
+    Returns
+    -------
+    MapReport
+        ``fits`` says whether the worst operator reaches the threshold, and no other orientation
+        is better by more than 0.02 of the ceiling.
+
+    Raises
+    ------
+    UsageError
+        A symmetry of the identity alone, or a number that cannot be.
+    SourceError
+        The map or the mask cannot be read, or holds nothing that could be compared.
+    """
+    started = time.perf_counter()
+    numbers = all_but_identity(operators)
+    if not numbers:
+        raise UsageError(f"{operators.symmetry} moves nothing: name a symmetry above C1 to check")
+    if not 0 < threshold <= 1:
+        raise UsageError(f"threshold {threshold:g} must be above 0, and at most 1")
+    if radius_A is not None and not 0 < radius_A < math.inf:
+        raise UsageError(f"radius {radius_A:g} must be a number of A above 0")
+    grid = read_map(path, psize_A, bin_factor)
+    masked = None if mask is None else read_mask(mask, grid)
+    over = kept_by(operators)
+    scene = make_scene(grid, over, masked, radius_A)
+    others = other_orientations(operators)
+    steps = _Steps(len(numbers) + sum(len(moving_generators(other)) for other in others), progress)
+    named = fit_orientation(scene, operators, numbers, step=steps.next)
+    fits = tuple(
+        fit_orientation(
+            scene, other, moving_generators(other), flags_of(other, operators), steps.next
+        )
+        for other in others
+    )
+    center_A, verdict = None, judge(named, fits, threshold)
+    if verdict is None:
+        center_A, verdict = fit_elsewhere(
+            grid, [operators, *others], masked, radius_A, threshold
+        ) or (None, neither(named, threshold))
+    return MapReport(
+        file=path,
+        fits=is_best(named, fits, threshold),
+        verdict=verdict,
+        notes=doubts(named, fits, threshold),
+        named=named,
+        others=fits,
+        without=over,
+        ceiling=mean_ceiling(named),
+        noise=min(1.0, scene.noise / scene.variance),
+        threshold=threshold,
+        center_A=center_A,
+        box=grid.box,
+        psize_A=grid.voxel_A / grid.factor,
+        compared_A=grid.voxel_A,
+        mask_voxels=int(np.count_nonzero(scene.mask)),
+        seconds=time.perf_counter() - started,
+    )
+
+
+class _Steps:
+    """Counts comparisons; between two of them a run may be stopped."""
+
+    def __init__(self, count: int, progress: Progress | None) -> None:
+        self._done, self._count, self._progress = 0, count, progress
+
+    def next(self) -> None:
+        """Note one more comparison."""
+        self._done += 1
+        if self._progress is not None:
+            self._progress(self._done, self._count)
+        interrupts.check()

@@ -1,0 +1,1 @@
+"""Pictures and counts of viewing directions and shifts."""

@@ -1,0 +1,163 @@
+"""A picture of a particle table: viewing directions on the sphere, and shifts."""
+
+import os
+from typing import Any
+
+import numpy as np
+
+from numba_symexp import interrupts
+from numba_symexp.errors import OutputError, UsageError
+from numba_symexp.files import check_target, publish, refusing, sync_file, temporary
+from numba_symexp.leftovers import sweep
+from numba_symexp.pictures.picture import Picture, Shown
+from numba_symexp.pictures.sphere import relative_density
+from numba_symexp.pictures.subject import Subject, open_subject
+from numba_symexp.pictures.tally import Tally, tally
+from numba_symexp.types import Array, Progress
+
+SUFFIXES = (".png", ".svg", ".pdf")
+
+
+def plot(
+    file: str,
+    output: str,
+    symmetry: str | None = None,
+    convention: str | None = None,
+    source: str | None = None,
+    table: str | None = None,
+    pose: str | None = None,
+    pose_format: str = "rotvec",
+    shift: str | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Draw the viewing directions and shifts of a table; of an expanded one its source's too.
+
+    Parameters
+    ----------
+    file : str
+        Particle table (HDF5, .cs, .star), expanded or not.
+    output : str
+        Picture to write: .png, .svg or .pdf.
+    symmetry, convention : str, optional
+        Of a table that is not expanded: mark the axes of this symmetry; see `point_group`. The
+        convention is by default the table's, else cryosparc.
+    source : str, optional
+        The table that an expanded one was expanded from, where it is no longer found.
+    table, pose, pose_format, shift
+        As in `ExpandJob`, of a table that is not expanded.
+    overwrite : bool
+        Replace an existing file.
+    progress : callable, optional
+        Called as ``progress(rows_done, rows)`` now and then.
+
+    Returns
+    -------
+    dict
+        ``output``, ``source`` (the file), ``particles``, ``rows``, ``symmetry``, ``unit`` of the
+        shifts; ``sets``: for the particles, and the expanded rows if there are any, the largest
+        density of directions relative to an even one, the share of the sphere without any, where
+        the map of shifts ends, and how many rows lie beyond; ``copies``: how many particles have
+        how many, where they differ.
+
+    Raises
+    ------
+    UsageError
+        The suffix is another, or a parameter does not fit the file.
+    SymexpError
+        What is wrong, where, and what to do. Nothing was written then.
+
+    Notes
+    -----
+    A pose v is seen along the third row of A = exp(v)^T: the third column of exp(v), in the map's
+    frame, which is (cos rot sin tilt, sin rot sin tilt, cos tilt). That is the direction from the
+    particle to the viewer, whatever psi is. The axes of a symmetry are directions in the same
+    frame. The same file gives the same bytes.
+    """
+    suffix = os.path.splitext(output)[1].lower()
+    if suffix not in SUFFIXES:
+        raise UsageError(f"{output}: is no picture: give a name that ends in {_listed(SUFFIXES)}")
+    _require_matplotlib(output)
+    from numba_symexp.pictures.drawing import save
+
+    target = check_target(output, file, overwrite)
+    columns = {"table": table, "pose": pose, "pose_format": pose_format, "shift": shift}
+    with open_subject(file, symmetry, convention, source, **columns) as subject:
+        for each in subject.sets:
+            check_target(output, each.table.path, overwrite)
+        tallies = tally(subject.sets, subject.particles, progress)
+        for each in subject.sets:
+            each.table.check_unchanged()
+        picture = _picture(os.path.basename(file), subject, tallies)
+    sweep(os.path.dirname(target))
+    with temporary(output, target) as path:
+        with refusing(output):
+            save(picture, path, suffix[1:])
+            sync_file(path)
+        interrupts.check()
+        publish(output, path, target, overwrite)
+    return {
+        "output": output,
+        "source": file,
+        "particles": subject.particles,
+        "rows": tallies[-1].rows,
+        "symmetry": subject.symmetry,
+        "unit": picture.unit,
+        "sets": [_numbers(each) for each in picture.sets],
+        "copies": picture.copies,
+    }
+
+
+def _picture(name: str, subject: Subject, tallies: list[Tally]) -> Picture:
+    """What is drawn of a subject."""
+    named = [("the particles", f"{subject.particles:,} particles")]
+    if len(tallies) > 1:
+        named = [
+            ("the source", f"source: {subject.particles:,} particles"),
+            ("the expanded rows", f"expanded: {tallies[1].rows:,} rows"),
+        ]
+    return Picture(
+        title=name,
+        symmetry=subject.symmetry,
+        axes=subject.axes,
+        unit=subject.sets[0].unit,
+        sets=[
+            Shown(*names, relative_density(each.cells), each.limit, each.shifts, each.outside)
+            for names, each in zip(named, tallies, strict=True)
+        ],
+        copies=_copies(tallies[-1].copies),
+    )
+
+
+def _copies(copies: Array | None) -> dict[int, int] | None:
+    """How many particles have how many copies; None where all have equally many."""
+    if copies is None or copies.min() == copies.max():
+        return None
+    numbers, particles = np.unique(copies, return_counts=True)
+    return dict(zip(numbers.tolist(), particles.tolist(), strict=True))
+
+
+def _numbers(shown: Shown) -> dict[str, Any]:
+    """A set of poses, for JSON."""
+    return {
+        "heading": shown.heading,
+        "largest_density": float(shown.density.max()),
+        "empty_share": float(np.mean(shown.density == 0)),
+        "shift_limit": shown.limit,
+        "beyond_limit": shown.outside,
+    }
+
+
+def _require_matplotlib(output: str) -> None:
+    """Refuse before anything is read, where pictures cannot be drawn."""
+    try:
+        import matplotlib  # noqa: F401 - only pictures need it
+    except ImportError:
+        raise OutputError(
+            f"{output}: pictures need matplotlib: install numba_symexp[plot]"
+        ) from None
+
+
+def _listed(words: tuple[str, ...]) -> str:
+    """Words, the last one after ``or``."""
+    return f"{', '.join(words[:-1])} or {words[-1]}"

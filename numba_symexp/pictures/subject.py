@@ -1,0 +1,116 @@
+"""What a picture is of: the poses of a table, or those of an expanded one and of its source."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from numba_symexp.errors import FileFormatError, SymmetryError, UsageError
+from numba_symexp.expanded.table import ExpandedTable, open_expanded
+from numba_symexp.expansion.choice import convention_of
+from numba_symexp.formats.registry import open_table
+from numba_symexp.particles.columns import find_columns
+from numba_symexp.particles.schema import FORMAT, PSIZE
+from numba_symexp.particles.table import ParticleTable
+from numba_symexp.pictures.rows import PoseRows
+from numba_symexp.symmetry.operators import FROM_FILE, Operators
+from numba_symexp.symmetry.resolve import axes, describe, is_group, resolve
+from numba_symexp.symmetry.variants import named
+from numba_symexp.types import Array
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Poses that are open for reading, and the symmetry that goes with them.
+
+    Attributes
+    ----------
+    sets : tuple of PoseRows
+        The particles; of an expanded table also the expanded rows.
+    particles : int
+    symmetry : str or None
+        The symmetry and its axes, in words.
+    axes : list of (int, (3,) float64)
+        Folds and directions.
+    """
+
+    sets: tuple[PoseRows, ...]
+    particles: int
+    symmetry: str | None
+    axes: list[tuple[int, Array]]
+
+
+@contextlib.contextmanager
+def open_subject(
+    file: str,
+    symmetry: str | None = None,
+    convention: str | None = None,
+    source: str | None = None,
+    **columns: Any,
+) -> Iterator[Subject]:
+    """Open what a picture is of; the parameters are those of `plot`.
+
+    Raises
+    ------
+    SymexpError
+        The file cannot be read, or a parameter does not fit it.
+    """
+    place = columns.pop("table")
+    with contextlib.ExitStack() as files:
+        table = files.enter_context(open_table(file, place))
+        if not table.says("format", FORMAT):
+            if source is not None:
+                raise UsageError(f"{file}: is no expanded table: leave out --source")
+            yield _of_particles(table, symmetry, convention, columns)
+            return
+        given = {"symmetry": symmetry, "convention": convention, "table": place, **columns}
+        for name, value in given.items():
+            if value not in (None, "rotvec"):
+                raise UsageError(
+                    f"{file}: is an expanded table, which names its own symmetry and columns: "
+                    f"leave out --{name}"
+                )
+        table.close()
+        yield _of_copies(files.enter_context(open_expanded(file, source)))
+
+
+def _of_particles(
+    table: ParticleTable, symmetry: str | None, convention: str | None, columns: dict[str, Any]
+) -> Subject:
+    """Particles, and the axes of the symmetry that they might be expanded by."""
+    found = find_columns(table, **columns)
+    poses = PoseRows(table, found.pose, found.pose_format.name, found.shift, found.psize)
+    if symmetry is None:
+        if convention is not None:
+            raise UsageError("--convention says whose --symmetry is meant: give --symmetry too")
+        return Subject((poses,), table.n_rows, None, [])
+    operators = resolve(symmetry, convention or convention_of(table))
+    return Subject((poses,), table.n_rows, describe(operators), axes(operators))
+
+
+def _of_copies(expanded: ExpandedTable) -> Subject:
+    """Particles and their copies."""
+    psize: float | str | None = expanded.psize_given_A
+    if psize is None and PSIZE in expanded.source.columns:
+        psize = PSIZE
+    pose, shift, pose_format = expanded.pose_columns
+    sets = (
+        PoseRows(expanded.source, pose, pose_format, shift, psize),
+        PoseRows(expanded.table, pose, pose_format, shift, psize, expanded),
+    )
+    operators = expanded.operators
+    try:
+        marked = _axes_of(operators)
+    except SymmetryError:
+        raise FileFormatError(
+            f"{expanded.path}: {operators.symmetry[:60]!r} is no symmetry: verify it"
+        ) from None
+    return Subject(sets, expanded.n_sources, describe(operators), marked)
+
+
+def _axes_of(operators: Operators) -> list[tuple[int, Array]]:
+    """Axes of the full set that operators are, or were chosen from, where that is known."""
+    if not operators.symmetry.startswith(FROM_FILE):
+        return axes(named(operators.symmetry, operators.convention))
+    whole = not operators.chosen and is_group(operators)
+    return axes(operators) if whole else []
