@@ -122,8 +122,9 @@ def expand(
     from numba_symexp.cli.probe import probe
     from numba_symexp.cli.progress import ProgressBar
     from numba_symexp.cli.report import summary_text
+    from numba_symexp.cluster.connection import Cluster
+    from numba_symexp.cluster.driver import run
     from numba_symexp.expansion.job import ExpandJob
-    from numba_symexp.expansion.run import run
 
     job = ExpandJob(
         source=source,
@@ -154,16 +155,14 @@ def expand(
         again=is_on(again),
         overwrite=is_on(overwrite),
         dry_run=is_on(dry_run),
-        dask=dask,
-        workers=integer("workers", workers),
-        mixed_cpus=is_on(mixed_cpus),
     )
+    cluster = Cluster.asked_for(dask, integer("workers", workers), is_on(mixed_cpus))
     silent = is_on(quiet)
 
     def act() -> dict[str, Any]:
         probe(source)
         with ProgressBar(silent) as bar:
-            summary = run(job, bar.show)
+            summary = run(job, cluster, bar.show)
         for text in summary.warnings:
             print(f"warning: {text}", file=sys.stderr)
         return asdict(summary)

@@ -1,17 +1,32 @@
-"""A Dask cluster for one run: one that is there, or one that is started on this machine."""
+"""A Dask cluster for one run: one that is there, or one that is started on this machine.
+
+Calls of Dask may block: they are made so that Ctrl-C and SIGTERM are noticed meanwhile.
+"""
 
 import contextlib
 import logging
+import re
 import signal
+import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
 from multiprocessing import resource_tracker
-from typing import Any
+from typing import Any, Self, TypeVar
 
-from numba_symexp.cluster.waiting import POLL_S, attempted, waited
-from numba_symexp.errors import ClusterError
-from numba_symexp.expansion.job import LOCAL, ExpandJob
+from numba_symexp import interrupts
+from numba_symexp.errors import ClusterError, UsageError
+
+LOCAL = "local"
+"""Dask's workers are to be started on this machine."""
+
+POLL_S = 0.1
+"""How long to wait between two looks at the signals."""
+
+UNDO_S = 10.0
+"""How long to wait for something that is to be undone at once."""
 
 CONNECT_S = 10.0
 """How long a scheduler is given to answer."""
@@ -24,13 +39,88 @@ _CLOSE_S = 10.0
 _ANY_PORT = "127.0.0.1:0"
 """For Dask's web pages, which can be moved but not left out: not seen from other machines."""
 
+_ADDRESS = re.compile(
+    r"(?:(?:tcp|tls|ws|wss|ucx)://)?(?:[^\s/:\[\]]+|\[[\da-f:.]+\]):\d{1,5}", re.IGNORECASE
+)
+
+Result = TypeVar("Result")
+
 _LOUD = ("distributed", "tornado", "asyncio")
 """Families of loggers that write to standard error."""
 
 
+@dataclass(frozen=True)
+class Cluster:
+    """The Dask cluster whose workers make the rows.
+
+    Attributes
+    ----------
+    address : str or distributed.Client
+        Address of the scheduler; ``local`` for workers on this machine that end with the run; or
+        a client that is connected.
+    workers : int, optional
+        Number of local workers; by default one for every two processors.
+    mixed_cpus : bool
+        Take workers whose processors are of other kinds too, which may round in another way.
+
+    Raises
+    ------
+    UsageError
+        The address is none, or there can be no such number of workers.
+    """
+
+    address: Any
+    workers: int | None = None
+    mixed_cpus: bool = False
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise UsageError(f"workers {self.workers} must be 1 or more")
+        if isinstance(self.address, str):
+            if self.address != LOCAL and not _ADDRESS.fullmatch(self.address):
+                raise UsageError(
+                    f"dask {self.address!r} is no address: give one such as "
+                    f"tcp://10.0.0.1:8786, or {LOCAL}"
+                )
+        elif not (hasattr(self.address, "submit") and hasattr(self.address, "scheduler")):
+            raise UsageError(
+                f"dask is a {type(self.address).__name__}: give the address of a scheduler, "
+                f"{LOCAL!r}, or a distributed.Client"
+            )
+        if self.workers is not None and not self.is_local:
+            raise UsageError(f"--workers goes with --dask={LOCAL}, which is missing: add it")
+
+    @classmethod
+    def asked_for(cls, address: Any, workers: int | None, mixed_cpus: bool) -> Self | None:
+        """Cluster of these options, or None where no address is given.
+
+        Raises
+        ------
+        UsageError
+            An option is out of its range, or goes with an address that is missing.
+        """
+        if address is not None:
+            return cls(address, workers, mixed_cpus)
+        if workers is not None:
+            raise UsageError(f"--workers goes with --dask={LOCAL}, which is missing: add it")
+        if mixed_cpus:
+            raise UsageError("--mixed_cpus goes with --dask, which is missing: add it")
+        return None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the workers are started on this machine."""
+        return isinstance(self.address, str) and self.address == LOCAL
+
+    def __str__(self) -> str:
+        if isinstance(self.address, str):
+            return self.address
+        return str(self.address.scheduler.address)
+
+
 @contextlib.contextmanager
-def connected(job: ExpandJob) -> Iterator[Any]:
-    """Connect to the cluster of a job; yields Dask's client.
+def connected(cluster: Cluster) -> Iterator[Any]:
+    """Connect to a cluster; yields Dask's client.
 
     Raises
     ------
@@ -43,11 +133,14 @@ def connected(job: ExpandJob) -> Iterator[Any]:
         raise ClusterError("--dask needs Dask: install numba_symexp[dask]") from error
     with contextlib.ExitStack() as stack:
         stack.enter_context(_quiet())
-        address = job.dask
-        if job.dask == LOCAL:
-            cluster = _local_cluster(job.workers)
-            stack.callback(_close, cluster)
-            address = cluster.scheduler_address
+        if not isinstance(cluster.address, str):
+            yield cluster.address
+            return
+        address = cluster.address
+        if cluster.is_local:
+            started = _local_cluster(cluster.workers)
+            stack.callback(_close, started)
+            address = started.scheduler_address
         try:
             client = waited(
                 lambda: distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
@@ -55,7 +148,7 @@ def connected(job: ExpandJob) -> Iterator[Any]:
         except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise ClusterError(
-                f"--dask={job.dask}: no scheduler answers there in {CONNECT_S:g} s "
+                f"--dask={cluster}: no scheduler answers there in {CONNECT_S:g} s "
                 f"({reason[:120]}): check that it runs, and its address"
             ) from error
         stack.callback(_close, client)
@@ -138,7 +231,7 @@ def _started_cluster(workers: int | None) -> Any:
 
 def _close(owner: Any) -> None:
     """Close a client or a cluster; what goes wrong then has no consequence."""
-    attempted(lambda: owner.close(timeout=_CLOSE_S), 2 * _CLOSE_S)
+    call_and_forget(lambda: owner.close(timeout=_CLOSE_S), 2 * _CLOSE_S)
 
 
 @contextlib.contextmanager
@@ -160,3 +253,47 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger in loud:
             logger.disabled = False
+
+
+def waited(call: Callable[[], Result], undo: Callable[[Result], object] | None = None) -> Result:
+    """Make a call in a thread of its own, and wait for it.
+
+    Parameters
+    ----------
+    call : callable
+    undo : callable, optional
+        Called with the result where a signal came first, and the result after all.
+
+    Raises
+    ------
+    KeyboardInterrupt, Terminated
+        A signal came first.
+    """
+    result = _begun(call)
+    try:
+        while not wait([result], POLL_S).done:
+            interrupts.check()
+    except BaseException:
+        if undo is not None and wait([result], UNDO_S).done and not result.exception():
+            undo(result.result())
+        raise
+    return result.result()
+
+
+def call_and_forget(call: Callable[[], object], seconds: float) -> None:
+    """Make a call whose failure has no consequence any more; wait for it, but no longer."""
+    wait([_begun(call)], seconds)
+
+
+def _begun(call: Callable[[], Result]) -> Future[Result]:
+    """Begin a call in a thread of its own."""
+    result: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(call())
+        except BaseException as error:  # raised again where it is waited for
+            result.set_exception(error)
+
+    threading.Thread(target=run, name="waited", daemon=True).start()
+    return result

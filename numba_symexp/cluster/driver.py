@@ -10,21 +10,24 @@ from collections.abc import Iterator
 from typing import Any
 
 from numba_symexp import interrupts
-from numba_symexp.cluster.checks import Machine, state_of
 from numba_symexp.cluster.connection import (
     JOIN_S,
+    POLL_S,
+    Cluster,
+    call_and_forget,
     connected,
     joined_workers,
     threads_by_worker,
     threads_per_local_worker,
 )
-from numba_symexp.cluster.letter import Letter, Work
-from numba_symexp.cluster.waiting import POLL_S, attempted
+from numba_symexp.cluster.work import Machine, StoredWork, Work, state_of
 from numba_symexp.cluster.worker import Report, Task, forget, make_rows
 from numba_symexp.errors import ClusterError
-from numba_symexp.expansion.job import LOCAL, ExpandJob
+from numba_symexp.expansion.job import ExpandJob, Summary
 from numba_symexp.expansion.plan import Plan
-from numba_symexp.expansion.stream import MakeRows, Target
+from numba_symexp.expansion.run import check
+from numba_symexp.expansion.run import run as run_here
+from numba_symexp.expansion.stream import Target
 from numba_symexp.particles.fingerprint import PAGE
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.types import Progress
@@ -49,17 +52,28 @@ _FETCH_S = 60.0
 _LET_GO_S = 5.0
 
 
-@contextlib.contextmanager
-def workers_of(job: ExpandJob) -> Iterator[MakeRows]:
-    """Reach the cluster of a job, whose workers then make its rows.
+def run(job: ExpandJob, cluster: Cluster | None, progress: Progress | None = None) -> Summary:
+    """Check a job, then have its rows made by the workers of a cluster.
+
+    Parameters
+    ----------
+    job : ExpandJob
+    cluster : Cluster or None
+        Who makes the rows; None for this process. The result does not depend on it.
+    progress : callable, optional
+        Called as ``progress(rows_done, rows)`` now and then.
 
     Raises
     ------
-    ClusterError
-        Dask is not installed, or no scheduler answers.
+    SymexpError
+        What is wrong, where, and what to do. Nothing was written then. As `ClusterError`: Dask is
+        not installed, no scheduler answers, or a worker cannot do its part.
     """
-    with connected(job) as client:
-        yield functools.partial(_make_rows, client)
+    if cluster is None or job.dry_run:
+        return run_here(job, progress)
+    check(job)
+    with connected(cluster) as client:
+        return run_here(job, progress, functools.partial(_make_rows, client, cluster))
 
 
 def ranges(sources: int, order: int, workers: int) -> Iterator[tuple[int, int]]:
@@ -81,6 +95,7 @@ def ranges(sources: int, order: int, workers: int) -> Iterator[tuple[int, int]]:
 
 def _make_rows(
     client: Any,
+    cluster: Cluster,
     job: ExpandJob,
     table: ParticleTable,
     plan: Plan,
@@ -94,16 +109,16 @@ def _make_rows(
     ClusterError
         The cluster is lost, or a worker cannot do its part.
     """
-    threads = joined_workers(client, str(job.dask))
-    if job.dask == LOCAL and job.threads is None:
+    threads = joined_workers(client, str(cluster))
+    if cluster.is_local and job.threads is None:
         job = dataclasses.replace(job, threads=threads_per_local_worker(len(threads)))
     source = plan.source.absolute_path
     size = os.fstat(target.descriptor).st_size
     work = Work(job, plan, source, state_of(source), dict(target.offsets))
-    letter = Letter.write(target.descriptor, work)
+    stored = StoredWork.write(target.descriptor, work)
     machine = Machine.this()
     tasks = (
-        Task(target.path, letter, machine, job.mixed_cpus, start, stop)
+        Task(target.path, stored, machine, cluster.mixed_cpus, start, stop)
         for start, stop in ranges(table.n_rows, len(plan.operators), len(threads))
     )
     done = 0
@@ -205,5 +220,5 @@ def _let_go(client: Any, futures: list[Any]) -> None:
     if client.status != "running":
         return
     if futures:
-        attempted(lambda: client.cancel(futures), _LET_GO_S)
-    attempted(lambda: client.run(forget, on_error="ignore"), _LET_GO_S)
+        call_and_forget(lambda: client.cancel(futures), _LET_GO_S)
+    call_and_forget(lambda: client.run(forget, on_error="ignore"), _LET_GO_S)

@@ -7,8 +7,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from numba_symexp.cluster.checks import Machine, check_pages, check_state
-from numba_symexp.cluster.letter import Letter, Work
+from numba_symexp.cluster.work import Machine, StoredWork, Work, check_pages, check_state
 from numba_symexp.errors import ClusterError, SymexpError
 from numba_symexp.expansion.stream import Target, stream
 from numba_symexp.files import refusing
@@ -30,8 +29,8 @@ class Task:
     ----------
     path : str
         The file that is written.
-    letter : Letter
-        Where in it the rest is said.
+    stored : StoredWork
+        Where in it the work is described.
     machine : Machine
         The driver's.
     mixed_cpus : bool
@@ -41,7 +40,7 @@ class Task:
     """
 
     path: str
-    letter: Letter
+    stored: StoredWork
     machine: Machine
     mixed_cpus: bool
     start: int
@@ -70,7 +69,7 @@ class Report:
 
 
 _kept: dict[bytes, tuple[Work, ParticleTable]] = {}
-"""What to do and the open source, by the letter's digest: of the last task, for the next one."""
+"""Work and open source of the last task, for the next one; by the digest of the stored work."""
 
 
 def make_rows(task: Task) -> Report:
@@ -135,13 +134,13 @@ def _make_rows(task: Task) -> None:
 def _opened(task: Task) -> tuple[Work, ParticleTable]:
     """What to do, and the open source, both from the task before where it was of the same run."""
     with _open(task.path, os.O_RDONLY) as descriptor:
-        task.letter.check(descriptor, task.path)
-        if task.letter.digest not in _kept:
+        task.stored.check(descriptor, task.path)
+        if task.stored.digest not in _kept:
             _close()
-            work = task.letter.read(descriptor, task.path)
+            work = task.stored.read(descriptor, task.path)
             check_state(work.source, work.source_state)
-            _kept[task.letter.digest] = work, open_table(work.source, work.job.table)
-    return _kept[task.letter.digest]
+            _kept[task.stored.digest] = work, open_table(work.source, work.job.table)
+    return _kept[task.stored.digest]
 
 
 def _close() -> None:

@@ -19,7 +19,6 @@ SCHEMA_VERSION = "1.0"
 
 _ONLY_HOW = {
     *("source", "output", "chunk_rows", "threads", "overwrite", "dry_run"),
-    *("dask", "workers", "mixed_cpus"),
 }
 """Options that say where to read and write, who does it and how fast, not what comes out."""
 

@@ -1,7 +1,6 @@
 """What is asked of an expansion, and what came of it."""
 
 import math
-import re
 from dataclasses import dataclass
 
 from numba_symexp.errors import UsageError
@@ -9,13 +8,6 @@ from numba_symexp.particles.schema import DEFOCUS_SIGNS
 from numba_symexp.symmetry.request import Point, SymmetryRequest, check_point
 
 MOST_SEED = 2**63 - 1
-
-LOCAL = "local"
-"""Dask's workers are to be started on this machine."""
-
-_ADDRESS = re.compile(
-    r"(?:(?:tcp|tls|ws|wss|ucx)://)?(?:[^\s/:\[\]]+|\[[\da-f:.]+\]):\d{1,5}", re.IGNORECASE
-)
 
 
 @dataclass(frozen=True)
@@ -59,13 +51,6 @@ class ExpandJob(SymmetryRequest):
         Replace an existing output.
     dry_run : bool
         Check everything and write nothing.
-    dask : str, optional
-        Who makes the rows: the workers of the Dask scheduler at this address, or ``local``, for
-        workers on this machine that end with the run. The result does not depend on it.
-    workers : int, optional
-        Number of local workers; by default one for every two processors.
-    mixed_cpus : bool
-        Take workers whose processors are of other kinds too, which may round in another way.
 
     Raises
     ------
@@ -90,15 +75,12 @@ class ExpandJob(SymmetryRequest):
     again: bool = False
     overwrite: bool = False
     dry_run: bool = False
-    dask: str | None = None
-    workers: int | None = None
-    mixed_cpus: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.psize is not None and not (math.isfinite(self.psize) and self.psize > 0):
             raise UsageError(f"psize {self.psize} must be above 0 A per pixel")
-        least_of = {"chunk_rows": 1, "threads": 1, "assign_halves": 0, "box_px": 1, "workers": 1}
+        least_of = {"chunk_rows": 1, "threads": 1, "assign_halves": 0, "box_px": 1}
         for name, least in least_of.items():
             value = getattr(self, name)
             if value is not None and not least <= value <= MOST_SEED:
@@ -112,19 +94,6 @@ class ExpandJob(SymmetryRequest):
         self.needs("box_px", "center_px")
         if self.center is not None and self.center_px is not None:
             raise UsageError("--center and --center_px are the same point: give one of them")
-        self._check_dask()
-
-    def _check_dask(self) -> None:
-        """Refuse an address that is none, and options that go with another."""
-        if self.dask is not None and self.dask != LOCAL and not _ADDRESS.fullmatch(self.dask):
-            raise UsageError(
-                f"dask {self.dask!r} is no address: give one such as tcp://10.0.0.1:8786, or "
-                f"{LOCAL}"
-            )
-        if self.workers is not None and self.dask != LOCAL:
-            raise UsageError(f"--workers goes with --dask={LOCAL}, which is missing: add it")
-        if self.mixed_cpus and self.dask is None:
-            raise UsageError("--mixed_cpus goes with --dask, which is missing: add it")
 
     @property
     def centred(self) -> bool:

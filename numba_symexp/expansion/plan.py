@@ -84,8 +84,17 @@ class Plan:
     pages: PageDigests = b""
 
 
-def make_plan(job: ExpandJob, table: ParticleTable, target: str) -> Plan:
+def make_plan(job: ExpandJob, table: ParticleTable, target: str, paged: bool = False) -> Plan:
     """Check a source against a job.
+
+    Parameters
+    ----------
+    job, table
+        What is asked for, and the open source.
+    target : str
+        The output.
+    paged : bool
+        Make the digests of the source's pages, by which other processes recognize it.
 
     Raises
     ------
@@ -102,7 +111,7 @@ def make_plan(job: ExpandJob, table: ParticleTable, target: str) -> Plan:
         )
     defocus = _defocus(job, table)
     carried = _carried(job, table, columns, defocus)
-    found = scan(table, columns, paged=job.dask is not None)
+    found = scan(table, columns, paged=paged)
     full, operators = chosen_operators(job, table, full, found)
     _refuse_overflow(job, table, columns, operators, found)
     written = _written(job, table, columns, defocus, carried)

@@ -1,6 +1,5 @@
 """Run an expansion: plan it, have its rows made, and publish the whole file."""
 
-import contextlib
 import os
 import time
 import warnings
@@ -58,13 +57,21 @@ def expand(source: str, output: str, **options: Any) -> Summary:
     --------
     >>> expand("particles.h5", "expanded.h5", symmetry="D7")  # doctest: +SKIP
     """
-    summary = run(ExpandJob(source, output, **options))
+    from numba_symexp.cluster.connection import Cluster
+    from numba_symexp.cluster.driver import run as run_by
+
+    cluster = Cluster.asked_for(
+        options.pop("dask", None), options.pop("workers", None), options.pop("mixed_cpus", False)
+    )
+    summary = run_by(ExpandJob(source, output, **options), cluster)
     for text in summary.warnings:
         warnings.warn(text, ExpansionWarning, stacklevel=2)
     return summary
 
 
-def run(job: ExpandJob, progress: Progress | None = None) -> Summary:
+def run(
+    job: ExpandJob, progress: Progress | None = None, make_rows: MakeRows | None = None
+) -> Summary:
     """Check a job, then carry it out.
 
     Parameters
@@ -72,6 +79,8 @@ def run(job: ExpandJob, progress: Progress | None = None) -> Summary:
     job : ExpandJob
     progress : callable, optional
         Called as ``progress(rows_done, rows)`` now and then.
+    make_rows : callable, optional
+        Makes all rows; by default this process does.
 
     Returns
     -------
@@ -83,16 +92,13 @@ def run(job: ExpandJob, progress: Progress | None = None) -> Summary:
         What is wrong, where, and what to do. Nothing was written then.
     """
     started = time.perf_counter()
-    job.full()
-    target = check_target(job.output, job.source, job.overwrite)
-    if job.operators_file is not None:
-        check_target(job.output, job.operators_file, job.overwrite)
-    with open_table(job.source, job.table) as table, _maker(job) as make_rows:
-        plan = make_plan(job, table, target)
+    target = _check_target(job)
+    with open_table(job.source, job.table) as table:
+        plan = make_plan(job, table, target, paged=make_rows is not None)
         notes = [] if job.dry_run else sweep(os.path.dirname(target))
         check_space(job.output, target, plan.bytes)
         if not job.dry_run:
-            _write(job, table, plan, target, started, make_rows, progress)
+            _write(job, table, plan, target, started, make_rows or _stream, progress)
     return Summary(
         source=job.source,
         output=job.output,
@@ -109,13 +115,25 @@ def run(job: ExpandJob, progress: Progress | None = None) -> Summary:
     )
 
 
-def _maker(job: ExpandJob) -> contextlib.AbstractContextManager[MakeRows]:
-    """Who makes the rows: this process, or Dask's workers, which are reached first."""
-    if job.dask is None or job.dry_run:
-        return contextlib.nullcontext(_stream)
-    from numba_symexp.cluster.driver import workers_of  # needs Dask
+def check(job: ExpandJob) -> None:
+    """Refuse a job whose symmetry, output or source cannot be, before anything else is started.
 
-    return workers_of(job)
+    Raises
+    ------
+    SymexpError
+        What is wrong, where, and what to do.
+    """
+    _check_target(job)
+    open_table(job.source, job.table).close()
+
+
+def _check_target(job: ExpandJob) -> str:
+    """Path of the output, which must not be an input."""
+    job.full()
+    target = check_target(job.output, job.source, job.overwrite)
+    if job.operators_file is not None:
+        check_target(job.output, job.operators_file, job.overwrite)
+    return target
 
 
 def _description(plan: Plan) -> str:

@@ -1,17 +1,32 @@
-"""What driver and worker must have in common: program, processor, source and output."""
+"""What driver and workers share: program, processor, source, output, and the work to be done.
+
+The driver stores the work behind the end of the output while it is written. Whoever can read it
+there sees the driver's file: its first bytes are random. It holds all that is needed to make any
+row, so that tasks stay small and a new worker needs nobody else.
+"""
 
 import functools
+import hashlib
 import os
+import pickle
+import secrets
 from dataclasses import dataclass
 from typing import Self
 
 from numba_symexp.errors import ClusterError, SourceError
+from numba_symexp.expansion.job import ExpandJob
+from numba_symexp.expansion.plan import Plan
 from numba_symexp.particles.fingerprint import PAGE, PAGE_DIGEST_BYTES, PageDigests, page_digests
 from numba_symexp.types import Array
 from numba_symexp.version import __version__
 
 FileState = tuple[int, int]
 """Size of a file, and when it was last written to."""
+
+_TOKEN_BYTES = 32
+
+_ALIGNMENT = 1 << 20
+"""No block of the file holds both rows and the work: a cached copy of one spoils no other."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +73,7 @@ class Machine:
         if self.processor != driver.processor and not mixed_cpus:
             raise ClusterError(
                 f"has another processor ({self._difference(driver)}), which may round in another "
-                "way: use like machines, or add --mixed_cpus"
+                "way: use like machines, or give mixed_cpus=True"
             )
 
     def _difference(self, driver: "Machine") -> str:
@@ -130,4 +145,100 @@ def check_pages(path: str, pages: PageDigests, first: int, pose: Array, shift: A
         raise SourceError(
             f"{path}: poses or shifts of rows {first:,} to {first + len(pose) - 1:,} are not "
             "those that the driver has read: it is another file there, or it has changed"
+        )
+
+
+@dataclass(frozen=True)
+class Work:
+    """All that is needed to make any rows of an output.
+
+    Attributes
+    ----------
+    job, plan
+        What is asked for, and what was found.
+    source : str
+        Absolute path of the source.
+    source_state : tuple of int
+        What the driver sees there.
+    offsets : dict of str to int
+        Where each column begins.
+    """
+
+    job: ExpandJob
+    plan: Plan
+    source: str
+    source_state: FileState
+    offsets: dict[str, int]
+
+
+@dataclass(frozen=True)
+class StoredWork:
+    """Where the work of a run lies in the output, and how it is recognized.
+
+    Attributes
+    ----------
+    offset, size : int
+        Its place in the file.
+    token : bytes
+        Its first bytes, random.
+    digest : bytes
+        SHA-256 of all of it.
+    """
+
+    offset: int
+    size: int
+    token: bytes
+    digest: bytes
+
+    @classmethod
+    def write(cls, descriptor: int, work: Work) -> Self:
+        """Store the work, and bring it and all that was written before to disk.
+
+        Raises
+        ------
+        OSError
+            The disk is full, or fails.
+        """
+        token = secrets.token_bytes(_TOKEN_BYTES)
+        data = token + pickle.dumps(work)
+        offset = (os.fstat(descriptor).st_size // _ALIGNMENT + 1) * _ALIGNMENT
+        stored = cls(offset, len(data), token, hashlib.sha256(data).digest())
+        rest = memoryview(data)
+        while rest:
+            written = os.pwrite(descriptor, rest, offset)
+            rest, offset = rest[written:], offset + written
+        os.fsync(descriptor)
+        return stored
+
+    def check(self, descriptor: int, path: str) -> None:
+        """See that an open file is the one that the work was stored in.
+
+        Raises
+        ------
+        ClusterError
+            It is another one.
+        """
+        if os.pread(descriptor, _TOKEN_BYTES, self.offset) != self.token:
+            raise self._not_here(path)
+
+    def read(self, descriptor: int, path: str) -> Work:
+        """Read the work; nothing is loaded that the driver did not write.
+
+        Raises
+        ------
+        ClusterError
+            It is not there.
+        """
+        data = bytearray()
+        while piece := os.pread(descriptor, self.size - len(data), self.offset + len(data)):
+            data += piece
+        if hashlib.sha256(data).digest() != self.digest:
+            raise self._not_here(path)
+        work: Work = pickle.loads(memoryview(data)[_TOKEN_BYTES:])
+        return work
+
+    def _not_here(self, path: str) -> ClusterError:
+        return ClusterError(
+            f"{path}: is there another file than the driver's: write the output into a folder that "
+            "all workers share under one path"
         )
