@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Iterator
 
-from numba_symexp.expansion import writer
+from inside import writer
 
 _BLOCK = os.urandom(4 << 20)
 

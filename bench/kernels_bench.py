@@ -4,13 +4,12 @@ from typing import NamedTuple
 
 import numba
 import numpy as np
+from inside import POSE_FORMATS, Expander
 from rows import Bar, Row
 from textbook import expand_textbook, store_rows
 from timing import interleaved, repeated
 
 from numba_symexp import Operators, helix, point_group
-from numba_symexp.expansion.expander import Expander
-from numba_symexp.particles.schema import POSE_FORMATS
 
 _CHUNK_ROWS = 61_440
 _FAR_BYTES = 128 << 20

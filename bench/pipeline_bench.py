@@ -180,7 +180,7 @@ def format_rows(folder: str, particles: int, runs: int) -> list[Row]:
 
 def thread_rows(folder: str, particles: int, runs: int) -> list[Row]:
     """Calls with 1, 2, 4 ... threads, one of which writes."""
-    from numba_symexp.kernels.threads import most_threads
+    from inside import most_threads
 
     place, most = Place(folder, table(folder, particles)), most_threads()
     threads = sorted({2**k for k in range(most.bit_length())} | {most})

@@ -9,8 +9,7 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
-
-from numba_symexp.cli.main import main
+from inside import main
 
 HERE = Path(__file__).parent
 

@@ -32,13 +32,11 @@ os.environ["NUMBA_THREADING_LAYER"] = "workqueue"  # the layer that survives a f
 import h5py
 import numpy as np
 from conftest import random_columns, write_table
+from inside import COMMANDS, main
 from particle_files import write_cs
 from star_files import particles, star_text
 
-from numba_symexp import open_expanded
-from numba_symexp.cli.commands import COMMANDS
-from numba_symexp.cli.main import main
-from numba_symexp.errors import SymexpError
+from numba_symexp import SymexpError, open_expanded
 
 MOST_MEMORY = 4 << 30
 MOST_SECONDS = 20

@@ -9,15 +9,13 @@ import subprocess
 import sys
 
 import h5py
+import inside
 import numpy as np
 import pytest
 from conftest import random_columns, write_table
+from inside import SourceError, first_new_id, main
 
-from numba_symexp.cli.main import main
-from numba_symexp.errors import SourceError
-from numba_symexp.expansion.ids import first_new_id
-from numba_symexp.symmetry.operators import Operators
-from numba_symexp.symmetry.point_groups import point_group
+from numba_symexp import Operators, point_group
 
 POSE, SHIFT, PSIZE = "alignments3D/pose", "alignments3D/shift", "alignments3D/psize_A"
 HELIX = ("--twist=20", "--rise=5", "--order=3")
@@ -239,7 +237,7 @@ def test_more_ids_than_there_are(tmp_path):
 
 
 def test_more_rows_than_a_file_holds(source, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("numba_symexp.expansion.plan._MOST_BYTES", 1000)
+    monkeypatch.setattr(inside.expansion_plan, "_MOST_BYTES", 1000)
     assert main(["expand", source, str(tmp_path / "out.h5"), "--symmetry=C3"]) == 1
     assert "150 rows do not fit one file" in capsys.readouterr().err
 
@@ -416,7 +414,7 @@ def test_a_file_system_without_hard_links(source, tmp_path, monkeypatch):
 
 
 def test_a_file_system_that_cannot_reserve(source, tmp_path, monkeypatch):
-    monkeypatch.setattr("numba_symexp.files._library", lambda: object())
+    monkeypatch.setattr(inside.files, "_library", lambda: object())
     out = str(tmp_path / "out.h5")
     assert main(["expand", source, out, "--symmetry=C3", "--quiet"]) == 0
     assert h5py.is_hdf5(out)

@@ -7,12 +7,19 @@ import h5py
 import naive
 import numpy as np
 import pytest
+from inside import (
+    Motions,
+    SymmetryError,
+    UsageError,
+    choose,
+    generators,
+    left_cosets,
+    nearly_on_axis,
+    stabiliser,
+    subgroup,
+)
 
 from numba_symexp import expand, helix, point_group
-from numba_symexp.errors import SymmetryError, UsageError
-from numba_symexp.symmetry.choosing import choose, nearly_on_axis, stabiliser
-from numba_symexp.symmetry.motions import Motions, generators
-from numba_symexp.symmetry.subgroups import left_cosets, subgroup
 
 PARTS = [
     ("O", "C4", 6), ("O", "C3", 8), ("O", "C2", 12), ("O", "D4", 3), ("O", "D3", 4),

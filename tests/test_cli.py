@@ -10,15 +10,13 @@ import termios
 import time
 
 import h5py
+import inside
 import numpy as np
 import pytest
 from conftest import random_columns, write_table
+from inside import COMMANDS, UsageError, canonical, main, path_of
 
 import numba_symexp
-from numba_symexp.cli.argv import canonical
-from numba_symexp.cli.commands import COMMANDS
-from numba_symexp.cli.main import main
-from numba_symexp.errors import UsageError
 
 WORDS = ["expand", "in.h5", "out.h5", "--symmetry=C2"]
 
@@ -58,7 +56,7 @@ def test_help_of_a_command_tells_every_flag(name, capsys):
 
 def test_help_needs_no_compiler_no_reader_and_no_pager(program):
     code = (
-        "import sys; from numba_symexp.cli.main import main; main(['expand', '--help']);"
+        f"import sys; from {path_of('main')} import main; main(['expand', '--help']);"
         "print(*sorted({'numba', 'h5py', 'numpy', 'fire'} & sys.modules.keys()), file=sys.stderr)"
     )
     command = [sys.executable, "-c", code]
@@ -312,7 +310,7 @@ def test_a_reader_that_leaves_early_is_no_error():
 
 
 def test_a_full_standard_output_is_one_line(program):
-    code = "import sys; from numba_symexp.cli.main import main; sys.exit(main(['--version']))"
+    code = f"import sys; from {path_of('main')} import main; sys.exit(main(['--version']))"
     with open("/dev/full", "w") as full:
         result = subprocess.run(
             [sys.executable, "-c", code],
@@ -328,7 +326,7 @@ def test_a_bug_is_one_line_and_a_traceback_on_request(monkeypatch, capsys):
     def broken(words, commands):
         raise ZeroDivisionError("the unforeseen")
 
-    monkeypatch.setattr("numba_symexp.cli.main.canonical", broken)
+    monkeypatch.setattr(inside.main_module, "canonical", broken)
     assert main(["operators", "--symmetry=C2"]) == 1
     assert capsys.readouterr().err.startswith(
         "error: unexpected ZeroDivisionError (the unforeseen)"

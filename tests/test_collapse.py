@@ -3,19 +3,18 @@
 import json
 
 import h5py
+import inside
 import naive
 import numpy as np
 import pytest
 from conftest import random_columns, write_table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from inside import CsTable
 from star_files import particles, star_text
 from test_cs import save, structured
 
-from numba_symexp.copies.collapse import collapse
-from numba_symexp.expansion.run import expand
-from numba_symexp.formats.cryosparc.table import CsTable
-from numba_symexp.verification.verify import verify
+from numba_symexp import collapse, expand, verify
 
 POSE, SHIFT = "alignments3D/pose", "alignments3D/shift"
 
@@ -85,7 +84,7 @@ def test_some_copies_give_some_particles(expanded, columns, go, tmp_path, rng):
 
 @pytest.mark.parametrize("keep", ["max", "min"])
 def test_the_best_copy_keeps_its_pose(keep, expanded, go, tmp_path, rng, monkeypatch):
-    monkeypatch.setattr("numba_symexp.particles.scan._BLOCK_BYTES", 150)
+    monkeypatch.setattr(inside.scan_module, "_BLOCK_BYTES", 150)
     rows = rng.permutation(300)[:200]
     subset(expanded, tmp_path / "some.h5", rows)
     score = rng.integers(0, 5, 200).astype(np.float32)
@@ -290,7 +289,7 @@ GROUPS = st.one_of(
     compound=st.booleans(),
     spread=st.sampled_from([0.0, 1e-6, 1.5, 30.0]),
 )
-@pytest.mark.filterwarnings("ignore::numba_symexp.errors.ExpansionWarning")
+@pytest.mark.filterwarnings("ignore::numba_symexp.ExpansionWarning")
 def test_expand_verify_collapse(group, rows, seed, dtype, compound, spread, tmp_path):
     """Whatever the table and the group: the expansion proves itself, and goes back bit for bit."""
     columns = random_columns(np.random.default_rng(seed), rows, dtype)

@@ -3,14 +3,13 @@
 import importlib.util
 
 import h5py
+import inside
 import naive
 import numpy as np
 import pytest
 from conftest import random_columns
+from inside import CsTable, open_table
 from star_files import ANGLES, ORIGINS_A, floats, read_star
-
-from numba_symexp.formats.cryosparc.table import CsTable
-from numba_symexp.formats.registry import open_table
 
 POSE, SHIFT, SPLIT = "alignments3D/pose", "alignments3D/shift", "alignments3D/split"
 
@@ -65,7 +64,7 @@ def assert_same(found, rows):
 
 def test_fields_are_read_where_they_lie(rows, tmp_path, monkeypatch):
     path = save(tmp_path / "p.cs", rows)
-    monkeypatch.setattr("numba_symexp.formats.cryosparc.table._READ_BYTES", 1000)
+    monkeypatch.setattr(inside.cryosparc_table, "_READ_BYTES", 1000)
     with open_table(path) as table:
         assert isinstance(table, CsTable)
         assert list(table.columns) == list(rows.dtype.names)
@@ -209,7 +208,7 @@ def test_a_damaged_stream_is_refused(rows, tmp_path, command):
 
 
 def test_without_cryosparc_tools_csdat_says_what_to_install(tmp_path, monkeypatch, capsys):
-    from numba_symexp.cli.main import main
+    from inside import main
 
     (tmp_path / "c.cs").write_bytes(b"\x95CSDAT" + b"\0" * 100)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

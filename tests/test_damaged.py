@@ -4,12 +4,12 @@ import h5py
 import numpy as np
 import pytest
 from conftest import random_columns, write_table
+from inside import FileFormatError
 from star_files import particles, star_text
 from test_cs import save, structured
 
 import numba_symexp
-from numba_symexp import open_expanded
-from numba_symexp.errors import FileFormatError, SymexpError
+from numba_symexp import SymexpError, open_expanded
 
 
 @pytest.fixture

@@ -19,30 +19,40 @@ from collections import Counter
 from types import SimpleNamespace
 
 import h5py
+import inside
 import numba
 import numpy as np
 import pytest
 from conftest import random_columns, write_table
-
-from numba_symexp.cluster import connection as cluster
-from numba_symexp.cluster import driver, work, worker
-from numba_symexp.cluster.connection import Cluster, call_and_forget, waited
-from numba_symexp.cluster.driver import MOST_ROWS, ranges
-from numba_symexp.cluster.work import (
+from inside import (
+    MOST_ROWS,
+    PAGE,
+    PREFIX,
+    Cluster,
+    ClusterError,
+    Hdf5Table,
     Machine,
+    SourceError,
     StoredWork,
+    UsageError,
     Work,
+    call_and_forget,
     check_pages,
     check_state,
+    cluster,
+    driver,
+    find_columns,
+    page_digests,
+    path_of,
+    ranges,
+    scan,
     state_of,
+    waited,
+    work,
+    worker,
 )
-from numba_symexp.errors import ClusterError, SourceError, UsageError
-from numba_symexp.expansion.job import ExpandJob
-from numba_symexp.formats.hdf5.table import Hdf5Table
-from numba_symexp.leftovers import PREFIX
-from numba_symexp.particles.columns import find_columns
-from numba_symexp.particles.fingerprint import PAGE, page_digests
-from numba_symexp.particles.scan import scan
+
+from numba_symexp import ExpandJob
 
 distributed = pytest.importorskip("distributed")
 
@@ -62,15 +72,15 @@ JOBS = {
 }
 MARKED = """
 import time
-import numba_symexp.cluster.worker as worker
-from numba_symexp.expansion.stream import stream as really
+import WORKER as worker
+from STREAM import stream as really
 def stand_still(done):
     open({mark!r}, "x").close()
     time.sleep(60)
 def stream(job, table, plan, target, seen, progress, *which):
     really(job, table, plan, target, seen, stand_still, *which)
 worker.stream = stream
-"""
+""".replace("WORKER", path_of("worker")).replace("STREAM", path_of("expansion_stream"))
 """A worker that stands still when it has begun to write."""
 
 
@@ -267,6 +277,11 @@ def test_local_workers_from_the_command_line(program, folder):
 
 
 def test_progress_and_an_empty_table(columns, folder, near):
+<<<<<<< HEAD
+=======
+    from inside import run
+
+>>>>>>> d1a1926 (Private names that tests use stand in one table)
     seen = []
     job = ExpandJob(str(folder / "in.h5"), str(folder / "out.h5"), symmetry="C2")
     driver.run(job, Cluster(near), lambda done, rows: seen.append((done, rows)))
@@ -383,7 +398,7 @@ def test_pages_of_the_scan_do_not_depend_on_its_blocks(tmp_path, columns, monkey
     with Hdf5Table(write_table(tmp_path / "in.h5", columns)) as table:
         names = find_columns(table)
         whole = scan(table, names, paged=True)
-        monkeypatch.setattr("numba_symexp.particles.scan._BLOCK_BYTES", 100_000)
+        monkeypatch.setattr(inside.scan_module, "_BLOCK_BYTES", 100_000)
         parts = scan(table, names, paged=True)
         assert whole.pages == parts.pages == page_digests(columns[POSE], columns[SHIFT])
         assert scan(table, names).pages == b""

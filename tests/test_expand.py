@@ -8,29 +8,29 @@ import shutil
 from dataclasses import replace
 
 import h5py
+import inside
 import naive
 import numpy as np
 import pytest
 from conftest import random_columns, write_table
-
-import numba_symexp
-from numba_symexp import expand, helix, point_group
-from numba_symexp.errors import (
-    ExpansionWarning,
+from inside import (
+    BLOCK,
+    POSE_FORMATS,
+    Expander,
     FileFormatError,
     OutputError,
+    PoseColumns,
+    RowFiller,
     SourceError,
     UsageError,
+    chunk_sources,
+    first_new_id,
+    run,
+    source_index_dtype,
 )
-from numba_symexp.expansion.expander import Expander
-from numba_symexp.expansion.ids import first_new_id
-from numba_symexp.expansion.job import ExpandJob
-from numba_symexp.expansion.rows import RowFiller
-from numba_symexp.expansion.run import run
-from numba_symexp.expansion.stream import chunk_sources
-from numba_symexp.kernels.blocks import BLOCK
-from numba_symexp.particles.columns import PoseColumns
-from numba_symexp.particles.schema import POSE_FORMATS, source_index_dtype
+
+import numba_symexp
+from numba_symexp import ExpandJob, ExpansionWarning, expand, helix, point_group
 
 POSE, SHIFT, SPLIT = "alignments3D/pose", "alignments3D/shift", "alignments3D/split"
 
@@ -132,7 +132,7 @@ def test_file_has_the_format(source, columns, tmp_path):
         ({"twist": -1.2, "rise": 4.75, "order": 4, "symmetry": "D2"}, helix(-1.2, 4.75, 4, "D2")),
     ],
 )
-@pytest.mark.filterwarnings("ignore::numba_symexp.errors.ExpansionWarning")
+@pytest.mark.filterwarnings("ignore::numba_symexp.ExpansionWarning")
 def test_every_row_is_the_naive_twins(options, operators, source, columns, tmp_path):
     out = str(tmp_path / "out.h5")
     expand(source, out, **options)
@@ -458,16 +458,17 @@ def test_blocks_of_a_long_table_meet(rng, tmp_path, monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
     whole, parts = str(tmp_path / "whole.h5"), str(tmp_path / "parts.h5")
     expand(source, whole, symmetry="C3")
-    monkeypatch.setattr("numba_symexp.particles.scan._BLOCK_BYTES", 1000)
+    monkeypatch.setattr(inside.scan_module, "_BLOCK_BYTES", 1000)
     expand(source, parts, symmetry="C3", chunk_rows=12)
     assert digest(whole) == digest(parts)
 
 
 def test_the_disk_is_asked_for_every_range_once(source, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr("numba_symexp.expansion.writer._WRITEBACK_BYTES", 5000)
+    monkeypatch.setattr(inside.writer, "_WRITEBACK_BYTES", 5000)
     monkeypatch.setattr(
-        "numba_symexp.expansion.writer.start_writeback",
+        inside.writer,
+        "start_writeback",
         lambda descriptor, offset, size: asked.append((offset, offset + size)),
     )
     out = str(tmp_path / "out.h5")
@@ -565,9 +566,9 @@ def test_a_source_that_changes_during_the_run_is_noticed(rng, tmp_path, monkeypa
             file.write(np.float32(0.25).tobytes())
         return create(*arguments)
 
-    from numba_symexp.expanded.layout import create
+    from inside import create
 
-    monkeypatch.setattr("numba_symexp.expansion.run.create", change_first)
+    monkeypatch.setattr(inside.expansion_run, "create", change_first)
     with pytest.raises(SourceError, match="changed while it was read"):
         expand(source, str(tmp_path / "out.h5"), symmetry="C2")
     assert os.listdir(tmp_path) == ["source.h5"]
@@ -580,9 +581,9 @@ def test_a_name_that_is_taken_during_the_run_is_left_alone(source, tmp_path, mon
         out.write_text("somebody else's")
         return finish(*arguments)
 
-    from numba_symexp.expanded.layout import finish
+    from inside import finish
 
-    monkeypatch.setattr("numba_symexp.expansion.run.finish", take_name)
+    monkeypatch.setattr(inside.expansion_run, "finish", take_name)
     with pytest.raises(OutputError, match="appeared while"):
         expand(source, str(out), symmetry="C2")
     assert out.read_text() == "somebody else's"

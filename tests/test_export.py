@@ -517,7 +517,7 @@ def test_relion_needs_what_a_bare_table_lacks(go, tmp_path, rng):
 
 
 def test_a_full_disk_leaves_nothing(star, go, tmp_path, monkeypatch, capsys):
-    from numba_symexp.cli.main import main
+    from inside import main
 
     go("expand", "p.star", "e.h5", "--symmetry=C2")
     before = sorted(os.listdir(tmp_path))

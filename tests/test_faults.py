@@ -19,19 +19,18 @@ import numba
 import numpy as np
 import pytest
 from conftest import random_columns, write_table
+from inside import PREFIX, SUFFIX, Writer, hidden_name, path_of, sweep
 from particle_files import write_cs
 from star_files import particles, star_text
 
-from numba_symexp.leftovers import PREFIX, SUFFIX, Writer, hidden_name, sweep
-
 OLD = b"the old file"
-RUN, FILES = "numba_symexp.expansion.run", "numba_symexp.files"
-STREAM = "numba_symexp.expansion.stream"
+RUN, FILES = path_of("expansion_run"), path_of("files")
+STREAM = path_of("expansion_stream")
 IMPORTING, EXPORTING = (
-    "numba_symexp.conversion.import_table",
-    "numba_symexp.conversion.export_table",
+    path_of("import_table"),
+    path_of("export_table"),
 )
-TABLE_FILE = "numba_symexp.formats.hdf5.write"
+TABLE_FILE = path_of("hdf5_write")
 EXPAND = ("expand", "in.h5", "out.h5", "--symmetry=D3", "--chunk_rows=60")
 IMPORT = ("import", "in.star", "imported.h5")
 EXPORT = ("export", "in.star", "out.star")
@@ -44,7 +43,7 @@ NURSERY = """
 import importlib, json, os, resource, shutil, signal, sys, time
 os.environ["NUMBA_NUM_THREADS"] = "1"
 os.environ["NUMBA_THREADING_LAYER"] = "workqueue"  # the layer that survives a fork
-from numba_symexp.cli.main import main
+from MAIN import main
 
 def hit(module, name, act, call=1, after=False):
     home = importlib.import_module(module)
@@ -114,7 +113,7 @@ finally:
     for pid in children:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-"""
+""".replace("MAIN", path_of("main"))
 
 
 class Nursery:
@@ -263,7 +262,7 @@ EXPAND_MOMENTS = [
     ("os", "pwrite", 1, False, True),
     ("os", "pwrite", 5, True, True),
     (RUN, "finish", 1, False, True),
-    ("numba_symexp.expanded.layout", "sync_file", 2, False, True),
+    (path_of("expanded_layout"), "sync_file", 2, False, True),
     (RUN, "finish", 1, True, True),
     (RUN, "publish", 1, False, False),
     (FILES, "sync_folder", 1, False, False),
@@ -544,7 +543,7 @@ def test_the_disk_fills_up_during_a_run(
 
 def test_a_disk_that_cannot_reserve_fills_up_under_the_rows(run, folder, small_disk):
     write_all_sources(folder, 2000)
-    setup = "import numba_symexp.files as files\nfiles._library = lambda: object()\n"
+    setup = f"import {FILES} as files\nfiles._library = lambda: object()\n"
     setup += hit("os", "pwrite", "fill_disk('disk')", 4)
     assert_no_space(run(*on_disk(EXPAND), setup=setup), small_disk)
 
@@ -619,7 +618,7 @@ def test_a_source_that_changes_while_it_is_expanded(source, what, run, folder):
     write_changed(folder, source)
     words = ("expand", source, "out.h5", "--symmetry=C2")
     whole = reference(run, folder, words)
-    small_blocks = "import numba_symexp.particles.scan as scan\nscan._BLOCK_BYTES = 50_000\n"
+    small_blocks = f"import {path_of('scan_module')} as scan\nscan._BLOCK_BYTES = 50_000\n"
     setups = [
         hit(RUN, "check_space", changes(source)[what]),
         small_blocks + hit(STREAM, "_read", changes(source)[what], 3),

@@ -5,11 +5,9 @@ import signal
 import threading
 
 import pytest
+from inside import Terminated, interrupts, run
 
-from numba_symexp import interrupts
-from numba_symexp.errors import Terminated
-from numba_symexp.expansion.job import ExpandJob
-from numba_symexp.expansion.run import run
+from numba_symexp import ExpandJob
 
 STOPS = [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
 

@@ -7,11 +7,9 @@ import sys
 import numba
 import numpy as np
 import pytest
+from inside import UsageError, default_threads, jit, kernel_threads, most_threads, poses
 
 from numba_symexp import expand_poses, point_group
-from numba_symexp.errors import UsageError
-from numba_symexp.kernels import jit, poses
-from numba_symexp.kernels.threads import default_threads, kernel_threads, most_threads
 
 compiled_only = pytest.mark.skipif(
     bool(numba.config.DISABLE_JIT), reason="compilation is switched off"

@@ -9,18 +9,22 @@ import numba
 import numpy as np
 import phantom
 import pytest
+from inside import (
+    CYLINDERS,
+    PAIRS,
+    RINGS,
+    SPHERES,
+    SourceError,
+    UsageError,
+    correlation,
+    flags_of,
+    maps,
+    read_map,
+    refine_centre,
+    without_means,
+)
 
-from numba_symexp import mapcheck
-from numba_symexp.errors import SourceError, UsageError
-from numba_symexp.maps import correlation
-from numba_symexp.maps import read as maps
-from numba_symexp.maps.center import refine_centre
-from numba_symexp.maps.invariant import CYLINDERS, PAIRS, RINGS, SPHERES, without_means
-from numba_symexp.maps.orientations import flags_of
-from numba_symexp.maps.read import read_map
-from numba_symexp.symmetry.helices import helix
-from numba_symexp.symmetry.operators import Operators
-from numba_symexp.symmetry.point_groups import point_group
+from numba_symexp import Operators, helix, mapcheck, point_group
 
 mrcfile = pytest.importorskip("mrcfile")
 

@@ -2,19 +2,17 @@
 
 import json
 
+import inside
 import naive
 import numpy as np
 import pytest
 from conftest import random_columns, write_table
+from inside import SourceError, UsageError, match_command, parts
 from particle_files import needs, run
 from relion_peer import CASES, PROGRAM, make_particles, star_text
 from test_cs import save, structured
 
-from numba_symexp import export_particles, helix, match, point_group
-from numba_symexp.cli.match_command import match as match_command
-from numba_symexp.errors import SourceError, UsageError
-from numba_symexp.expansion.run import expand
-from numba_symexp.symmetry.helices import parts
+from numba_symexp import expand, export_particles, helix, match, point_group
 
 POSE, SHIFT, PSIZE = "alignments3D/pose", "alignments3D/shift", "alignments3D/psize_A"
 SOURCE_UID, COPY = "sym_expand/src_uid", "sym_expand/idx"
@@ -595,8 +593,8 @@ def test_blocks_make_no_difference(suffix, rng, tmp_path, monkeypatch):
     else:
         write_star(tmp_path / "p.star", make_particles(12))
     whole = match(path)
-    monkeypatch.setattr("numba_symexp.copies.rows.blocks", in_small_blocks)
-    monkeypatch.setattr("numba_symexp.copies.references._MERGED_AT_ONCE", 5)
+    monkeypatch.setattr(inside.copy_rows, "blocks", in_small_blocks)
+    monkeypatch.setattr(inside.copy_references, "_MERGED_AT_ONCE", 5)
     steps = []
     report = match(path, progress=lambda done, rows: steps.append((done, rows)))
     assert_named(report, point_group("C3", whole.convention), motions, order)

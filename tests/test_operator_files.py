@@ -4,15 +4,14 @@ import json
 import os
 
 import h5py
+import inside
 import naive
 import numpy as np
 import pytest
 from conftest import write_table
+from inside import SourceError, SymmetryError, named, variants
 
-from numba_symexp import point_group
-from numba_symexp.errors import SourceError, SymexpError, SymmetryError
-from numba_symexp.symmetry.operator_files import read_operators
-from numba_symexp.symmetry.variants import named, variants
+from numba_symexp import SymexpError, point_group, read_operators
 
 C3 = [naive.turn((0, 0, 1), 120 * k) for k in range(3)]
 MOVED = [
@@ -264,12 +263,12 @@ def test_files_that_are_none(tmp_path, monkeypatch):
         read_operators(str(tmp_path / "none"))
     with pytest.raises(SourceError, match="is a folder"):
         read_operators(str(tmp_path))
-    monkeypatch.setattr("numba_symexp.symmetry.operator_files._MOST_BYTES", 10)
+    monkeypatch.setattr(inside.operator_files, "_MOST_BYTES", 10)
     (tmp_path / "long.txt").write_text(TEXTS["3x4"])
     with pytest.raises(SourceError, match="too large"):
         read_operators(str(tmp_path / "long.txt"))
     monkeypatch.undo()
-    monkeypatch.setattr("numba_symexp.symmetry.operator_files.MAX_OPERATORS", 1)
+    monkeypatch.setattr(inside.operator_files, "MAX_OPERATORS", 1)
     with pytest.raises(SymmetryError, match="2 operators; 1 fit"):
         read_operators(str(tmp_path / "long.txt"))
 

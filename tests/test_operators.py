@@ -3,11 +3,9 @@
 import naive
 import numpy as np
 import pytest
+from inside import MAX_OPERATORS, SymmetryError, UsageError, axes, describe, resolve
 
 from numba_symexp import helix, point_group
-from numba_symexp.errors import SymmetryError, UsageError
-from numba_symexp.symmetry.operators import MAX_OPERATORS
-from numba_symexp.symmetry.resolve import axes, describe, resolve
 
 GROUPS = ["C1", "C2", "C7", "D1", "D2", "D3", "D7", "D12", "T", "O", "I1", "I2", "I3", "I4"]
 ORDERS = {"T": 12, "O": 24, "I1": 60, "I2": 60, "I3": 60, "I4": 60}

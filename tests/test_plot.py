@@ -10,20 +10,31 @@ import naive
 import numpy as np
 import pytest
 from conftest import random_columns, write_table
+from inside import (
+    PLACES,
+    SIDE,
+    FileFormatError,
+    LengthCounts,
+    OutputError,
+    PoseRows,
+    SourceError,
+    UsageError,
+    corners,
+    find_columns,
+    histogram_text,
+    merged,
+    on_disc,
+    open_subject,
+    open_table,
+    reach,
+    relative_density,
+    tally,
+    view_statistics,
+)
 from particle_files import write_cs
 from star_files import particles, star_text
 
 from numba_symexp import expand, plot
-from numba_symexp.cli.histogram import histogram_text
-from numba_symexp.errors import FileFormatError, OutputError, SourceError, UsageError
-from numba_symexp.formats.registry import open_table
-from numba_symexp.particles.columns import find_columns
-from numba_symexp.pictures.lengths import LengthCounts
-from numba_symexp.pictures.rows import PoseRows
-from numba_symexp.pictures.sphere import SIDE, corners, merged, on_disc, relative_density
-from numba_symexp.pictures.statistics import view_statistics
-from numba_symexp.pictures.subject import open_subject
-from numba_symexp.pictures.tally import PLACES, reach, tally
 
 pytest.importorskip("matplotlib")
 
@@ -238,7 +249,7 @@ def test_the_convention_of_a_table_places_the_dyads(convention, columns, tmp_pat
 
 
 def test_marks_stand_at_both_ends_of_an_axis():
-    from numba_symexp.pictures.panels import marks_on
+    from inside import marks_on
 
     axes = [(7, np.array([0.0, 0, 1])), (2, np.array([0, 1.0, 0])), (3, np.array([0.6, 0, 0.8]))]
     for half in (0, 1):
@@ -280,7 +291,7 @@ def test_copies_are_shown_where_they_differ(source, tmp_path, monkeypatch):
 
 def _panels(output, monkeypatch, path):
     """Number of axes of a figure."""
-    from numba_symexp.pictures import drawing
+    from inside import drawing
 
     drawn = []
     draw = drawing.draw

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from numba_symexp.kernels import polynomials
-from numba_symexp.kernels.quaternion import (
+from inside import (
     cosine_and_sine,
     from_euler_zyz,
     polar_angle,
     polynomial,
+    polynomials,
     within_half_turn,
 )
 

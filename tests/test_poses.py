@@ -3,13 +3,9 @@
 import naive
 import numpy as np
 import pytest
+from inside import BLOCK, HALF_ANGLE_OVER_SINE_F8, SourceError, UsageError, kernels
 
-from numba_symexp import expand_poses, helix, point_group
-from numba_symexp.errors import SourceError, UsageError
-from numba_symexp.kernels import poses as kernels
-from numba_symexp.kernels.blocks import BLOCK
-from numba_symexp.kernels.polynomials import HALF_ANGLE_OVER_SINE_F8
-from numba_symexp.symmetry.operators import Operators
+from numba_symexp import Operators, expand_poses, helix, point_group
 
 F4_RAD, F8_RAD = 2e-7, 1e-12
 """Largest rotation error: the rounding of float32 output alone is 1.7e-7 rad."""

@@ -5,8 +5,7 @@ import signal
 import time
 
 import pytest
-
-from numba_symexp.cli import probe
+from inside import probe
 
 
 def crash(path):

@@ -6,15 +6,15 @@ import h5py
 import numpy as np
 import pytest
 from conftest import random_columns, write_table
-
-from numba_symexp import expand, open_expanded
-from numba_symexp.errors import (
+from inside import (
     FileFormatError,
     SourceChangedError,
     SourceError,
     VersionTooNewError,
     VersionTooOldError,
 )
+
+from numba_symexp import expand, open_expanded
 
 DEFOCUS = "ctf/df1_A"
 

@@ -76,7 +76,7 @@ def test_public_names_exist():
 
 @pytest.mark.parametrize("path", GUIDES, ids=lambda path: "/".join(path.parts[-2:]))
 def test_every_flag_of_a_guide_exists(path):
-    from numba_symexp.cli.commands import COMMANDS
+    from inside import COMMANDS
 
     known = {name for call in COMMANDS.values() for name in call.__annotations__}
     text = path.read_text()

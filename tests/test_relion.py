@@ -11,11 +11,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from inside import resolve
 from naive import euler_zyz, exp
 from relion_peer import CASES, PROGRAM, PSIZE_A, TEXT_A, expand_with_relion, make_particles
 
 import numba_symexp
-from numba_symexp.symmetry.resolve import resolve
 
 RECORD = json.loads(Path(__file__).with_name("relion_recorded.json").read_text())
 CASE = {str(case): case for case in CASES}

@@ -3,15 +3,14 @@
 import re
 
 import h5py
+import inside
 import naive
 import numpy as np
 import pytest
+from inside import StarTable, open_table
 from star_files import ANGLES, OPTICS, ORIGINS_A, floats, loop, particles, star_text
 
-from numba_symexp import import_particles
-from numba_symexp.errors import SymexpError
-from numba_symexp.formats.registry import open_table
-from numba_symexp.formats.relion.table import StarTable
+from numba_symexp import SymexpError, import_particles
 
 POSE, SHIFT, PSIZE = "alignments3D/pose", "alignments3D/shift", "alignments3D/psize_A"
 SPLIT, TUBE = "alignments3D/split", "filament/filament_uid"
@@ -154,8 +153,8 @@ def test_rows_in_ranges_and_stripes(star, rng, monkeypatch):
     columns = particles(rng, 100)
     path = star(star_text(columns))
     whole = read(path)
-    monkeypatch.setattr("numba_symexp.formats.relion.table._STRIPE_ROWS", 7)
-    monkeypatch.setattr("numba_symexp.formats.relion.table._PIECE_BYTES", 999)
+    monkeypatch.setattr(inside.relion_table, "_STRIPE_ROWS", 7)
+    monkeypatch.setattr(inside.relion_table, "_PIECE_BYTES", 999)
     with StarTable(path) as table:
         assert table.n_rows == 100
         for start, stop in ((0, 100), (0, 1), (6, 8), (7, 14), (13, 99), (50, 50)):

@@ -4,17 +4,19 @@ import re
 
 import numpy as np
 import pytest
-
-from numba_symexp.errors import SourceError
-from numba_symexp.formats.relion.words import as_bytes, mixed, numbers, word_hash
-from numba_symexp.kernels.text import (
+from inside import (
     END,
     MORE,
     QUOTE,
     WIDTH,
+    SourceError,
+    as_bytes,
     cut_lines,
+    mixed,
     number_width,
+    numbers,
     take_words,
+    word_hash,
     write_numbers,
 )
 

@@ -7,13 +7,9 @@ import naive
 import numpy as np
 import pytest
 from conftest import random_columns, write_table
+from inside import not_as_stated, not_rotations, rotation_matrices
 
-from numba_symexp.symmetry.helices import helix
-from numba_symexp.symmetry.operators import Operators
-from numba_symexp.symmetry.point_groups import point_group
-from numba_symexp.verification.matrices import rotation_matrices
-from numba_symexp.verification.operators import not_as_stated, not_rotations
-from numba_symexp.verification.verify import verify
+from numba_symexp import Operators, helix, point_group, verify
 
 ROWS = "particles/"
 POSE, SHIFT, SPLIT = (f"{ROWS}alignments3D/{name}" for name in ("pose", "shift", "split"))
