@@ -277,11 +277,6 @@ def test_local_workers_from_the_command_line(program, folder):
 
 
 def test_progress_and_an_empty_table(columns, folder, near):
-<<<<<<< HEAD
-=======
-    from inside import run
-
->>>>>>> d1a1926 (Private names that tests use stand in one table)
     seen = []
     job = ExpandJob(str(folder / "in.h5"), str(folder / "out.h5"), symmetry="C2")
     driver.run(job, Cluster(near), lambda done, rows: seen.append((done, rows)))
