@@ -23,10 +23,9 @@ if TYPE_CHECKING:
     from numba_symexp.maps.check import mapcheck
     from numba_symexp.maps.report import MapReport
     from numba_symexp.pictures.plot import plot
-    from numba_symexp.symmetry.helices import helix
     from numba_symexp.symmetry.operator_files import read_operators
     from numba_symexp.symmetry.operators import Operators
-    from numba_symexp.symmetry.point_groups import point_group
+    from numba_symexp.symmetry.spec import helix, point_group
     from numba_symexp.verification.report import VerificationReport
     from numba_symexp.verification.verify import verify
 
@@ -45,14 +44,14 @@ _HOME = {
     "expand": "expansion.run",
     "expand_poses": "expansion.expander",
     "export_particles": "conversion.export_table",
-    "helix": "symmetry.helices",
+    "helix": "symmetry.spec",
     "import_particles": "conversion.import_table",
     "inspect": "inspection",
     "mapcheck": "maps.check",
     "match": "copies.match",
     "open_expanded": "expanded.table",
     "plot": "pictures.plot",
-    "point_group": "symmetry.point_groups",
+    "point_group": "symmetry.spec",
     "read_operators": "symmetry.operator_files",
     "verify": "verification.verify",
 }

@@ -8,7 +8,7 @@ from numba_symexp.formats.registry import open_table
 from numba_symexp.particles.columns import expanded_by, find_columns
 from numba_symexp.particles.scan import scan
 from numba_symexp.particles.schema import FORMAT
-from numba_symexp.symmetry.resolve import describe
+from numba_symexp.symmetry.descriptions import describe
 
 
 def inspect(

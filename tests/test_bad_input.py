@@ -13,7 +13,7 @@ import inside
 import numpy as np
 import pytest
 from conftest import random_columns, write_table
-from inside import SourceError, first_new_id, main
+from inside import Own, SourceError, first_new_id, main
 
 from numba_symexp import Operators, point_group
 
@@ -229,7 +229,7 @@ def test_negative_ids(refuse, tmp_path, columns):
 def test_more_ids_than_there_are(tmp_path):
     whole = point_group("C1")
     huge = Operators(
-        np.broadcast_to(whole.quaternion, (60_000, 4)), np.zeros((60_000, 3)), ("E",), "x", "y"
+        np.broadcast_to(whole.quaternion, (60_000, 4)), np.zeros((60_000, 3)), ("E",), Own("x")
     )
     uids = np.broadcast_to(np.uint64(0), 2**48)
     with pytest.raises(SourceError, match="do not fit 64 bits"):

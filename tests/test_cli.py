@@ -109,7 +109,7 @@ def test_version(program):
         (["expand", "in.h5", "out.h5", "--symmetry=None"], ["'None'"]),
         (["expand", "in.h5", "out.h5", "--symmetry=D70000"], ["65,536"]),
         ([*WORDS, "--convention=eman"], ["'eman' is unknown"]),
-        ([*WORDS, "--twist=20"], ["add --rise and --order"]),
+        ([*WORDS, "--twist=20"], ["a helix needs"]),
         ([*WORDS, "--twist=abc"], ["--twist=abc is not a number"]),
         ([*WORDS, "--twist=nan", "--rise=2", "--order=3"], ["must be numbers"]),
         ([*WORDS, "--order=2.5"], ["--order=2.5 is not a whole number"]),

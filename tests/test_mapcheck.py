@@ -14,6 +14,7 @@ from inside import (
     PAIRS,
     RINGS,
     SPHERES,
+    Own,
     SourceError,
     UsageError,
     correlation,
@@ -606,12 +607,12 @@ def test_operators_from_elsewhere_are_compared_as_they_are(tmp_path):
     root = math.sqrt(0.5)
     quaternion = np.array([[0, root, root, 0], [1, 0, 0, 0]])
     translation_A = np.array([beside_A - turn @ beside_A, np.zeros(3)])
-    own = Operators(quaternion, translation_A, ("a", "b"), "own.txt", "own", kind="own")
+    own = Operators(quaternion, translation_A, ("a", "b"), Own("own.txt"), kind="own")
     found = mapcheck(path, own)
     assert found.fits
     assert [each.label for each in found.named.operators] == ["a"]
     assert found.others == ()
-    still = Operators(quaternion, np.zeros((2, 3)), ("a", "b"), "own.txt", "own", kind="own")
+    still = Operators(quaternion, np.zeros((2, 3)), ("a", "b"), Own("own.txt"), kind="own")
     found = mapcheck(path, still)
     assert not found.fits
     across = (np.eye(3) - turn) @ beside_A / 2
@@ -791,7 +792,7 @@ def test_a_mask_on_nothing_is_refused(tmp_path, small):
     mask = np.zeros((SMALL,) * 3)
     mask[:4, :4, :4] = 1
     turn = Operators(
-        np.array([[0.0, 0, 0, 1]]), np.array([[0.0, 0, 1]]), ("a",), "own", "own", kind="own"
+        np.array([[0.0, 0, 0, 1]]), np.array([[0.0, 0, 1]]), ("a",), Own("own"), kind="own"
     )
     sections -= sections[0, 0, 0]
     with pytest.raises(SourceError, match="no density that varies in the mask"):
@@ -804,7 +805,7 @@ def test_a_copy_that_does_not_vary_correlates_with_nothing(tmp_path):
     mask = np.zeros((SMALL,) * 3)
     mask[9:13, 4:9, 4:9] = 1
     flip = Operators(
-        np.array([[0.0, 1, 0, 0]]), np.array([[0.0, 0, -9]]), ("a",), "own", "own", kind="own"
+        np.array([[0.0, 1, 0, 0]]), np.array([[0.0, 0, -9]]), ("a",), Own("own"), kind="own"
     )
     found = mapcheck(
         write(tmp_path / "m.mrc", sections), flip, mask=write(tmp_path / "k.mrc", mask)

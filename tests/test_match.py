@@ -7,7 +7,7 @@ import naive
 import numpy as np
 import pytest
 from conftest import random_columns, write_table
-from inside import SourceError, UsageError, match_command, parts
+from inside import SourceError, UsageError, match_command, parse
 from particle_files import needs, run
 from relion_peer import CASES, PROGRAM, make_particles, star_text
 from test_cs import save, structured
@@ -107,9 +107,15 @@ def assert_recovered(report, motions, order, tolerance_deg=FLOAT32_DEG, toleranc
         assert np.linalg.norm(each.translation_A - translation) < tolerance_A
 
 
+def parts(report):
+    """Twist, rise, order and group of the helix that was found."""
+    helix = parse(report.symmetry, report.convention)
+    return helix.twist_deg, helix.rise_A, helix.order, str(helix.group)
+
+
 def assert_named(report, operators, motions, order):
     """The operators of our table, by the numbers that are reported, are those of the copies."""
-    assert (report.symmetry, report.convention) == (operators.symmetry, operators.convention)
+    assert (report.symmetry, report.convention) == (str(operators.symmetry), operators.convention)
     assert_numbers(report, operators, motions, order)
     assert all(each.off_deg < 0.05 for each in report.copies)
 
@@ -198,7 +204,7 @@ def test_noise_averages_out_and_is_reported(case, rng, tmp_path):
     assert report.verdict == "whole"
     assert_numbers(report, table(), motions, order)
     if "helix" in case:
-        twist_deg, rise_A, *rest = parts(report.symmetry)
+        twist_deg, rise_A, *rest = parts(report)
         assert (twist_deg, rise_A) == (pytest.approx(-25.7, abs=0.01), pytest.approx(31, abs=0.1))
         assert rest == [5, "D3"]
     moved = report.copies[1:]  # copy 0 is compared to itself
@@ -216,7 +222,7 @@ def test_twist_and_rise_are_fitted_to_the_whole_helix(rng, tmp_path):
     columns, order = copies_of(motions, rng, 6, noise_deg=0.02, noise_A=0.02)
     report = match(write(tmp_path / "p.cs", columns))
     assert report.verdict == "whole"
-    twist_deg, rise_A, *rest = parts(report.symmetry)
+    twist_deg, rise_A, *rest = parts(report)
     assert twist_deg == pytest.approx(27.3, abs=5e-4)
     assert rise_A == pytest.approx(1.4, abs=1e-3)
     assert rest == [61, "C1"]
@@ -242,7 +248,7 @@ def test_rows_that_are_far_off_do_not_count(rng, tmp_path):
     report = match(write(tmp_path / "p.cs", columns))
     assert_recovered(report, motions, order, 0.01, 0.1)
     assert_numbers(report, helix(-25.7, 31, 5), motions, order)
-    assert parts(report.symmetry)[:2] == pytest.approx((-25.7, 31), abs=0.02)
+    assert parts(report)[:2] == pytest.approx((-25.7, 31), abs=0.02)
     assert all(each.off_deg < 0.02 for each in report.copies)
     wrong = np.bincount(columns[COPY][bad], minlength=5)
     assert [each.outliers for each in report.copies] == wrong.tolist()
@@ -545,7 +551,7 @@ def test_what_relion_writes(case, tmp_path):
     else:
         motions = naive.helix(case.twist, case.rise, case.order)
         table = helix(case.twist, case.rise, case.order)
-    assert (report.symmetry, report.verdict) == (table.symmetry, "whole")
+    assert (report.symmetry, report.verdict) == (str(table.symmetry), "whole")
     reached = set()
     for each in report.copies:
         number, off_deg, off_A = nearest(each, motions)

@@ -9,7 +9,7 @@ import naive
 import numpy as np
 import pytest
 from conftest import write_table
-from inside import SourceError, SymmetryError, named, variants
+from inside import Helix, Own, PointGroup, SourceError, SymmetryError, parse
 
 from numba_symexp import SymexpError, point_group, read_operators
 
@@ -178,12 +178,12 @@ def test_own_operators_go_with_a_centre(columns, tmp_path, go, command):
     half = [(naive.turn((0, 0, 1), angle), np.zeros(3)) for angle in (0, 180, 40)]
     (tmp_path / "half.txt").write_text(as_rows(half))
     flags = ("--center=0,0,30", "--overwrite")
-    for name, said in (("ops.txt", ""), ("half.txt", "3 operators (0-2) put the centre at one")):
+    for name, said in (("ops.txt", ""), ("half.txt", "3 operators (0-2) put the center at one")):
         done = command("expand", source, "e.h5", f"--operators_file={name}", *flags)
         assert (done.returncode, said in done.stderr, bool(said)) == (0, True, bool(done.stderr))
         assert "verified" in go("verify", "e.h5")
     done = command("expand", source, "e.h5", "--operators_file=half.txt", *flags, "--unique")
-    assert (done.returncode, "and are no subgroup" in done.stderr) == (2, True)
+    assert (done.returncode, "and are not a subgroup" in done.stderr) == (2, True)
     go("expand", source, "e.h5", "--operators_file=ops.txt", *flags, "--unique")
 
 
@@ -401,7 +401,7 @@ def test_icosahedron_with_a_3_fold_on_z(r):
 
 
 def test_a_name_of_another_program_is_told():
-    with pytest.raises(SymmetryError, match="--convention=eman2, which has it"):
+    with pytest.raises(SymmetryError, match="convention=eman2, which has it"):
         point_group("icos")
     with pytest.raises(SymmetryError, match=r"use C1; Cn; Dn .* tet; oct; icos; icos2"):
         point_group("I", "eman2")
@@ -414,19 +414,49 @@ def test_a_name_of_another_program_is_told():
 )  # fmt: skip
 def test_variants_are_different_sets(symbol, convention, count):
     symbol = "oct" if (symbol, convention) == ("O", "eman2") else symbol
-    first = point_group(symbol, convention)
-    found = variants(first)
+    first = PointGroup(symbol, convention)
+    found = [each.operators() for each in first.variants()]
     assert len(found) == count
-    assert found[0] is first
+    assert found[0].symmetry == first
     for k, one in enumerate(found):
         for other in found[:k]:
             apart = np.linalg.norm(one.matrix[:, None] - other.matrix[None], axis=(2, 3))
             assert apart.min(axis=1).max() > 0.01
 
 
-def test_helices_have_two_hands(go):
-    first = named("helix(twist_deg=-166.7,rise_A=27.3,order=3) x D3", "relion")
-    assert len(variants(first)) == 4
-    assert len(variants(named("helix(twist_deg=180.0,rise_A=27.3,order=3)", "relion"))) == 1
-    with pytest.raises(SymmetryError, match="not a point group"):
-        named("helix(twist_deg=a.1,rise_A=27.3,order=3)", "relion")
+def test_helices_have_two_hands():
+    assert len(Helix(-166.7, 27.3, 3, PointGroup("D3", "relion")).variants()) == 4
+    assert len(Helix(180, 27.3, 3).variants()) == 1
+
+
+NAMES = [
+    ("D7", "relion", PointGroup("d7", "RELION")),
+    ("I2", "cryosparc", PointGroup("I")),
+    ("I,222r", "chimerax", PointGroup("i,222R", "chimerax")),
+    ("helix(twist_deg=-166.7,rise_A=27.3,order=3)", "cryosparc", Helix(-166.7, 27.3, 3)),
+    (
+        "helix(twist_deg=27.0,rise_A=1e-07,order=3) x D3",
+        "relion",
+        Helix(27, 1e-7, 3, PointGroup("D3", "relion")),
+    ),
+    ("operators of a file.txt", "own", Own("a file.txt")),
+]
+
+
+@pytest.mark.parametrize(("name", "convention", "value"), NAMES)
+def test_the_name_of_a_symmetry_gives_it_back(name, convention, value):
+    """A file stores the name and the convention."""
+    assert (str(value), value.convention) == (name, convention)
+    assert parse(name, convention) == value
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Q8", "", "D0", "helix(twist_deg=a.1,rise_A=27.3,order=3)",
+     "helix(twist_deg=nan,rise_A=1.0,order=3)", "helix(twist_deg=1.0,rise_A=1.0,order=0)",
+     "helix(twist_deg=1.0,rise_A=1.0,order=3) x O",
+     f"helix(twist_deg=1.0,rise_A=1.0,order={'9' * 5000})"],
+)  # fmt: skip
+def test_names_that_mean_no_symmetry(name):
+    with pytest.raises(SymmetryError):
+        parse(name, "cryosparc")

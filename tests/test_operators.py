@@ -3,7 +3,7 @@
 import naive
 import numpy as np
 import pytest
-from inside import MAX_OPERATORS, SymmetryError, UsageError, axes, describe, resolve
+from inside import MAX_OPERATORS, SymmetryError, SymmetryRequest, UsageError, axes, describe
 
 from numba_symexp import helix, point_group
 
@@ -115,7 +115,7 @@ def test_icosahedral_settings_are_turned_into_each_other(a, b, q):
 def test_symbols_ignore_case_and_i_means_i2():
     for symbol, name in (("d7", "D7"), ("i", "I2"), ("I", "I2"), ("o", "O"), (" c4 ", "C4")):
         operators = point_group(symbol)
-        assert operators.symmetry == name
+        assert str(operators.symmetry) == name
         assert np.array_equal(operators.quaternion, point_group(name).quaternion)
 
 
@@ -248,15 +248,19 @@ def test_helices_are_finite(twist, rise):
         helix(twist, rise, 4)
 
 
-def test_resolve_wants_a_symmetry_and_all_of_a_helix():
+def full(**given):
+    return SymmetryRequest(**given).full()
+
+
+def test_a_request_wants_a_symmetry_and_all_of_a_helix():
     with pytest.raises(UsageError, match="no symmetry"):
-        resolve(None, "cryosparc")
-    with pytest.raises(UsageError, match="add --order"):
-        resolve("C2", "cryosparc", twist=20.0, rise=3.0)
-    with pytest.raises(UsageError, match="add --twist and --rise"):
-        resolve(None, "cryosparc", order=3)
-    assert len(resolve(None, "cryosparc", 20.0, 3.0, 4)) == 4
-    assert len(resolve("D2", "cryosparc", 20.0, 3.0, 4)) == 16
+        full()
+    with pytest.raises(UsageError, match="add order="):
+        full(symmetry="C2", twist=20.0, rise=3.0)
+    with pytest.raises(UsageError, match="add twist= and rise="):
+        full(order=3)
+    assert len(full(twist=20.0, rise=3.0, order=4)) == 4
+    assert len(full(symmetry="D2", twist=20.0, rise=3.0, order=4)) == 16
 
 
 @pytest.mark.parametrize("symbol", GROUPS)

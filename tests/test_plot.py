@@ -434,7 +434,7 @@ def test_a_file_that_names_no_symmetry_is_refused(source, tmp_path):
     expand(source, out, symmetry="C3")
     with h5py.File(out, "r+") as file:
         file.attrs["symmetry"] = "Q3"
-    with pytest.raises(FileFormatError, match="'Q3' is no symmetry: verify it"):
+    with pytest.raises(FileFormatError, match=r"'Q3' \(cryosparc\) is no symmetry: verify it"):
         plot(out, str(tmp_path / "b.png"))
 
 

@@ -3,7 +3,7 @@
 import naive
 import numpy as np
 import pytest
-from inside import BLOCK, HALF_ANGLE_OVER_SINE_F8, SourceError, UsageError, kernels
+from inside import BLOCK, HALF_ANGLE_OVER_SINE_F8, Own, SourceError, UsageError, kernels
 
 from numba_symexp import Operators, expand_poses, helix, point_group
 
@@ -146,8 +146,7 @@ def test_translations_in_any_direction(rng):
         quaternion=point_group("C3").quaternion,
         translation_A=rng.normal(0, 20, (3, 3)),
         label=("a", "b", "c"),
-        symmetry="own",
-        convention="cryosparc",
+        symmetry=Own("own"),
     )
     check(rng.normal(0, 1, (9, 3)), rng.normal(0, 3, (9, 2)), operators, 1.3, F8_RAD, 1e-11)
 
@@ -175,12 +174,12 @@ def test_rows_that_nothing_moves_are_equal_bit_for_bit(pose_format, dtype, rng):
 @pytest.mark.parametrize(
     "operators",
     [point_group(s) for s in ("C5", "D3", "D7", "T", "O", "I1", "I2", "I3", "I4")],
-    ids=lambda operators: operators.symmetry,
+    ids=lambda operators: str(operators.symmetry),
 )
 def test_mates_of_a_symmetric_point_set_project_alike(operators, rng):
     """Points with the symmetry of a group fall on the same places under every mate."""
     motifs = rng.normal(0, 40, (3, 3))
-    points = np.array([r @ p for r in naive.group(operators.symmetry) for p in motifs])
+    points = np.array([r @ p for r in naive.group(str(operators.symmetry)) for p in motifs])
     pose, shift, psize = rng.normal(0, 1.5, (4, 3)), rng.normal(0, 3, (4, 2)), 1.2
     pose_out, shift_out = expand_poses(pose, shift, operators, psize)
     for i in range(len(pose)):

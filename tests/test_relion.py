@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from inside import resolve
+from inside import SymmetryRequest
 from naive import euler_zyz, exp
 from relion_peer import CASES, PROGRAM, PSIZE_A, TEXT_A, expand_with_relion, make_particles
 
@@ -35,7 +35,13 @@ def rotations(poses, matrix_of):
 
 def by_arrays(case, particles, folder):
     """A and origin of each mate, by `expand_poses` from rotation vectors."""
-    operators = resolve(case.symmetry, case.convention, case.twist, case.rise, case.order)
+    operators = SymmetryRequest(
+        symmetry=case.symmetry,
+        convention=case.convention,
+        twist=case.twist,
+        rise=case.rise,
+        order=case.order,
+    ).full()
     poses = np.array([rotation_vector(euler_zyz(*row[:3])) for row in particles])
     poses, shifts = numba_symexp.expand_poses(
         poses, particles[:, 3:] / PSIZE_A, operators, psize=PSIZE_A

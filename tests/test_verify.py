@@ -250,7 +250,6 @@ def without(operators, *dropped):
         operators.translation_A[kept],
         tuple(operators.label[k] for k in kept),
         operators.symmetry,
-        operators.convention,
         operators.kind,
         operators.rise_index[kept],
     )

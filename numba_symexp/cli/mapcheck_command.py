@@ -63,18 +63,24 @@ def mapcheck(
     from numba_symexp.cli.progress import ProgressBar
     from numba_symexp.maps.check import mapcheck as check
     from numba_symexp.maps.verdict import THRESHOLD
-    from numba_symexp.symmetry.resolve import resolve
+    from numba_symexp.symmetry.request import SymmetryRequest
 
-    helix = number("twist", twist), number("rise", rise), integer("order", order)
+    request = SymmetryRequest(
+        symmetry=symmetry,
+        convention=convention,
+        twist=number("twist", twist),
+        rise=number("rise", rise),
+        order=integer("order", order),
+        operators_file=operators_file,
+    )
     radius_A, psize_A = number("radius", radius), number("psize", psize)
     factor, share = integer("bin", bin), number("threshold", threshold)
     least = THRESHOLD if share is None else share
     silent = is_on(quiet)
 
     def act() -> dict[str, Any]:
-        operators = resolve(symmetry, convention, *helix, operators_file)
         with ProgressBar(silent) as bar:
-            found = check(file, operators, mask, radius_A, psize_A, factor, least, bar.show)
+            found = check(file, request.full(), mask, radius_A, psize_A, factor, least, bar.show)
         return found.as_dict()
 
     return Request(act, map_text, is_on(json), silent, lambda report: 0 if report["fits"] else 1)

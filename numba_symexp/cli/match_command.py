@@ -51,13 +51,18 @@ def match(
     from numba_symexp.cli.probe import probe
     from numba_symexp.cli.progress import ProgressBar
     from numba_symexp.copies.match import match as recover_and_name
-    from numba_symexp.symmetry.resolve import resolve
+    from numba_symexp.symmetry.request import SymmetryRequest
 
     silent = is_on(quiet)
-    helix = number("twist", twist), number("rise", rise), integer("order", order)
     given = None
-    if symmetry is not None or any(each is not None for each in helix):
-        given = resolve(symmetry, convention or "cryosparc", *helix)
+    if any(each is not None for each in (symmetry, twist, rise, order)):
+        given = SymmetryRequest(
+            symmetry=symmetry,
+            convention=convention,
+            twist=number("twist", twist),
+            rise=number("rise", rise),
+            order=integer("order", order),
+        ).full()
     elif convention is not None:
         raise UsageError("--convention says whose --symmetry is meant: give --symmetry too")
     psize_A = number("psize", psize)

@@ -5,11 +5,10 @@ from typing import Any
 import numpy as np
 
 from numba_symexp.errors import UsageError
-from numba_symexp.symmetry.motions import Motions
+from numba_symexp.symmetry.descriptions import describe, direction
 from numba_symexp.symmetry.operators import Operators, upward
 from numba_symexp.symmetry.request import SymmetryRequest
-from numba_symexp.symmetry.resolve import describe, direction
-from numba_symexp.symmetry.subgroups import left_cosets
+from numba_symexp.symmetry.subgroups import Motions, left_cosets
 from numba_symexp.types import Array
 
 _MOST_PRODUCTS = 1_000
@@ -40,11 +39,11 @@ def operators_record(request: SymmetryRequest, tables: bool) -> dict[str, Any]:
         "quaternion": operators.quaternion.tolist(),
         "matrix": operators.matrix.tolist(),
     }
-    if not request.centred:
+    if not request.has_center:
         del columns["center_A"]
     rows = zip(*columns.values(), strict=True)
     record: dict[str, Any] = {
-        "symmetry": operators.symmetry,
+        "symmetry": str(operators.symmetry),
         "convention": operators.convention,
         "description": describe(full),
         "chosen": operators.chosen or None,

@@ -6,9 +6,8 @@ import numpy as np
 
 from numba_symexp.copies.motion_set import MotionSet
 from numba_symexp.symmetry.operators import Operators
-from numba_symexp.symmetry.orientations import CONVENTIONS, HOUSE
-from numba_symexp.symmetry.point_groups import point_group
-from numba_symexp.symmetry.variants import variants
+from numba_symexp.symmetry.point_groups import HOUSE, other_dyad
+from numba_symexp.symmetry.spec import point_group
 from numba_symexp.types import Array
 
 _POLYHEDRAL = {"T": 12, "O": 24, "I2": 60}
@@ -28,7 +27,7 @@ def whole_groups(order: int, convention: str) -> Iterator[Operators]:
         yield point_group(f"D{order // 2}", second)
     for symbol, size in _POLYHEDRAL.items():
         if size == order:
-            yield from variants(point_group(symbol, _house(convention)))
+            yield from point_group(symbol, _house(convention)).variants()
 
 
 def larger_groups(motions: MotionSet, convention: str) -> Iterator[Operators]:
@@ -37,7 +36,7 @@ def larger_groups(motions: MotionSet, convention: str) -> Iterator[Operators]:
         group
         for symbol, size in _POLYHEDRAL.items()
         if size > len(motions)
-        for group in variants(point_group(symbol, _house(convention)))
+        for group in point_group(symbol, _house(convention)).variants()
     ]
     found += _axial(motions, convention)
     yield from sorted(found, key=len)
@@ -45,7 +44,7 @@ def larger_groups(motions: MotionSet, convention: str) -> Iterator[Operators]:
 
 def conventions(convention: str) -> tuple[str, str]:
     """A convention, and one whose Dn have their first 2-fold on the other axis."""
-    return convention, "relion" if CONVENTIONS[convention].dyad == "y" else "cryosparc"
+    return convention, other_dyad(convention)
 
 
 def turns_about_z(motions: MotionSet) -> tuple[Array, Array] | None:

@@ -19,9 +19,9 @@ from numba_symexp.copies.recover import Recovered, recover
 from numba_symexp.copies.rows import CopyRows
 from numba_symexp.copies.stated import convention_of, stated
 from numba_symexp.errors import UsageError
-from numba_symexp.symmetry.choosing import listed
+from numba_symexp.symmetry.descriptions import describe, number_ranges
 from numba_symexp.symmetry.operators import Operators
-from numba_symexp.symmetry.resolve import describe
+from numba_symexp.symmetry.spec import Own
 from numba_symexp.types import Array, Progress
 
 
@@ -77,7 +77,7 @@ def match(
             verdict=known.verdict,
             rows=rows.table.n_rows,
             particles=found.n_particles,
-            symmetry=known.operators.symmetry if known.operators else None,
+            symmetry=str(known.operators.symmetry) if known.operators else None,
             convention=known.operators.convention if known.operators else None,
             order=len(known.operators) if known.operators else None,
             description=_description(known, found.copies),
@@ -124,7 +124,7 @@ def _flag(known: Name) -> str | None:
         or len(known.numbers) == len(known.operators)
     ):
         return None
-    return listed(np.sort(known.numbers).tolist())
+    return number_ranges(np.sort(known.numbers).tolist())
 
 
 def _notes(found: Recovered) -> list[str]:
@@ -154,7 +154,7 @@ def _copies(found: Recovered, motions: MotionSet, known: Name) -> tuple[CopyRepo
     else:
         quaternion = quaternion * np.where(quaternion[:, :1] < 0, -1.0, 1.0)
     recovered = Operators(
-        quaternion, motions.translation_A, ("",) * len(motions), "recovered", "", "own"
+        quaternion, motions.translation_A, ("",) * len(motions), Own("copies"), "own"
     )
     sine = np.linalg.norm(quaternion[:, 1:], axis=1)
     angle_deg = np.rad2deg(2 * np.arctan2(sine, quaternion[:, 0]))

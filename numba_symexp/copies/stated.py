@@ -1,6 +1,7 @@
 """The symmetry that a table itself states, as a first guess of what its copies are."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,9 @@ import numpy as np
 from numba_symexp.copies.rows import CopyRows
 from numba_symexp.errors import SymmetryError
 from numba_symexp.particles.schema import CONVENTION, CRYOSPARC_EXPANDED
-from numba_symexp.symmetry.helices import helix, parts
 from numba_symexp.symmetry.operators import Operators
-from numba_symexp.symmetry.orientations import CONVENTIONS
-from numba_symexp.symmetry.point_groups import point_group
-from numba_symexp.symmetry.variants import named, variants
+from numba_symexp.symmetry.point_groups import CONVENTIONS
+from numba_symexp.symmetry.spec import Helix, choose_convention, helix, point_group
 
 _TWIST_DECIMALS, _RISE_DECIMALS = 4, 4
 """What float32 keeps of a twist in radians and of a rise in A."""
@@ -22,18 +21,16 @@ def convention_of(rows: CopyRows) -> str:
     """Convention whose names of groups come first for a table."""
     if rows.expanded is not None:
         return rows.expanded.operators.convention
-    known = rows.table.attributes.get(CONVENTION)
-    return known if isinstance(known, str) and known in CONVENTIONS else "cryosparc"
+    known = choose_convention(None, rows.table.attributes.get(CONVENTION))
+    return known if known in CONVENTIONS else choose_convention(None)
 
 
 def stated(rows: CopyRows, convention: str) -> list[Operators]:
     """Symmetries that a table names, in all their orientations; often none."""
     if rows.expanded is not None:
         own = rows.expanded.operators
-        if own.kind == "own":
-            return [own]
         try:
-            full = variants(named(own.symmetry, own.convention))
+            full = own.symmetry.operators().variants()
             return full if own.chosen else [*full, own]
         except SymmetryError:
             return [own]
@@ -45,12 +42,11 @@ def lengthened(operators: Operators) -> list[Operators]:
 
     Programs choose the range of units themselves: what one calls n units may be 0 to n - 1.
     """
-    found = parts(operators.symmetry)
-    if found is None:
+    symmetry = operators.symmetry
+    if not isinstance(symmetry, Helix):
         return []
-    twist_deg, rise_A, order, symbol = found
     try:
-        return [helix(twist_deg, rise_A, 2 * order, point_group(symbol, operators.convention))]
+        return [replace(symmetry, order=2 * symmetry.order).operators()]
     except SymmetryError:
         return []
 
@@ -70,6 +66,6 @@ def _by_cryosparc(rows: CopyRows, convention: str) -> Iterator[Operators]:
             group = helix(twist_deg, round(float(rise_A), _RISE_DECIMALS), int(order), group)
         elif not symbol:
             return
-        yield from variants(group)
+        yield from group.variants()
     except (SymmetryError, ValueError, TypeError, AttributeError):
         return  # a name of another program's own, or fields of another type: no guess

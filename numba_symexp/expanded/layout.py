@@ -93,6 +93,8 @@ def _create_operators(group: h5py.Group, operators: Operators) -> None:
     group.attrs.update({"kind": operators.kind, "center_A": operators.center_A})
     if operators.chosen:
         group.attrs.update({"chosen": operators.chosen, "full_order": operators.full_order})
+    if operators.symmetry.typed:
+        group.attrs["typed"] = np.uint8(1)
     label = np.array([label.encode("ascii") for label in operators.label])
     columns = [
         ("quaternion", operators.quaternion, "1", "rotation R of g: x -> R x + t; scalar first"),

@@ -28,7 +28,7 @@ def first_attributes(operators: Operators) -> dict[str, Any]:
     return {
         "created": timestamp(),
         "generated_by": f"numba_symexp {__version__}",
-        "symmetry": operators.symmetry,
+        "symmetry": str(operators.symmetry),
         "convention": operators.convention,
     }
 

@@ -6,7 +6,12 @@ from typing import Any
 import h5py
 import numpy as np
 
-from numba_symexp.errors import FileFormatError, VersionTooNewError, VersionTooOldError
+from numba_symexp.errors import (
+    FileFormatError,
+    SymmetryError,
+    VersionTooNewError,
+    VersionTooOldError,
+)
 from numba_symexp.formats.hdf5.table import Hdf5Table
 from numba_symexp.particles.schema import (
     DEFOCUS,
@@ -20,7 +25,8 @@ from numba_symexp.particles.schema import (
     SOURCE_INDEX,
     PoseFormat,
 )
-from numba_symexp.symmetry.operators import FARTHEST_A, MAX_OPERATORS, Operators
+from numba_symexp.symmetry.operators import FARTHEST_A, MAX_OPERATORS, Operators, Symmetry
+from numba_symexp.symmetry.spec import Unknown, parse
 
 _SOURCE_TEXTS = ("path", "absolute_path", "relative_path", "table", "fingerprint")
 _OPERATOR_SHAPES = {"quaternion": (4,), "translation_A": (3,), "rise_index": (), "full_index": ()}
@@ -74,12 +80,12 @@ def read_operators(file: h5py.File, attributes: dict[str, Any]) -> Operators:
     most = int(group["full_index"][()].max(initial=0))
     if not max(order, most + 1) <= full_order <= MAX_OPERATORS:
         raise ValueError(f"{OPERATORS} has {order} operators of {full_order}")
+    typed = bool(group.attrs.get("typed", 0))
     return Operators(
         quaternion=group["quaternion"][()],
         translation_A=group["translation_A"][()],
         label=tuple(label.decode() for label in group["label"][()]),
-        symmetry=str(attributes["symmetry"]),
-        convention=str(attributes["convention"]),
+        symmetry=_symmetry(str(attributes["symmetry"]), str(attributes["convention"]), typed),
         kind=str(group.attrs["kind"]),
         rise_index=group["rise_index"][()],
         full_index=group["full_index"][()],
@@ -88,6 +94,14 @@ def read_operators(file: h5py.File, attributes: dict[str, Any]) -> Operators:
         subgroup=group["subgroup"][()] if "subgroup" in group else np.zeros(0, np.uint16),
         center_A=center_A,
     )
+
+
+def _symmetry(name: str, convention: str, typed: bool) -> Symmetry:
+    """Symmetry of a stored name; `verify` says of an unknown one that it is none."""
+    try:
+        return parse(name, convention, typed)
+    except SymmetryError:
+        return Unknown(name, convention)
 
 
 def pose_columns(table: Hdf5Table) -> tuple[str, str, PoseFormat]:

@@ -9,18 +9,13 @@ from numba_symexp.errors import SourceError
 from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.particles.columns import PoseColumns
 from numba_symexp.particles.scan import Scan
-from numba_symexp.particles.schema import CONVENTION, ORIGIN_Z, PSIZE
+from numba_symexp.particles.schema import ORIGIN_Z, PSIZE
 from numba_symexp.particles.table import ParticleTable
-from numba_symexp.symmetry.choosing import at_one_place, listed, nearly_on_axis
+from numba_symexp.symmetry.descriptions import number_ranges
 from numba_symexp.symmetry.operators import Operators
+from numba_symexp.symmetry.request import at_one_place, nearly_on_axis
 
 _SAME_PSIZE = 1e-6
-
-
-def convention_of(table: ParticleTable) -> str:
-    """What a table says of its convention."""
-    known = table.attributes.get(CONVENTION, "cryosparc")
-    return known.decode(errors="replace") if isinstance(known, bytes) else str(known)
 
 
 def check_movable(
@@ -33,9 +28,9 @@ def check_movable(
     SourceError
         Says which, and what to do.
     """
-    if not (full.moves or job.centred):
+    if not (full.moves or job.has_center):
         return
-    reason = "a centre was given" if job.centred else f"{full.symmetry} has translations"
+    reason = "a centre was given" if job.has_center else f"{full.symmetry} has translations"
     if job.psize is None and columns.psize is None:
         raise SourceError(
             f"{table.path}: no pixel size column {PSIZE} in {table.location} (columns: "
@@ -73,8 +68,8 @@ def centre_warnings(full: Operators, operators: Operators) -> Iterator[str]:
     together = at_one_place(operators)
     if len(together) > 1:
         yield (
-            f"{len(together)} operators ({listed(together)}) put the centre at one place: that "
-            "subunit comes as often; --unique keeps one for each place"
+            f"{len(together)} operators ({number_ranges(together)}) put the center at one place: "
+            "that subunit comes as often; unique=True keeps one for each place"
         )
     nearly = nearly_on_axis(full)
     if nearly is not None:

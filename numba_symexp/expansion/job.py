@@ -88,7 +88,7 @@ class ExpandJob(SymmetryRequest):
         check_point("center_px", self.center_px)
         if self.defocus is not None and self.defocus not in DEFOCUS_SIGNS:
             raise UsageError(f"defocus {self.defocus!r} is neither {' nor '.join(DEFOCUS_SIGNS)}")
-        if self.defocus is not None and not self.centred:
+        if self.defocus is not None and not self.has_center:
             raise UsageError("--defocus goes with --center, which is missing: add it")
         self.needs("center_px", "box_px")
         self.needs("box_px", "center_px")
@@ -96,7 +96,7 @@ class ExpandJob(SymmetryRequest):
             raise UsageError("--center and --center_px are the same point: give one of them")
 
     @property
-    def centred(self) -> bool:
+    def has_center(self) -> bool:
         """Whether a point is to be put at the image centre."""
         return self.center is not None or self.center_px is not None
 

@@ -12,7 +12,6 @@ from numba_symexp.expansion.choice import (
     centre_warnings,
     check_movable,
     chosen_operators,
-    convention_of,
 )
 from numba_symexp.expansion.half_sets import HalfSets
 from numba_symexp.expansion.ids import first_new_id
@@ -21,6 +20,7 @@ from numba_symexp.particles.columns import PoseColumns, expanded_by, find_column
 from numba_symexp.particles.fingerprint import PageDigests
 from numba_symexp.particles.scan import Scan, scan
 from numba_symexp.particles.schema import (
+    CONVENTION,
     DEFOCUS,
     DESCRIPTIONS,
     FORMAT,
@@ -101,7 +101,7 @@ def make_plan(job: ExpandJob, table: ParticleTable, target: str, paged: bool = F
     UsageError, SourceError
         What is wrong, where, and what to do.
     """
-    full = job.full(convention_of(table))
+    full = job.full(table.attributes.get(CONVENTION))
     _refuse_expanded(job, table)
     columns = find_columns(table, job.pose, job.pose_format, job.shift, job.psize is not None)
     check_movable(job, table, columns, full)

@@ -24,7 +24,7 @@ from numba_symexp.formats.registry import open_table
 from numba_symexp.leftovers import sweep
 from numba_symexp.particles.fingerprint import Fingerprint
 from numba_symexp.particles.table import ParticleTable
-from numba_symexp.symmetry.resolve import describe
+from numba_symexp.symmetry.descriptions import describe
 from numba_symexp.types import Progress
 
 
@@ -102,7 +102,7 @@ def run(
     return Summary(
         source=job.source,
         output=job.output,
-        symmetry=plan.operators.symmetry,
+        symmetry=str(plan.operators.symmetry),
         convention=plan.operators.convention,
         description=_description(plan),
         operators=len(plan.operators),

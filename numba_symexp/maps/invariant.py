@@ -9,7 +9,6 @@ across the axis), over cylinders for a helix.
 
 import numpy as np
 
-from numba_symexp.symmetry.helices import parts
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.types import Array
 
@@ -18,14 +17,11 @@ SPHERES, RINGS, PAIRS, CYLINDERS, NOTHING = "spheres", "rings", "pairs", "cylind
 
 def kept_by(operators: Operators) -> str:
     """Over what the mean is that no orientation of a symmetry changes."""
-    if operators.kind != "own" and parts(operators.symmetry) is not None:
+    if operators.symmetry.is_helix:
         return CYLINDERS
     if np.any(operators.translation_A):
         return NOTHING
-    symbol = operators.symmetry if operators.kind != "own" else ""
-    if symbol[1:].isdigit():
-        return {"C": RINGS, "D": PAIRS}.get(symbol[0], SPHERES)
-    return SPHERES
+    return {"C": RINGS, "D": PAIRS}.get(operators.symmetry.family, SPHERES)
 
 
 def without_means(density: Array, centre: Array, over: str) -> Array:

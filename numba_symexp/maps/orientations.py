@@ -6,11 +6,10 @@ import numpy as np
 
 from numba_symexp.maps.report import OrientationFit
 from numba_symexp.maps.scene import LEAST_CEILING, Scene, fit_operator
-from numba_symexp.symmetry.helices import parts
-from numba_symexp.symmetry.motions import Motions, generators
+from numba_symexp.symmetry.descriptions import describe
 from numba_symexp.symmetry.operators import Operators
-from numba_symexp.symmetry.resolve import describe
-from numba_symexp.symmetry.variants import variants
+from numba_symexp.symmetry.spec import Helix
+from numba_symexp.symmetry.subgroups import Motions, generators
 
 
 def all_but_identity(operators: Operators) -> list[int]:
@@ -29,7 +28,7 @@ def other_orientations(operators: Operators) -> list[Operators]:
     """Orientations that are really different: both hands of some helices are one set."""
     motions = Motions(operators)
     found = []
-    for other in variants(operators)[1:]:
+    for other in operators.variants()[1:]:
         chosen = generators(other)
         known = motions.find(other.matrix[chosen], other.translation_A[chosen])
         if np.any(known < 0):
@@ -96,14 +95,11 @@ def name_of(operators: Operators) -> str:
 def flags_of(other: Operators, named: Operators) -> str:
     """Flags by which another orientation is named, as far as they differ."""
     flags = []
-    symbol, known = other.symmetry, named.symmetry
-    helix, other_helix = parts(known), parts(symbol)
-    if helix is not None and other_helix is not None:
-        known, symbol = helix[3], other_helix[3]
-        if other_helix[0] != helix[0]:
-            flags.append(f"--twist={other_helix[0]:.12g}")
-    if symbol != known:
-        flags.append(f"--symmetry={symbol}")
+    one, known = other.symmetry, named.symmetry
+    if isinstance(one, Helix) and isinstance(known, Helix) and one.twist_deg != known.twist_deg:
+        flags.append(f"--twist={one.twist_deg:.12g}")
+    if str(one.group) != str(known.group):
+        flags.append(f"--symmetry={one.group}")
     if other.convention != named.convention:
         flags.append(f"--convention={other.convention}")
     return " ".join(flags)

@@ -7,15 +7,14 @@ from typing import Any
 
 from numba_symexp.errors import FileFormatError, SymmetryError, UsageError
 from numba_symexp.expanded.table import ExpandedTable, open_expanded
-from numba_symexp.expansion.choice import convention_of
 from numba_symexp.formats.registry import open_table
 from numba_symexp.particles.columns import find_columns
-from numba_symexp.particles.schema import FORMAT, PSIZE
+from numba_symexp.particles.schema import CONVENTION, FORMAT, PSIZE
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.pictures.rows import PoseRows
-from numba_symexp.symmetry.operators import FROM_FILE, Operators
-from numba_symexp.symmetry.resolve import axes, describe, is_group, resolve
-from numba_symexp.symmetry.variants import named
+from numba_symexp.symmetry.descriptions import axes, describe, is_group
+from numba_symexp.symmetry.operators import Operators
+from numba_symexp.symmetry.request import SymmetryRequest
 from numba_symexp.types import Array
 
 
@@ -84,7 +83,8 @@ def _of_particles(
         if convention is not None:
             raise UsageError("--convention says whose --symmetry is meant: give --symmetry too")
         return Subject((poses,), table.n_rows, None, [])
-    operators = resolve(symmetry, convention or convention_of(table))
+    request = SymmetryRequest(symmetry=symmetry, convention=convention)
+    operators = request.full(table.attributes.get(CONVENTION))
     return Subject((poses,), table.n_rows, describe(operators), axes(operators))
 
 
@@ -101,16 +101,14 @@ def _of_copies(expanded: ExpandedTable) -> Subject:
     operators = expanded.operators
     try:
         marked = _axes_of(operators)
-    except SymmetryError:
-        raise FileFormatError(
-            f"{expanded.path}: {operators.symmetry[:60]!r} is no symmetry: verify it"
-        ) from None
+    except SymmetryError as error:
+        raise FileFormatError(f"{expanded.path}: {error}: verify it") from None
     return Subject(sets, expanded.n_sources, describe(operators), marked)
 
 
 def _axes_of(operators: Operators) -> list[tuple[int, Array]]:
     """Axes of the full set that operators are, or were chosen from, where that is known."""
-    if not operators.symmetry.startswith(FROM_FILE):
-        return axes(named(operators.symmetry, operators.convention))
+    if not operators.symmetry.from_file:
+        return axes(operators.symmetry.operators())
     whole = not operators.chosen and is_group(operators)
     return axes(operators) if whole else []

@@ -11,12 +11,12 @@ from numba_symexp.errors import SourceError, SymmetryError
 from numba_symexp.files import check_readable
 from numba_symexp.symmetry.operators import (
     FARTHEST_A,
-    FROM_FILE,
     MAX_OPERATORS,
     Operators,
     canonical,
 )
 from numba_symexp.symmetry.point_groups import closure
+from numba_symexp.symmetry.spec import Own
 from numba_symexp.types import Array
 
 _MOST_BYTES = 64 << 20
@@ -37,7 +37,7 @@ def read_operators(path: str) -> Operators:
         a PDB file or the operators of an mmCIF, of the first assembly; RELION's symmetry file
         (``rot_axis fold x y z``), closed to its group; or any text with 3 or 4 numbers a row, or
         9, 12 or 16, such as ChimeraX's, in which words and what follows ``#`` mean nothing.
-        The fourth column is the translation, in A about the box centre.
+        The fourth column is the translation, in A about the box center.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def read_operators(path: str) -> Operators:
         raise SourceError(f"{path}: is too large for a file of operators: check the path")
     with open(path, "rb") as file:
         data = file.read()
-    name = f"{FROM_FILE}{os.path.basename(path)}"
+    name = os.path.basename(path)
     if data.startswith(_NPY_MAGIC):
         return _operators(path, name, _of_npy(path))
     text = data.decode("utf-8", "replace")
@@ -98,9 +98,7 @@ def _labelled(name: str, quaternions: Array, translation_A: Array, typed: bool =
     """Operators with labels, all different."""
     still = ~np.any(quaternions[:, 1:], axis=1) & ~np.any(translation_A, axis=1)
     labels = tuple("E" if same else f"g{number}" for number, same in enumerate(still))
-    operators = Operators(
-        quaternions, translation_A + 0.0, labels, name, "own", kind="own", typed=typed
-    )
+    operators = Operators(quaternions, translation_A + 0.0, labels, Own(name, typed), kind="own")
     _refuse_double(operators)
     return operators
 
@@ -212,8 +210,8 @@ def _of_rows(path: str, rows: list[list[float]]) -> Array:
     if len(widths) > 1 or not widths <= {3, 4, 9, 12, 16}:
         listed = ", ".join(map(str, sorted(widths)))
         raise SourceError(
-            f"{path}: has {listed} numbers a row, and 3 x 3 or 3 x 4 matrices have 3 or 4: see "
-            "expand --help"
+            f"{path}: has {listed} numbers a row, and 3 x 3 or 3 x 4 matrices have 3 or 4: "
+            "put one row on a line"
         )
     width = widths.pop()
     if width in (3, 4):

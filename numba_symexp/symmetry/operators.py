@@ -1,12 +1,14 @@
 """Symmetry operators: rigid motions g: x -> R x + t of the map, with density(g x) = density(x).
 
 One type serves point groups (t = 0), helices (t along z), operators from files (any t) and choices
-of them; putting a point of the map at the image centre is one more translation. Pure NumPy.
+of them; putting a point of the map at the image center is one more translation. Pure NumPy.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,14 +18,94 @@ from numba_symexp.types import Array
 MAX_OPERATORS = 65_536
 """As many as operator_index, a uint16, can tell apart."""
 
-FROM_FILE = "operators of "
-"""How the name of a set begins that came from a file, which names no symmetry."""
-
 FARTHEST_A = 1e9
 """No map is that large."""
 
-_EXACT_FOLD, _TYPED_FOLD = (MAX_OPERATORS, 1e-11), (60, 1e-5)
-"""Highest fold that is told, and how far a turn may be from it: far less than folds differ."""
+
+class Precision(NamedTuple):
+    """How exact the numbers of a set of operators are.
+
+    Attributes
+    ----------
+    matrix, shift_A : float
+        How far equal motions may differ, in an entry of R and in a component of t.
+    highest_fold : int
+        Highest fold that a turn is tested for.
+    turn : float
+        How far a turn may be from a multiple of 1/fold; far less than folds differ.
+    decimals : int
+        Decimals to which an axis is known.
+    """
+
+    matrix: float
+    shift_A: float
+    highest_fold: int
+    turn: float
+    decimals: int
+
+
+EXACT = Precision(1e-9, 1e-6, MAX_OPERATORS, 1e-11, 6)
+TYPED = Precision(2e-3, 0.2, 60, 1e-5, 3)
+
+
+class Symmetry(ABC):
+    """What a set of operators was made from.
+
+    A value: equal symmetries compare equal. ``str()`` gives the name that a file stores beside the
+    convention, and `spec.parse` turns both back into the value. The kinds are in `spec`.
+    """
+
+    @property
+    @abstractmethod
+    def convention(self) -> str:
+        """Program whose names and axes are meant; ``own`` for operators from a file."""
+
+    @abstractmethod
+    def __str__(self) -> str: ...
+
+    @abstractmethod
+    def operators(self) -> "Operators":
+        """All operators, the identity first.
+
+        Raises
+        ------
+        SymmetryError
+            They do not follow from the name.
+        """
+
+    def variants(self) -> "list[Symmetry]":
+        """List the symmetry and then its other orientations and hands."""
+        return [self]
+
+    @property
+    def group(self) -> "Symmetry | None":
+        """The point group itself, or the one of a helix; None where there is no name for it."""
+        return None
+
+    @property
+    def family(self) -> str:
+        """``C``, ``D``, ``T``, ``O`` or ``I`` of a point group; else empty."""
+        return ""
+
+    @property
+    def is_helix(self) -> bool:
+        """Whether there is a helical twist and rise."""
+        return False
+
+    @property
+    def from_file(self) -> bool:
+        """Whether the operators come from a file, so that the name does not tell them."""
+        return False
+
+    @property
+    def typed(self) -> bool:
+        """Whether the operators are only as exact as somebody wrote them down."""
+        return False
+
+    @property
+    def precision(self) -> Precision:
+        """How exact the numbers of the operators are."""
+        return TYPED if self.typed else EXACT
 
 
 @dataclass(frozen=True)
@@ -35,11 +117,11 @@ class Operators:
     quaternion : (G, 4) float64
         Rotation R of each operator, scalar first, length 1.
     translation_A : (G, 3) float64
-        Translation t of each operator, in A from the box centre.
+        Translation t of each operator, in A from the box center.
     label : tuple of str
         Name of each operator: ``E`` the identity, ``C5.2^3`` three fifths of a turn about the
         second 5-fold axis, ``h-1`` one helical unit down.
-    symmetry, convention : str
+    symmetry : Symmetry
         What the full set was made from.
     kind : str
         ``group``, ``helix`` or ``own`` (from a file); or what was chosen of one of these: a
@@ -55,16 +137,13 @@ class Operators:
     subgroup : (H,) uint16
         Of a transversal: numbers of the subgroup's operators in the full set.
     center_A : (3,) float64
-        Point of the map, in A from the box centre, that is put at the image centre.
-    typed : bool
-        Whether the operators are as exact as somebody wrote them down, and no more.
+        Point of the map, in A from the box center, that is put at the image center.
     """
 
     quaternion: Array
     translation_A: Array
     label: tuple[str, ...]
-    symmetry: str
-    convention: str
+    symmetry: Symmetry
     kind: str = "group"
     rise_index: Array = field(default_factory=lambda: np.zeros(0, np.int32))
     full_index: Array = field(default_factory=lambda: np.zeros(0, np.uint16))
@@ -72,7 +151,6 @@ class Operators:
     chosen: str = ""
     subgroup: Array = field(default_factory=lambda: np.zeros(0, np.uint16))
     center_A: Array = field(default_factory=lambda: np.zeros(3))
-    typed: bool = False
 
     def __post_init__(self) -> None:
         order = len(self.quaternion)
@@ -90,6 +168,11 @@ class Operators:
 
     def __len__(self) -> int:
         return len(self.quaternion)
+
+    @property
+    def convention(self) -> str:
+        """Convention of the symmetry."""
+        return self.symmetry.convention
 
     @property
     def matrix(self) -> Array:
@@ -119,15 +202,16 @@ class Operators:
     def fold(self) -> Array:
         """How often each operator must be repeated to close, (G,) int64; 0 where it never does."""
         turns = self.angle_deg / 360
-        most, same = _TYPED_FOLD if self.typed else _EXACT_FOLD
-        folds = [Fraction(turn).limit_denominator(most) for turn in turns.tolist()]
-        closes = np.abs(turns - np.array([float(each) for each in folds])) < same
+        precision = self.symmetry.precision
+        highest = precision.highest_fold
+        folds = [Fraction(turn).limit_denominator(highest) for turn in turns.tolist()]
+        closes = np.abs(turns - np.array([float(each) for each in folds])) < precision.turn
         closes &= self.rise_index == 0
         return np.where(closes, [each.denominator for each in folds], 0)
 
     @property
     def motion_A(self) -> Array:  # noqa: N802 - the unit is A
-        """What moves the image, (G, 3) float64: t + R c, with the centre c."""
+        """What moves the image, (G, 3) float64: t + R c, with the center c."""
         if not np.any(self.center_A):
             return self.translation_A
         return np.asarray(self.translation_A + self.matrix @ self.center_A)
@@ -142,6 +226,10 @@ class Operators:
         """Indices of the operators that change nothing (R = I, t + R c = 0)."""
         still = ~np.any(self.quaternion[:, 1:], axis=1) & ~np.any(self.motion_A, axis=1)
         return np.flatnonzero(still)
+
+    def variants(self) -> "list[Operators]":
+        """List these operators, and then the symmetry in its other orientations and hands."""
+        return [self, *(each.operators() for each in self.symmetry.variants()[1:])]
 
     def choose(
         self, index: Array | Sequence[int], kind: str, chosen: str, subgroup: Sequence[int] = ()

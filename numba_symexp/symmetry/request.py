@@ -7,11 +7,26 @@ from typing import Any
 import numpy as np
 
 from numba_symexp.errors import UsageError
-from numba_symexp.symmetry.choosing import choose
+from numba_symexp.symmetry.descriptions import direction, number_ranges
+from numba_symexp.symmetry.operator_files import read_operators
 from numba_symexp.symmetry.operators import Operators
-from numba_symexp.symmetry.resolve import resolve
+from numba_symexp.symmetry.point_groups import HOUSE, names
+from numba_symexp.symmetry.spec import choose_convention, helix, point_group
+from numba_symexp.symmetry.subgroups import Motions, left_cosets, principal_axis, subgroup
+from numba_symexp.types import Array
 
 Point = tuple[float, float, float]
+
+_SAME_PLACE_A = 0.1
+"""Subunits whose centers are so close are one and the same."""
+
+_NEAR_AXIS_A = 5.0
+"""Closer than copies of a subunit are."""
+
+_MOST_PLACES = 1_000
+
+_LARGEST_STEP = 4
+"""About an axis some turns move a point farther than others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +51,9 @@ class SymmetryRequest:
     axis : tuple of float, optional
         Axis (x, y, z) of that subgroup; by default the one nearest to +z.
     center : tuple of float, optional
-        Point (x, y, z) of the map, in A from the box centre, to be put at the image centre.
+        Point (x, y, z) of the map, in A from the box center, to be put at the image center.
     unique : bool
-        Of operators that put the centre at the same place, use one.
+        Of operators that put the center at the same place, use one.
 
     Raises
     ------
@@ -62,43 +77,68 @@ class SymmetryRequest:
         check_point("axis", self.axis)
         check_point("center", self.center)
         if self.axis is not None and not any(self.axis):
-            raise UsageError("axis 0,0,0 has no direction: give x,y,z")
+            raise UsageError("axis=0,0,0 has no direction: give x,y,z")
         ways = [name for name in ("operators", "modulo", "unique") if getattr(self, name)]
         if len(ways) > 1:
-            raise UsageError(f"--{' and --'.join(ways)} choose operators each: give one of them")
+            both = " and ".join(f"{name}=" for name in ways)
+            raise UsageError(f"{both} choose operators each: give one of them")
         self.needs("axis", "modulo")
-        if self.unique and not self.centred:
-            raise UsageError("--unique goes with --center, which is missing: add it")
+        if self.unique and not self.has_center:
+            raise UsageError("unique=True goes with center=, which is missing: add it")
 
     @property
-    def centred(self) -> bool:
-        """Whether a point is to be put at the image centre."""
+    def has_center(self) -> bool:
+        """Whether a point is to be put at the image center."""
         return self.center is not None
 
     def needs(self, name: str, other: str) -> None:
         """Refuse an option that says nothing without another."""
         if getattr(self, name) is not None and getattr(self, other) is None:
-            raise UsageError(f"--{name} goes with --{other}, which is missing: add it")
+            raise UsageError(f"{name}= goes with {other}=, which is missing: add it")
 
-    def full(self, convention: str = "cryosparc") -> Operators:
-        """All operators, with the centre; in this convention where none is given.
+    def full(self, convention_of_table: object = None) -> Operators:
+        """All operators, with the center.
+
+        Parameters
+        ----------
+        convention_of_table : str or bytes, optional
+            What the table says; it counts where no convention is given.
 
         Raises
         ------
-        UsageError, SourceError
-            What `resolve` refuses.
+        UsageError
+            No symmetry at all, part of a helix, or what `point_group` and `helix` refuse.
+        SourceError
+            What `read_operators` refuses.
         """
-        operators = resolve(
-            self.symmetry,
-            self.convention or convention,
-            self.twist,
-            self.rise,
-            self.order,
-            self.operators_file,
-        )
+        operators = self._symmetric(convention_of_table)
         if self.center is None:
             return operators
         return replace(operators, center_A=np.array(self.center, np.float64))
+
+    def _symmetric(self, convention_of_table: object) -> Operators:
+        """Operators of a point group, a helix, a helix times a point group, or a file."""
+        helical = {"twist": self.twist, "rise": self.rise, "order": self.order}
+        missing = [name for name, value in helical.items() if value is None]
+        if self.operators_file is not None:
+            if self.symmetry is not None or len(missing) < len(helical):
+                raise UsageError("operators_file= brings its own symmetry: give no other")
+            return read_operators(self.operators_file)
+        if self.symmetry is None and len(missing) == len(helical):
+            raise UsageError(
+                f"no symmetry: give symmetry= (one of {names(HOUSE[0])}), twist=, rise= and "
+                "order=, or operators_file="
+            )
+        convention = choose_convention(self.convention, convention_of_table)
+        group = point_group("C1" if self.symmetry is None else self.symmetry, convention)
+        if self.twist is None or self.rise is None or self.order is None:
+            if len(missing) < len(helical):
+                raise UsageError(
+                    "a helix needs twist=, rise= and order= together: "
+                    f"add {' and '.join(name + '=' for name in missing)}"
+                )
+            return group
+        return helix(self.twist, self.rise, self.order, group)
 
     def chosen(self, full: Operators) -> Operators:
         """Those of all operators that are to be used.
@@ -118,4 +158,123 @@ def check_point(name: str, point: Any) -> None:
             return
     except TypeError:
         pass
-    raise UsageError(f"{name} {point} is no point: give three numbers x,y,z")
+    raise UsageError(f"{name}={point} is not a point: give three numbers x,y,z")
+
+
+def choose(
+    full: Operators,
+    numbers: tuple[int, ...] = (),
+    modulo: str | None = None,
+    axis: tuple[float, float, float] | None = None,
+    unique: bool = False,
+) -> Operators:
+    """Choose operators of a full set, in one way at most.
+
+    Parameters
+    ----------
+    full : Operators
+        With the center, if there is one.
+    numbers : tuple of int, optional
+        Numbers of the operators to be kept; each once.
+    modulo : str, optional
+        A subgroup: one operator of each of its left cosets is kept, the lowest.
+    axis : tuple of float, optional
+        Axis of the subgroup; see `subgroup`.
+    unique : bool
+        Of operators that put the center at the same place, keep the lowest.
+
+    Returns
+    -------
+    Operators
+        Of kind ``subset`` or ``transversal``; the full set where nothing is chosen.
+
+    Raises
+    ------
+    UsageError
+        A number is beyond the set or comes twice, the set has no such subgroup, or operators that
+        put the center at one place are none.
+    """
+    if numbers:
+        return _by_number(full, numbers)
+    if modulo is not None:
+        return _modulo(full, modulo, axis)
+    return _one_for_each_place(full) if unique else full
+
+
+def stabilizer(full: Operators) -> Array:
+    """Numbers of the operators that leave the center where it is, (H,) int64, ascending.
+
+    With a center on a symmetry axis these are the turns about it; else the identity alone, if the
+    set has it.
+    """
+    moved_A = np.linalg.norm(full.motion_A - full.center_A, axis=1)
+    motions = Motions(full)
+    near = np.flatnonzero(moved_A <= _SAME_PLACE_A).tolist()
+    found = motions.closure(near, len(full)) if near else None
+    if found is None or (moved_A[found] > _LARGEST_STEP * _SAME_PLACE_A).any():
+        return np.array([motions.identity()] if motions.identity() >= 0 else [], np.int64)
+    return found
+
+
+def at_one_place(operators: Operators) -> list[int]:
+    """Numbers in the full set of the most operators that put the center at one place, ascending.
+
+    None of more operators than anybody puts about a point.
+    """
+    if len(operators) > _MOST_PLACES:
+        return []
+    apart_A = np.linalg.norm(operators.motion_A[:, None] - operators.motion_A[None], axis=2)
+    together = apart_A <= _SAME_PLACE_A
+    return operators.full_index[together[together.sum(axis=1).argmax()]].tolist()
+
+
+def nearly_on_axis(full: Operators) -> tuple[int, float] | None:
+    """Operator of the point group that moves the center by a little, and how far in A, or None.
+
+    Then the center was probably meant to lie on an axis.
+    """
+    moved_A = np.linalg.norm(full.motion_A - full.center_A, axis=1)
+    moved_A[(full.rise_index != 0) | (moved_A <= _SAME_PLACE_A)] = np.inf
+    moved_A[stabilizer(full)] = np.inf
+    nearest = int(np.argmin(moved_A))
+    return (nearest, float(moved_A[nearest])) if moved_A[nearest] < _NEAR_AXIS_A else None
+
+
+def _by_number(full: Operators, numbers: tuple[int, ...]) -> Operators:
+    """Operators of these numbers, in ascending order."""
+    beyond = [number for number in numbers if not 0 <= number < len(full)]
+    if beyond:
+        raise UsageError(
+            f"operators={beyond[0]}: {full.symmetry} has operators 0 to {len(full) - 1:,}"
+        )
+    kept = sorted(set(numbers))
+    if len(kept) < len(numbers):
+        double = next(number for number in numbers if numbers.count(number) > 1)
+        raise UsageError(f"operators={double} is given twice: give it once")
+    return full.choose(kept, "subset", f"operator(s) {number_ranges(kept)}")
+
+
+def _modulo(full: Operators, symbol: str, axis: tuple[float, float, float] | None) -> Operators:
+    """One operator of each left coset of a subgroup."""
+    numbers = subgroup(full, symbol, axis)
+    cosets = left_cosets(full, numbers)
+    about = principal_axis(full, numbers)
+    place = "" if about is None else f" on {direction(about)}"
+    chosen = f"one of each left coset of {symbol.strip().upper()}{place}"
+    return full.choose(cosets[:, 0], "transversal", chosen, numbers.tolist())
+
+
+def _one_for_each_place(full: Operators) -> Operators:
+    """One operator of each left coset of the stabilizer of the center."""
+    numbers = stabilizer(full)
+    if len(numbers) <= 1:
+        together = at_one_place(full)
+        if len(together) > 1:
+            raise UsageError(
+                f"unique=True: operators {number_ranges(together)} put the center at one place and "
+                "are not a subgroup: choose with operators="
+            )
+        return full
+    chosen = f"one of the {len(numbers)} that put the center at each place"
+    cosets = left_cosets(full, numbers)
+    return full.choose(cosets[:, 0], "transversal", chosen, numbers.tolist())

@@ -3,8 +3,7 @@
 import numpy as np
 
 from numba_symexp.errors import SymmetryError
-from numba_symexp.symmetry.operators import FROM_FILE, Operators
-from numba_symexp.symmetry.variants import named
+from numba_symexp.symmetry.operators import Operators
 from numba_symexp.types import Array
 
 _SAME = 1e-9
@@ -32,7 +31,7 @@ def not_as_stated(operators: Operators) -> str | None:
         found = _not_a_group(operators.matrix, operators.translation_A)
     if found is None and operators.kind == "helix":
         found = _not_a_helix(operators)
-    if found is None and not operators.symmetry.startswith(FROM_FILE):
+    if found is None and not operators.symmetry.from_file:
         found = _not_of_its_set(operators)
     return found
 
@@ -99,9 +98,9 @@ def _not_of_its_set(operators: Operators) -> str | None:
     And one of each left coset m H: all products m h, h in H, are the full set, each once.
     """
     try:
-        full = named(operators.symmetry, operators.convention)
-    except SymmetryError:
-        return f"{operators.symmetry[:60]!r} ({operators.convention[:60]}) is no symmetry"
+        full = operators.symmetry.operators()
+    except SymmetryError as error:
+        return str(error)
     if len(full) != operators.full_order:
         return f"{operators.symmetry} has {len(full)} operators, not {operators.full_order}"
     index = operators.full_index.astype(np.int64)

@@ -16,7 +16,7 @@ from numba_symexp.particles.schema import (
     SPLIT,
     UID,
 )
-from numba_symexp.symmetry.resolve import describe
+from numba_symexp.symmetry.descriptions import describe
 from numba_symexp.types import Progress
 from numba_symexp.verification.operators import not_as_stated, not_rotations
 from numba_symexp.verification.report import Check, VerificationReport

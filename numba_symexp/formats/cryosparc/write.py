@@ -19,8 +19,8 @@ from numba_symexp.particles.schema import (
     UID_DTYPE,
 )
 from numba_symexp.particles.table import Column, ParticleTable
-from numba_symexp.symmetry.helices import parts
 from numba_symexp.symmetry.operators import Operators
+from numba_symexp.symmetry.spec import Helix
 from numba_symexp.types import Array
 
 _SOURCE_UID, _OPERATOR = "sym_expand/src_uid", "sym_expand/idx"
@@ -134,12 +134,14 @@ class CsRows:
 
 def _expansion_of(operators: Operators) -> dict[str, Any]:
     """Fields of CryoSPARC's Symmetry Expansion that are the same for all rows."""
-    helix = parts(operators.symmetry)
-    twist_deg, rise_A, _, group = helix or (0.0, 0.0, 0, operators.symmetry)
-    rises = len(np.unique(operators.rise_index)) if helix else 0
+    symmetry = operators.symmetry
+    twist_deg = rise_A = 0.0
+    if isinstance(symmetry, Helix):
+        twist_deg, rise_A = symmetry.twist_deg, symmetry.rise_A
+    rises = len(np.unique(operators.rise_index)) if symmetry.is_helix else 0
     return {
-        "sym_expand/symmetry": np.array(group.encode()),
-        "sym_expand/is_helix": np.uint32(helix is not None),
+        "sym_expand/symmetry": np.array(str(symmetry.group or symmetry).encode()),
+        "sym_expand/is_helix": np.uint32(symmetry.is_helix),
         "sym_expand/helix_twist_rad": np.float32(np.deg2rad(twist_deg)),
         "sym_expand/helix_rise_A": np.float32(rise_A),
         "sym_expand/helix_num_rises": np.uint32(rises),

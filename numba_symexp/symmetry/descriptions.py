@@ -1,0 +1,80 @@
+"""Operators in words: the symmetry, where its axes lie, numbers as ranges."""
+
+import numpy as np
+
+from numba_symexp.symmetry.operators import Operators, upward
+from numba_symexp.symmetry.subgroups import Motions
+from numba_symexp.types import Array
+
+
+def axes(operators: Operators) -> list[tuple[int, Array]]:
+    """Rotation axes of the point group in a set, as (fold, unit vector).
+
+    Highest fold first, then nearest +z, then those in a coordinate plane. An axis points up (+z,
+    else +x, else +y). The turns of a helix need not close and count for nothing here.
+    """
+    vectors = operators.quaternion[operators.rise_index == 0, 1:]
+    vectors = vectors[np.any(vectors != 0, axis=1)]
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = vectors / np.where(length > 0, length, 1)
+    decimals = operators.symmetry.precision.decimals
+    vectors = upward(vectors, decimals)
+    keys = np.round(vectors[:, [2, 0, 1]], decimals) + 0.0
+    keys, index, count = np.unique(keys, axis=0, return_index=True, return_counts=True)
+    z, x, y = keys.T
+    order = np.lexsort((-y, -x, -np.sum(keys == 0, axis=1), -z, -count))
+    directions = vectors[index]
+    return [(int(count[k]) + 1, directions[k]) for k in order]
+
+
+def describe(operators: Operators) -> str:
+    """One line: the symmetry, its number of operators, and where its axes lie.
+
+    Of each fold the axis nearest +z is named, and of the highest the next one too where that is z
+    itself: this tells I1 from I2, I3 from I4, and a D7 with a 2-fold on y from one on x. Of
+    operators that were chosen, how; of operators from a file, whether they are a group.
+    """
+    count = f"{len(operators):,}"
+    if operators.chosen:
+        count += f" of {operators.full_order:,}"
+    text = f"{operators.symmetry} ({operators.convention}), {count} operator(s)"
+    if operators.chosen:
+        return f"{text}: {operators.chosen}{_center(operators)}"
+    if operators.kind == "own" and not is_group(operators):
+        return f"{text}, no group{_center(operators)}"
+    by_fold: dict[int, list[Array]] = {}
+    for fold, axis in axes(operators):
+        by_fold.setdefault(fold, []).append(axis)
+    words: list[str] = []
+    for fold, directions in by_fold.items():
+        nearest = direction(directions[0])
+        named = directions[: 2 if nearest == "z" and not words else 1]
+        words.append(f"{fold}-fold on {' and '.join(map(direction, named))}")
+    return f"{text}{': ' if words else ''}{', '.join(words)}{_center(operators)}"
+
+
+def is_group(operators: Operators) -> bool:
+    """Whether operators are closed under products."""
+    return Motions(operators).is_group()
+
+
+def _center(operators: Operators) -> str:
+    """The point that is put at the image center, if it is not the box center."""
+    if not np.any(operators.center_A):
+        return ""
+    return f"; center ({', '.join(f'{part:.6g}' for part in operators.center_A)}) A"
+
+
+def direction(axis: Array) -> str:
+    """``x``, ``y``, ``z``, or the vector with three decimals."""
+    for name, unit in zip("xyz", np.eye(3), strict=True):
+        if np.allclose(axis, unit, atol=1e-6):
+            return name
+    return "(" + ", ".join(f"{part + 0.0:.3f}" for part in np.round(axis, 3)) + ")"
+
+
+def number_ranges(numbers: list[int]) -> str:
+    """Numbers in ascending order as ``0,2,5-7``."""
+    breaks = np.flatnonzero(np.diff(numbers) != 1) + 1
+    runs = [run.tolist() for run in np.split(np.array(numbers), breaks)]
+    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
