@@ -663,7 +663,7 @@ def test_the_command_says_what_is_not_so(rng, tmp_path):
     ("flags", "say"),
     [
         ({"convention": "relion"}, "--symmetry"),
-        ({"twist": "3"}, "--rise and --order"),
+        ({"twist": "3"}, "rise= and order="),
         ({"psize": "wide"}, "not a number"),
         ({"symmetry": "C0"}, "not a point group"),
     ],
