@@ -275,6 +275,7 @@ def _one_for_each_place(full: Operators) -> Operators:
                 "are not a subgroup: choose with operators="
             )
         return full
-    chosen = f"one of the {len(numbers)} that put the center at each place"
+    # a file stores this text, so its spelling is part of the format
+    chosen = f"one of the {len(numbers)} that put the centre at each place"
     cosets = left_cosets(full, numbers)
     return full.choose(cosets[:, 0], "transversal", chosen, numbers.tolist())
