@@ -26,7 +26,7 @@ def mapcheck(
 
     Example: numba-symexp mapcheck map.mrc --symmetry=D7
 
-    Exits with 0 when the map has the symmetry as it is named, with 1 when it has not.
+    Exits with 0 when the map has the symmetry as it is named, with 1 when it does not.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def mapcheck(
     bin
         Average blocks of so many voxels along each side; 1 compares every voxel.
     threshold
-        Share of the correlation that noise leaves to be reached, which makes a fit; else 0.8.
+        Share of the best correlation that the noise allows, which counts as a match; else 0.8.
     json
         Print one JSON object.
     quiet
@@ -62,7 +62,7 @@ def mapcheck(
     from numba_symexp.cli.mapcheck_report import map_text
     from numba_symexp.cli.progress import ProgressBar
     from numba_symexp.maps.check import mapcheck as check
-    from numba_symexp.maps.verdict import THRESHOLD
+    from numba_symexp.maps.report import THRESHOLD
     from numba_symexp.symmetry.request import SymmetryRequest
 
     request = SymmetryRequest(

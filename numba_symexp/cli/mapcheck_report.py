@@ -18,8 +18,9 @@ def map_text(report: dict[str, Any]) -> str:
     ]
     if report["ceiling"] is not None:
         lines.append(
-            f"noise is {100 * report['noise']:.0f} % of the variance: it leaves "
-            f"{report['ceiling']:.2f} to be reached, of which {report['threshold']:g} is a fit"
+            f"noise is {100 * report['noise']:.0f} % of the variance: the best correlation that "
+            f"can be expected is {report['ceiling']:.2f}, and {100 * report['threshold']:g} % of "
+            "it counts as a match"
         )
     lines += [f"warning: {note}" for note in report["notes"]]
     return "\n".join([*lines, f"{report['file']}: {report['verdict']}"])

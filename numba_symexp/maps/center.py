@@ -1,7 +1,7 @@
-"""Find the point about which a map has a symmetry, where that is not the box centre.
+"""Find the point about which a map has a symmetry, where that is not the box center.
 
 Where density(x) = density(R (x - c) + c + t), the copy of the map by x -> R x + t about the box
-centre is the map moved by (R^T - I) c. The peak of their cross-correlation tells how far, and
+center is the map moved by (R^T - I) c. The peak of their cross-correlation tells how far, and
 least squares over the operators give c; along an axis that all operators share nothing tells it,
 and nothing needs to.
 """
@@ -10,15 +10,74 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from numba_symexp import interrupts
+from numba_symexp.maps.comparison import NOTHING, make_scene, means_over
 from numba_symexp.maps.correlation import moments
-from numba_symexp.maps.invariant import NOTHING
-from numba_symexp.maps.read import Grid
-from numba_symexp.maps.scene import make_scene
+from numba_symexp.maps.grid import Grid
+from numba_symexp.maps.orientations import fit_orientation, moving_generators, name_of
+from numba_symexp.maps.report import meets_threshold
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.types import Array
 
+_FARTHEST = 0.25
+"""Of the box; a particle whose center is farther off does not lie in the box."""
+
+_NEAREST = 0.25
+"""Voxels; less is no other point than the box center."""
+
+_SEARCH_BOX, _WIDE = 64, 4
+_ENOUGH = 0.7
+"""Few voxels: so many along a side, in a sphere of at least that radius. They must show this share
+of the threshold before all are compared."""
+
+
+def fit_about_another_point(
+    grid: Grid,
+    orientations: Sequence[Operators],
+    mask: Array | None,
+    radius_A: float | None,
+    threshold: float,
+) -> tuple[tuple[float, float, float], str] | None:
+    """Point about which one of some orientations fits (A from the box center), and a verdict.
+
+    None where there is no such point. Each orientation is tried on few voxels first; what is told
+    was compared on all of them.
+
+    Parameters
+    ----------
+    grid : Grid
+    orientations : sequence of Operators
+        The named one first.
+    mask : (nz, ny, nx) bool, optional
+    radius_A : float, optional
+    threshold : float
+    """
+    coarse, over = grid.coarser(_SEARCH_BOX), means_over(orientations[0])
+    farthest_A = _FARTHEST * min(grid.density.shape) * grid.voxel_A
+    wide_A = None if radius_A is None else max(radius_A, _WIDE * coarse.voxel_A)
+    for operators in orientations:
+        interrupts.check()
+        numbers = moving_generators(operators)
+        about_A = find_center(grid, operators, numbers)
+        if np.linalg.norm(about_A) > farthest_A:
+            continue
+        seen = make_scene(coarse, over, radius_A=wide_A, about_A=about_A)
+        if not meets_threshold(fit_orientation(seen, operators, numbers), _ENOUGH * threshold):
+            continue
+        about_A = refine_center(grid, operators, numbers, about_A)
+        scene = make_scene(grid, over, mask, radius_A if mask is None else None, about_A)
+        moved = np.linalg.norm(about_A) > _NEAREST * grid.voxel_A
+        if moved and meets_threshold(fit_orientation(scene, operators, numbers), threshold):
+            x, y, z = (about_A.round(1) + 0.0).tolist()
+            return (x, y, z), (
+                f"has {name_of(operators)}, but about ({x:.1f}, {y:.1f}, {z:.1f}) A from the box "
+                "center: recenter the map"
+            )
+    return None
+
+
 _SEARCH_BOX, _REFINE_BOX = 64, 128
-"""Voxels along a side that are enough to find a centre, and to tell its place."""
+"""Voxels along a side that are enough to find a center, and to tell its place."""
 
 _STEPS = (1.0, 0.3)
 """Voxels between the three places that a parabola is laid through."""
@@ -27,8 +86,8 @@ _TINY = 1e-6
 """Directions that the operators change by less are free."""
 
 
-def find_centre(grid: Grid, operators: Operators, numbers: Sequence[int]) -> Array:
-    """Place of the centre of symmetry if there is one, (3,) float64 in A from the box centre.
+def find_center(grid: Grid, operators: Operators, numbers: Sequence[int]) -> Array:
+    """Place of the center of symmetry if there is one, (3,) float64 in A from the box center.
 
     Parameters
     ----------
@@ -44,7 +103,7 @@ def find_centre(grid: Grid, operators: Operators, numbers: Sequence[int]) -> Arr
     for number in numbers:
         rotation = operators.matrix[number]
         moved = operators.translation_A[number] / grid.voxel_A
-        copy = _copy(density, rotation, grid.centre - rotation @ grid.centre + moved)
+        copy = _copy(density, rotation, grid.center - rotation @ grid.center + moved)
         product = np.conj(spectrum) * np.fft.rfftn(copy)
         left.append(rotation.T - np.eye(3))
         right.append(_peak(np.fft.irfftn(product, density.shape, axes=(0, 1, 2))))
@@ -52,33 +111,33 @@ def find_centre(grid: Grid, operators: Operators, numbers: Sequence[int]) -> Arr
     return np.asarray(found * grid.voxel_A)
 
 
-def refine_centre(
+def refine_center(
     grid: Grid, operators: Operators, numbers: Sequence[int], about_A: Array
 ) -> Array:
-    """Move a centre to where the correlations are best, to a fraction of a voxel.
+    """Move a center to where the correlations are best, to a fraction of a voxel.
 
-    Not along what the operators leave free. Parameters are those of `find_centre`.
+    Not along what the operators leave free. Parameters are those of `find_center`.
     """
     grid = grid.coarser(_REFINE_BOX)
     scene = make_scene(grid, NOTHING, about_A=about_A)
 
-    def score(centre: Array) -> float:
+    def score(center: Array) -> float:
         total = 0.0
         for number in numbers:
             rotation = operators.matrix[number]
-            offset = centre - rotation @ centre + operators.translation_A[number] / grid.voxel_A
+            offset = center - rotation @ center + operators.translation_A[number] / grid.voxel_A
             _, a, b, ab = moments(scene.density, scene.mask, rotation, offset)
             total += ab / np.sqrt(a * b) if a > 0 and b > 0 else 0.0
         return total
 
     turns = np.concatenate([operators.matrix[number] - np.eye(3) for number in numbers])
     _, sizes, directions = np.linalg.svd(turns)
-    centre = scene.centre
+    center = scene.center
     for step in _STEPS:
         for direction in directions[sizes > _TINY]:
-            line = [score(centre + k * step * direction) for k in (-1, 0, 1)]
-            centre = centre + np.clip(_summit(*line), -1, 1) * step * direction
-    return np.asarray((centre - grid.centre) * grid.voxel_A)
+            line = [score(center + k * step * direction) for k in (-1, 0, 1)]
+            center = center + np.clip(_summit(*line), -1, 1) * step * direction
+    return np.asarray((center - grid.center) * grid.voxel_A)
 
 
 def _copy(density: Array, rotation: Array, offset: Array) -> Array:

@@ -1,40 +1,47 @@
 """Compare a map with its copies by every operator, and decide."""
 
 import math
+import os
 import time
 
 import numpy as np
 
 from numba_symexp import interrupts
 from numba_symexp.errors import UsageError
-from numba_symexp.maps.elsewhere import fit_elsewhere
-from numba_symexp.maps.invariant import kept_by
+from numba_symexp.maps.center import fit_about_another_point
+from numba_symexp.maps.comparison import make_scene, means_over
+from numba_symexp.maps.grid import read_map, read_mask
 from numba_symexp.maps.orientations import (
     all_but_identity,
     fit_orientation,
-    flags_of,
     moving_generators,
     other_orientations,
+    parameters_of,
 )
-from numba_symexp.maps.read import read_map, read_mask
-from numba_symexp.maps.report import MapReport
-from numba_symexp.maps.scene import make_scene
-from numba_symexp.maps.verdict import THRESHOLD, doubts, is_best, judge, mean_ceiling, neither
+from numba_symexp.maps.report import (
+    THRESHOLD,
+    MapReport,
+    is_best,
+    mean_ceiling,
+    other_fits,
+    verdict_about_box_center,
+    verdict_of_no_fit,
+)
 from numba_symexp.symmetry.operators import Operators
-from numba_symexp.types import Progress
+from numba_symexp.types import AnyPath, Progress
 
 
 def mapcheck(
-    path: str,
+    path: AnyPath,
     operators: Operators,
-    mask: str | None = None,
+    mask: AnyPath | None = None,
     radius_A: float | None = None,
     psize_A: float | None = None,
     bin_factor: int | None = None,
     threshold: float = THRESHOLD,
     progress: Progress | None = None,
 ) -> MapReport:
-    """Tell whether a map has a symmetry, in the orientation that is named and about the box centre.
+    """Tell whether a map has a symmetry, in the orientation that is named and about the box center.
 
     The map is correlated with its copy by each operator, without the part of the density that no
     orientation of the symmetry changes (see `invariant`), and by the generators of every other
@@ -42,11 +49,11 @@ def mapcheck(
 
     Parameters
     ----------
-    path : str
-        Map, MRC2014; its box centre is voxel N // 2, whatever its header says of an origin.
+    path : str or path
+        Map, MRC2014; its box center is voxel N // 2, whatever its header says of an origin.
     operators : Operators
         The symmetry, as `point_group`, `helix` or `resolve` give it.
-    mask : str, optional
+    mask : str or path, optional
         Map of the same box, above 0.5 where to compare; by default the largest sphere in the box.
     radius_A : float, optional
         Radius of the sphere.
@@ -56,7 +63,8 @@ def mapcheck(
         Voxels along the side of a block that is averaged; by default as many as leave 128 voxels
         along a side, of at most 3.5 A.
     threshold : float, optional
-        Share of the correlation that noise leaves to be reached, which makes a fit.
+        Share of the best correlation that the noise allows; a symmetry whose worst operator
+        reaches it counts as a match.
     progress : callable, optional
         Called as ``progress(done, all)`` after each comparison.
 
@@ -81,29 +89,30 @@ def mapcheck(
         raise UsageError(f"threshold {threshold:g} must be above 0, and at most 1")
     if radius_A is not None and not 0 < radius_A < math.inf:
         raise UsageError(f"radius {radius_A:g} must be a number of A above 0")
+    path = os.fspath(path)
     grid = read_map(path, psize_A, bin_factor)
-    masked = None if mask is None else read_mask(mask, grid)
-    over = kept_by(operators)
+    masked = None if mask is None else read_mask(os.fspath(mask), grid)
+    over = means_over(operators)
     scene = make_scene(grid, over, masked, radius_A)
     others = other_orientations(operators)
     steps = _Steps(len(numbers) + sum(len(moving_generators(other)) for other in others), progress)
     named = fit_orientation(scene, operators, numbers, step=steps.next)
     fits = tuple(
         fit_orientation(
-            scene, other, moving_generators(other), flags_of(other, operators), steps.next
+            scene, other, moving_generators(other), parameters_of(other, operators), steps.next
         )
         for other in others
     )
-    center_A, verdict = None, judge(named, fits, threshold)
+    center_A, verdict = None, verdict_about_box_center(named, fits, threshold)
     if verdict is None:
-        center_A, verdict = fit_elsewhere(
+        center_A, verdict = fit_about_another_point(
             grid, [operators, *others], masked, radius_A, threshold
-        ) or (None, neither(named, threshold))
+        ) or (None, verdict_of_no_fit(named, threshold))
     return MapReport(
         file=path,
         fits=is_best(named, fits, threshold),
         verdict=verdict,
-        notes=doubts(named, fits, threshold),
+        notes=other_fits(named, fits, threshold),
         named=named,
         others=fits,
         without=over,

@@ -16,7 +16,7 @@ _ONE, _HALF, _THREE_HALVES = np.float32(1.0), np.float32(0.5), np.float32(1.5)
 
 @algebra
 def _weights(t: Any) -> Any:
-    """Weights of four neighbours at t in [0, 1] between the inner two (Catmull and Rom)."""
+    """Weights of four neighbors at t in [0, 1] between the inner two (Catmull and Rom)."""
     u = _ONE - t
     return (
         -_HALF * t * u * u,
@@ -30,7 +30,7 @@ def _weights(t: Any) -> Any:
 def add_products(density: Array, mask: Array, matrix: Array, offset: Array, sums: Array) -> None:
     """Sums over the mask of a = density(x) and b = density(M x + offset), section by section.
 
-    b is interpolated tricubically. Voxels whose neighbours there are not all in the box count for
+    b is interpolated tricubically. Voxels whose neighbors there are not all in the box count for
     nothing.
 
     Parameters

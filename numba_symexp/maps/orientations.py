@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from numba_symexp.maps.report import OrientationFit
-from numba_symexp.maps.scene import LEAST_CEILING, Scene, fit_operator
+from numba_symexp.maps.comparison import Scene, fit_operator
+from numba_symexp.maps.report import LEAST_CEILING, OrientationFit
 from numba_symexp.symmetry.descriptions import describe
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.spec import Helix
@@ -52,7 +52,7 @@ def fit_orientation(
     numbers : sequence of int
         Numbers of the operators to compare; the generators must be among them.
     flags : str, optional
-        Flags that name the orientation.
+        What to give in order to name the orientation.
     step : callable, optional
         Called after each comparison.
     """
@@ -92,14 +92,14 @@ def name_of(operators: Operators) -> str:
     return f"{operators.symmetry} ({operators.convention})"
 
 
-def flags_of(other: Operators, named: Operators) -> str:
-    """Flags by which another orientation is named, as far as they differ."""
-    flags = []
+def parameters_of(other: Operators, named: Operators) -> str:
+    """What to give in order to name another orientation, as far as it differs."""
+    given = []
     one, known = other.symmetry, named.symmetry
     if isinstance(one, Helix) and isinstance(known, Helix) and one.twist_deg != known.twist_deg:
-        flags.append(f"--twist={one.twist_deg:.12g}")
+        given.append(f"twist={one.twist_deg:.12g}")
     if str(one.group) != str(known.group):
-        flags.append(f"--symmetry={one.group}")
+        given.append(f"symmetry={one.group}")
     if other.convention != named.convention:
-        flags.append(f"--convention={other.convention}")
-    return " ".join(flags)
+        given.append(f"convention={other.convention}")
+    return " ".join(given)

@@ -1,7 +1,10 @@
-"""What the comparison of a map with its rotated copies found."""
+"""What the comparison of a map with its rotated copies found, and what that says."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -15,7 +18,7 @@ class OperatorFit:
     correlation : float or None
         Pearson correlation in the mask; None where too little of the mask stays inside the box.
     ceiling : float or None
-        Correlation that noise leaves to be reached, 0 to 1.
+        The best correlation that the noise allows, 0 to 1.
     overlap : float
         Share of the mask's voxels that were compared.
     """
@@ -37,7 +40,8 @@ class OrientationFit:
     description : str
         Name, order and axes of the orientation.
     flags : str
-        Flags that name it, where they differ from the ones of the orientation that was named.
+        What to give in order to name it (``convention=relion``), as far as it differs from the
+        orientation that was asked for.
     operators : tuple of OperatorFit
         All but the identity of the named orientation; of another one its generators, of which all
         others are products.
@@ -76,14 +80,14 @@ class MapReport:
         Over what the means were taken out of the density first: spheres, rings, pairs (of rings),
         cylinders or nothing.
     ceiling : float or None
-        Correlation that noise leaves to be reached, a mean over the named operators.
+        The best correlation that the noise allows, a mean over the named operators.
     noise : float
         Variance of the noise, as a share of all variance in the mask.
     threshold : float
         Share of the ceiling that the worst operator must reach.
     center_A : tuple of float or None
-        Where another point than the box centre was found about which the symmetry fits: x, y, z
-        from the box centre.
+        Where another point than the box center was found about which the symmetry fits: x, y, z
+        from the box center.
     box : tuple of int
         Voxels of the file along x, y and z.
     psize_A, compared_A : float
@@ -114,3 +118,86 @@ class MapReport:
     def as_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
         return asdict(self)
+
+
+LEAST_CEILING = 0.1
+"""Below this ceiling the noise hides the answer, unless the noise has the symmetry too."""
+
+THRESHOLD = 0.8
+"""Share of the ceiling that counts as a match, unless another one is given."""
+
+MARGIN = 0.02
+"""By how much of the ceiling another orientation may be better than the one that is named."""
+
+
+def meets_threshold(fit: OrientationFit, threshold: float) -> bool:
+    """Whether the worst operator of an orientation reaches its share of the ceiling."""
+    return fit.share is not None and fit.share >= threshold
+
+
+def is_best(named: OrientationFit, others: Sequence[OrientationFit], threshold: float) -> bool:
+    """Whether the named orientation fits, and no other one is clearly better."""
+    shares = [other.share for other in others if other.share is not None]
+    return (
+        named.share is not None
+        and meets_threshold(named, threshold)
+        and max(shares, default=-np.inf) <= named.share + MARGIN
+    )
+
+
+def mean_ceiling(fit: OrientationFit) -> float | None:
+    """Mean correlation that noise leaves to be reached; None where nothing was compared."""
+    ceilings = [each.ceiling for each in fit.operators if each.ceiling is not None]
+    return float(np.mean(ceilings)) if ceilings else None
+
+
+def verdict_about_box_center(
+    named: OrientationFit, others: Sequence[OrientationFit], threshold: float
+) -> str | None:
+    """Say whether a map has the named orientation, and what to do if not.
+
+    None where neither the named nor another one fits about the box center, and noise is not what
+    hides it.
+    """
+    if is_best(named, others, threshold):
+        return f"has {named.name}"
+    fitting = [other for other in others if meets_threshold(other, threshold)]
+    if fitting:
+        best = max(fitting, key=lambda fit: fit.share or 0.0)
+        return f"does not have {named.name}, but has {best.name}: use {best.flags}"
+    if named.worst is None:
+        return (
+            "cannot be compared: too little of the mask stays inside the box: use a smaller mask, "
+            "or a map in a larger box"
+        )
+    ceiling = mean_ceiling(named)
+    if ceiling is not None and ceiling < LEAST_CEILING:
+        return (
+            f"noise hides the answer: the best correlation that can be expected is {ceiling:.2f}: "
+            "give a low-passed map, or mask=PARTICLE_MASK"
+        )
+    return None
+
+
+def verdict_of_no_fit(named: OrientationFit, threshold: float) -> str:
+    """Say that no orientation fits, neither about the box center nor about another point."""
+    return (
+        f"does not have {named.name} in any known orientation, nor about another point: its worst "
+        f"operator reaches {100 * (named.share or 0.0):.0f} % of the best correlation that can be "
+        f"expected, and {100 * threshold:g} % counts as a match"
+    )
+
+
+def other_fits(
+    named: OrientationFit, others: Sequence[OrientationFit], threshold: float
+) -> tuple[str, ...]:
+    """Name the other orientations that fit too, where the named one does."""
+    if not is_best(named, others, threshold):
+        return ()
+    return tuple(
+        f"{other.name} fits too: the map has more symmetry than it should, as a map that was "
+        "expanded or averaged in the wrong orientation (D7 then shows D14), or it has too little "
+        "detail to tell"
+        for other in others
+        if meets_threshold(other, threshold)
+    )

@@ -42,8 +42,8 @@ class Grid:
     density : (nz, ny, nx) float32
     voxel_A : float
         Side of a voxel here.
-    centre : (3,) float64
-        Box centre x, y, z in voxels here; it is voxel N // 2 of the file.
+    center : (3,) float64
+        Box center x, y, z in voxels here; it is voxel N // 2 of the file.
     box : tuple of int
         Voxels of the file along x, y and z.
     factor : int
@@ -52,7 +52,7 @@ class Grid:
 
     density: Array
     voxel_A: float
-    centre: Array
+    center: Array
     box: tuple[int, int, int]
     factor: int
 
@@ -69,7 +69,7 @@ class Grid:
                 ]
             ),
             voxel_A=self.voxel_A * factor,
-            centre=_in_blocks(self.centre, factor),
+            center=_in_blocks(self.center, factor),
             factor=self.factor * factor,
         )
 
@@ -77,7 +77,7 @@ class Grid:
 def read_map(path: str, psize_A: float | None = None, factor: int | None = None) -> Grid:
     """Read a map; its origin and start in the header are ignored.
 
-    What counts is the box centre, voxel N // 2, as it does for particles.
+    What counts is the box center, voxel N // 2, as it does for particles.
 
     Parameters
     ----------
@@ -196,12 +196,12 @@ def _voxel_A(path: str, header: Any) -> float:  # noqa: N802 - the unit is A
     edges = [float(header.cella[name]) for name in ("x", "y", "z")]
     sizes = [edge / max(count, 1) for edge, count in zip(edges, samples, strict=True)]
     if not all(0 < size < math.inf for size in sizes):
-        raise SourceError(f"{path}: tells no voxel size: add --psize (A per voxel)")
+        raise SourceError(f"{path}: tells no voxel size: add psize=A_PER_VOXEL")
     if max(sizes) - min(sizes) > _ANISOTROPY * max(sizes):
         x, y, z = sizes
         raise SourceError(
             f"{path}: voxels of {x:.4g} x {y:.4g} x {z:.4g} A are no cubes: resample the map, or "
-            "add --psize (A per voxel)"
+            "add psize=A_PER_VOXEL"
         )
     return sum(sizes) / len(sizes)
 
@@ -234,7 +234,7 @@ def _blocks(sections: Array, factor: int) -> Array:
 
 
 def _in_blocks(place: Array, factor: int) -> Array:
-    """A place in voxels, in blocks of them; block 0 is centred on voxel (factor - 1) / 2."""
+    """A place in voxels, in blocks of them; block 0 is centerd on voxel (factor - 1) / 2."""
     return (place - (factor - 1) / 2) / factor
 
 

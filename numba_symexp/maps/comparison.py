@@ -1,0 +1,218 @@
+"""A map made ready to be compared with its rotated copies, and the comparison.
+
+A particle is denser than its solvent, whatever its symmetry: rotated in any way about its center, a
+globular one correlates with itself by much. So the mean over every rotation that the symmetry
+might have is taken out first: over spheres about the center for T, O and I, over rings about the
+axis for Cn, over pairs of rings above and below the center for Dn (its 2-folds may lie anywhere
+across the axis), over cylinders for a helix.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from numba_symexp.errors import SourceError, UsageError
+from numba_symexp.maps.correlation import moments
+from numba_symexp.maps.grid import Grid
+from numba_symexp.maps.report import OperatorFit
+from numba_symexp.symmetry.operators import Operators
+from numba_symexp.types import Array
+
+SPHERES, RINGS, PAIRS, CYLINDERS, NOTHING = "spheres", "rings", "pairs", "cylinders", "nothing"
+
+
+def means_over(operators: Operators) -> str:
+    """Over what the mean is that no orientation of a symmetry changes."""
+    if operators.symmetry.is_helix:
+        return CYLINDERS
+    if np.any(operators.translation_A):
+        return NOTHING
+    return {"C": RINGS, "D": PAIRS}.get(operators.symmetry.family, SPHERES)
+
+
+def without_means(density: Array, center: Array, over: str) -> Array:
+    """A map without its means over spheres, rings, pairs of rings or cylinders.
+
+    Parameters
+    ----------
+    density : (nz, ny, nx) float32
+    center : (3,) float64
+        x, y, z in voxels; the axis is z.
+    over : str
+        As `means_over` gives.
+    """
+    if over == NOTHING:
+        return density
+    nz, ny, nx = density.shape
+    x, y, z = (np.arange(size) - middle for size, middle in zip((nx, ny, nz), center, strict=True))
+    across = np.hypot(y[:, None], x)
+    if over == SPHERES:
+        return _without_spheres(density, across, z)
+    return _without_rings(density, across, center[2], over)
+
+
+def _without_spheres(density: Array, across: Array, z: Array) -> Array:
+    """Without the mean at each distance from the center."""
+    size = int(np.hypot(across.max(), np.abs(z).max())) + 2
+    count, radius, total = np.zeros((3, size))
+    for height, section in zip(z, density, strict=True):
+        distance = np.hypot(across, height).ravel()
+        shell = np.rint(distance).astype(np.intp)
+        count += np.bincount(shell, minlength=size)
+        radius += np.bincount(shell, distance, size)
+        total += np.bincount(shell, section.ravel(), size)
+    there = count > 0
+    radius, mean = radius[there] / count[there], total[there] / count[there]
+    out = np.empty_like(density)
+    for k, height in enumerate(z):
+        out[k] = density[k] - np.interp(np.hypot(across, height), radius, mean)
+    return out
+
+
+def _without_rings(density: Array, across: Array, middle: float, over: str) -> Array:
+    """Without the mean at each distance from the axis, at each height, both heights, or all."""
+    distance = across.ravel()
+    ring = np.rint(distance).astype(np.intp)
+    count = np.bincount(ring)
+    there = count > 0
+    radius = np.bincount(ring, distance)[there] / count[there]
+    totals = [np.bincount(ring, section.ravel())[there] for section in density]
+    means: Array = np.stack(totals) / count[there]
+    if over == CYLINDERS:
+        means[:] = means.mean(axis=0)
+    if over == PAIRS:
+        means = (means + _upside_down(means, middle)) / 2
+    out = np.empty_like(density)
+    for k, section in enumerate(density):
+        out[k] = section - np.interp(across, radius, means[k])
+    return out
+
+
+def _upside_down(means: Array, middle: float) -> Array:
+    """Rows of a table (nz, n) as they are at the other side of the middle, linear between rows."""
+    last = len(means) - 1
+    place = np.clip(2 * middle - np.arange(len(means)), 0, last)
+    low = np.minimum(place.astype(np.intp), last - 1)
+    part = (place - low)[:, None]
+    return np.asarray((1 - part) * means[low] + part * means[low + 1])
+
+
+_LEAST_OVERLAP = 0.1
+"""Of the mask's voxels; fewer say nothing about an operator."""
+
+_LEAST_VOXELS = 50
+
+_BOX_CENTRE = np.zeros(3)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A map, where it is compared, and about which point.
+
+    Attributes
+    ----------
+    density : (nz, ny, nx) float32
+        Without the part that no orientation changes.
+    mask : (nz, ny, nx) bool
+    center : (3,) float64
+        x, y, z in voxels.
+    voxel_A : float
+    variance, noise : float
+        Variance of the density in the mask, and of the noise.
+    """
+
+    density: Array
+    mask: Array
+    center: Array
+    voxel_A: float
+    variance: float
+    noise: float
+
+
+def make_scene(
+    grid: Grid,
+    over: str,
+    mask: Array | None = None,
+    radius_A: float | None = None,
+    about_A: Array = _BOX_CENTRE,
+) -> Scene:
+    """Take out of a map what tells nothing, find the voxels to compare, and estimate the noise.
+
+    The noise is the variance outside of the largest sphere in the box (of a helix: the largest
+    cylinder), where no particle should be. In a map that was masked this is 0, and whatever noise
+    there is counts against the symmetry.
+
+    Parameters
+    ----------
+    grid : Grid
+    over : str
+        What is taken out; see `means_over`.
+    mask : (nz, ny, nx) bool, optional
+        Where to compare; by default in the largest sphere.
+    radius_A : float, optional
+        Radius of the sphere; with a mask, both must hold.
+    about_A : (3,) float64, optional
+        Centre of symmetry and sphere, from the box center.
+
+    Raises
+    ------
+    UsageError
+        The sphere holds too few voxels.
+    SourceError
+        The density does not vary in the mask.
+    """
+    center = grid.center + about_A / grid.voxel_A
+    density = without_means(grid.density, center, over)
+    largest = min(grid.density.shape) / 2 - 1
+    if mask is None or radius_A is not None:
+        radius = largest if radius_A is None else radius_A / grid.voxel_A
+        sphere = _within(radius, density.shape, center)
+        mask = sphere if mask is None else mask & sphere
+    if np.count_nonzero(mask) < _LEAST_VOXELS:
+        raise UsageError(
+            f"mask and radius leave {np.count_nonzero(mask)} voxels to compare: use a larger mask, "
+            "or a larger radius=A"
+        )
+    outside = ~_within(largest, density.shape, grid.center, flat=over == CYLINDERS)
+    variance = float(np.var(density[mask], dtype=np.float64))
+    if not variance:
+        raise SourceError("the map has no density that varies in the mask: use another mask")
+    noise = float(np.var(grid.density[outside], dtype=np.float64)) if outside.any() else 0.0
+    return Scene(density, mask, center, grid.voxel_A, variance, noise)
+
+
+def fit_operator(scene: Scene, rotation: Array, translation_A: Array, label: str) -> OperatorFit:
+    """Compare a map with its copy by x -> R x + t.
+
+    With noise of variance N, and V and V' the variances of map and copy, a perfect symmetry reaches
+    (V - N) / sqrt(V V'): 1 - N / V where interpolation leaves the noise as it is, more where it
+    smooths the copy's noise.
+
+    Parameters
+    ----------
+    scene : Scene
+    rotation : (3, 3) float64
+    translation_A : (3,) float64
+    label : str
+    """
+    offset = scene.center - rotation @ scene.center + translation_A / scene.voxel_A
+    count, of_map, of_copy, covariance = moments(scene.density, scene.mask, rotation, offset)
+    overlap = count / int(np.count_nonzero(scene.mask))
+    if overlap < _LEAST_OVERLAP:
+        return OperatorFit(label, None, None, overlap)
+    if not (of_map > 0 and of_copy > 0):
+        return OperatorFit(label, 0.0, 0.0, overlap)
+    ceiling = (of_map - scene.noise) / np.sqrt(of_map * min(of_map, of_copy))
+    correlation = covariance / np.sqrt(of_map * of_copy)
+    return OperatorFit(label, float(correlation), float(np.clip(ceiling, 0, 1)), overlap)
+
+
+def _within(radius: float, shape: tuple[int, ...], center: Array, flat: bool = False) -> Array:
+    """Voxels of a sphere about a point; when flat, of a cylinder about its z axis."""
+    nz, ny, nx = shape
+    x, y, z = (
+        (np.arange(size) - middle) ** 2 for size, middle in zip((nx, ny, nz), center, strict=True)
+    )
+    if flat:
+        z = np.zeros_like(z)
+    return np.asarray(z[:, None, None] + (y[:, None] + x) <= radius**2)
