@@ -34,7 +34,7 @@ NAMES = {
     "PREFIX": "leftovers",
     "PointGroup": "symmetry.spec",
     "PoseColumns": "particles.columns",
-    "PoseRows": "pictures.rows",
+    "Poses": "poses",
     "QUOTE": "kernels.text",
     "RINGS": "maps.comparison",
     "RowFiller": "expansion.rows",
@@ -123,7 +123,7 @@ NAMES = {
 MODULES = {
     "cluster": "cluster.connection",
     "copy_references": "copies.references",
-    "copy_rows": "copies.rows",
+    "pose_reader": "poses",
     "correlation": "maps.correlation",
     "cryosparc_table": "formats.cryosparc.table",
     "drawing": "pictures.drawing",

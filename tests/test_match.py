@@ -497,7 +497,7 @@ def test_pixel_sizes_are_needed_where_shifts_differ(rng, tmp_path):
     motions = naive.helix(27.3, 4.75, 4)
     columns, order = copies_of(motions, rng)
     columns[SHIFT] *= (columns[PSIZE] / 1.5)[:, None]
-    assert "give --psize=A_PER_PIXEL" in refused(columns, tmp_path, PSIZE)
+    assert "psize=A_PER_PIXEL" in refused(columns, tmp_path, PSIZE)
     for without in ((), (PSIZE,)):
         report = match(write(tmp_path / "p.cs", columns, *without), psize_A=1.5)
         assert_named(report, helix(27.3, 4.75, 4), motions, order)
@@ -599,7 +599,7 @@ def test_blocks_make_no_difference(suffix, rng, tmp_path, monkeypatch):
     else:
         write_star(tmp_path / "p.star", make_particles(12))
     whole = match(path)
-    monkeypatch.setattr(inside.copy_rows, "blocks", in_small_blocks)
+    monkeypatch.setattr(inside.pose_reader, "blocks", in_small_blocks)
     monkeypatch.setattr(inside.copy_references, "_MERGED_AT_ONCE", 5)
     steps = []
     report = match(path, progress=lambda done, rows: steps.append((done, rows)))

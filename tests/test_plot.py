@@ -16,7 +16,7 @@ from inside import (
     FileFormatError,
     LengthCounts,
     OutputError,
-    PoseRows,
+    Poses,
     SourceError,
     UsageError,
     corners,
@@ -536,7 +536,7 @@ def test_reach_leaves_out_a_few_far_shifts(rng, tmp_path):
     columns[SHIFT] = rng.uniform(-4, 4, (5000, 2)).astype("f4")
     columns[SHIFT][17] = 1e20
     with open_table(write_table(tmp_path / "a.h5", columns)) as table:
-        assert 3.9 < reach(PoseRows(table, POSE, "rotvec", SHIFT)) < 4.3
+        assert 3.9 < reach(Poses(table, find_columns(table), 1.0)) < 4.3
 
 
 def test_unknown_suffixes_are_refused_before_anything_is_read(tmp_path):

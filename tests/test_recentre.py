@@ -124,7 +124,7 @@ def test_a_centre_needs_a_pixel_size(columns, tmp_path, command):
     del columns[PSIZE]
     source = write_table(tmp_path / "source.h5", columns)
     done = command("expand", source, "o.h5", "--symmetry=D3", CENTER)
-    assert (done.returncode, "a centre was given: give --psize" in done.stderr) == (1, True)
+    assert (done.returncode, "psize=A_PER_PIXEL" in done.stderr) == (1, True)
 
 
 def test_no_row_is_left_as_it_was(columns, tmp_path, go):

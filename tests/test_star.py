@@ -98,7 +98,7 @@ def test_relion_3_0_without_a_pixel_size(star, rng, command):
     assert read(path, SHIFT).tolist() == [[1.5, 0], [2, 0], [-3, 10]]
     assert command("expand", path, "c.h5", "--symmetry=C3").returncode == 0
     helix = ("--twist=30", "--rise=5", "--order=3")
-    assert "give --psize" in command("expand", path, "h.h5", *helix).stderr
+    assert "psize=A_PER_PIXEL" in command("expand", path, "h.h5", *helix).stderr
     assert command("expand", path, "h.h5", *helix, "--psize=1.2").returncode == 0
 
 

@@ -68,7 +68,7 @@ class AsRelion(TableView):
     split : bool
         Whether rows have half-sets.
     replaced : collection of str
-        Columns that the rows bring themselves.
+        Columns that the rows bring themselves; None counts for nothing.
 
     Attributes
     ----------
@@ -80,7 +80,9 @@ class AsRelion(TableView):
         What a user should know.
     """
 
-    def __init__(self, source: ParticleTable, split: bool, replaced: Collection[str]) -> None:
+    def __init__(
+        self, source: ParticleTable, split: bool, replaced: Collection[str | None]
+    ) -> None:
         super().__init__(source)
         fields = source.columns
         _refuse_odd(source)
@@ -90,7 +92,6 @@ class AsRelion(TableView):
         labels = (*self._needs, *ANGLES, *ORIGINS_A, *((SUBSET,) if split else ()))
         self.text = StarText(self._head(labels), labels, b"\n")
         self.columns = {label: Column(_TEXT) for label in self._needs}
-        self.columns[PSIZE] = Column(np.dtype("<f8"))
         used = {*replaced, PSIZE, SPLIT, UID, *self._group_fields}
         used.update(field for needed in self._needs.values() for field in needed)
         self.dropped = [field for field in fields if field not in used]
@@ -98,11 +99,7 @@ class AsRelion(TableView):
 
     def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         """Rows ``start`` to ``stop`` of some columns, by name."""
-        wanted = {
-            field
-            for name in names
-            for field in (self._psize_fields if name == PSIZE else self._needs[name])
-        }
+        wanted = {field for name in names for field in self._needs[name]}
         found = self._source.read(sorted(wanted), start, stop)
         return {name: self._made(name, found, stop - start) for name in names}
 
@@ -127,26 +124,8 @@ class AsRelion(TableView):
                 )
         return notes
 
-    @property
-    def _psize_fields(self) -> tuple[str, ...]:
-        """Field with the A per pixel of the shifts.
-
-        Raises
-        ------
-        SourceError
-            There is none.
-        """
-        for name in (PSIZE, _BLOB_PSIZE):
-            if name in self._source.columns:
-                return (name,)
-        raise SourceError(
-            f"{self.path}: no pixel size ({PSIZE}), which RELION's origins in A need: add it"
-        )
-
     def _made(self, name: str, found: Mapping[str, Array], rows: int) -> Array:
         """One column."""
-        if name == PSIZE:
-            return found[self._psize_fields[0]].astype(np.float64)
         if name == IMAGE:
             path = self._path(found[_PATH])
             stack = np.where(np.char.endswith(path, b".mrc"), np.char.add(path, b"s"), path)

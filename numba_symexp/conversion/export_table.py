@@ -4,20 +4,26 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, BinaryIO
 
+import numpy as np
+
 from numba_symexp import interrupts
 from numba_symexp.conversion.as_cryosparc import AsCryosparc
 from numba_symexp.conversion.as_relion import AsRelion
-from numba_symexp.conversion.export_rows import ExportRows
-from numba_symexp.errors import UsageError
+from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.files import check_space, check_target, publish, refusing, temporary
 from numba_symexp.formats.cryosparc.result_group import result_group
 from numba_symexp.formats.cryosparc.write import CsRows
 from numba_symexp.formats.relion.kept_text import star_text
 from numba_symexp.formats.relion.write import StarRows
 from numba_symexp.leftovers import sweep
+from numba_symexp.particles.columns import pixel_size_column
+from numba_symexp.particles.scan import blocks, scan
+from numba_symexp.poses import Poses, open_poses
 from numba_symexp.types import Progress
 
 CS, STAR = ".cs", ".star"
+
+_SAME_PSIZE = 1e-6
 
 
 def export_particles(
@@ -57,7 +63,8 @@ def export_particles(
     outputs = _outputs(output)
     for each in outputs:
         check_target(each, file, overwrite)
-    with ExportRows(file) as rows:
+    with open_poses(file) as rows:
+        _check(rows)
         for each in outputs:
             check_target(each, rows.source.path, overwrite)
         leftovers = sweep(os.path.dirname(os.path.realpath(output)))
@@ -68,7 +75,7 @@ def export_particles(
             _publish(outputs[1], lambda file: [file.write(group)], overwrite, rows.check_unchanged)
         return {
             "output": output,
-            "expanded": rows.operators is not None,
+            "expanded": rows.expanded is not None,
             "files": outputs,
             "source": file,
             "rows": len(rows),
@@ -84,8 +91,33 @@ def _outputs(output: str) -> list[str]:
     return [output, f"{stem}.csg"] if suffix.lower() == CS else [output]
 
 
+def _check(rows: Poses) -> None:
+    """Check every row of a table that nothing was checked of, and which pixel its shifts are in.
+
+    Raises
+    ------
+    SourceError
+        A row is none, or shifts were moved in other pixels than those of the source.
+    """
+    if rows.expanded is None:
+        scan(rows.table, rows.columns)
+        return
+    source, given = rows.source, rows.psize_given_A
+    own = pixel_size_column(source.columns, rows.columns.shift)
+    in_text = star_text(source) is not None  # where origins in A say what a pixel is
+    if given is None or own is None or not (in_text or rows.expanded.operators.moves):
+        return
+    for start, stop in blocks(source, [own]):
+        psize_A = source.read([own], start, stop)[own].astype(np.float64)
+        if (np.abs(psize_A - given) > _SAME_PSIZE * given).any():
+            raise SourceError(
+                f"{rows.expanded.path}: was expanded with psize={given:g}, which is not its "
+                f"source's own pixel size ({own}): expand again without psize="
+            )
+
+
 def _writer(
-    rows: ExportRows, output: str, keep_track_length: bool
+    rows: Poses, output: str, keep_track_length: bool
 ) -> tuple[CsRows | StarRows, list[str]]:
     """Who writes the rows, and what a user should know of it."""
     source, text = rows.source, star_text(rows.source)
@@ -98,10 +130,13 @@ def _writer(
             dropped += source.dropped
         writer = CsRows(rows, source)
         dropped += writer.dropped
+        notes += writer.notes
         check_space(output, os.path.realpath(output), len(rows) * writer.dtype.itemsize)
     else:
         if text is None:
-            source = AsRelion(rows.source, rows.has_split, rows.replaced)
+            particles = rows.particles()
+            used = {*rows.replaced, rows.psize_column, particles.columns.split}
+            source = AsRelion(rows.source, rows.has_split, used)
             text, dropped = source.text, source.dropped
             notes += source.notes
         writer = StarRows(rows, source, text, keep_track_length)

@@ -16,9 +16,9 @@ from numba_symexp.copies.names import (
     why_no_group,
 )
 from numba_symexp.copies.recover import Recovered, recover
-from numba_symexp.copies.rows import CopyRows
 from numba_symexp.copies.stated import convention_of, stated
 from numba_symexp.errors import UsageError
+from numba_symexp.poses import open_poses
 from numba_symexp.symmetry.descriptions import describe, number_ranges
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.spec import Own
@@ -61,13 +61,15 @@ def match(
     started = time.perf_counter()
     if psize_A is not None and not (np.isfinite(psize_A) and psize_A > 0):
         raise UsageError(f"--psize={psize_A:g} is not a length above 0, in A per pixel")
-    with CopyRows(path, psize_A) as rows:
+    with open_poses(path, psize_A) as rows:
+        if rows.operators is not None and not rows.operators.moves:
+            rows.leave_px()  # copies have their particle's shift, and the source may be gone
         found = recover(rows, progress)
         convention = convention_of(rows)
         guesses = stated(rows, convention)
         motions, reference = MotionSet.of(found), 0
         known = name(motions, operators, guesses, convention)
-        middle = None if rows.copy_column else middle_of_helix(known)
+        middle = None if rows.keys[1] else middle_of_helix(known)
         if middle is not None:  # which row of an image is the original is not written
             other = name(motions.relative_to(middle), operators, guesses, convention)
             if other.verdict == WHOLE:

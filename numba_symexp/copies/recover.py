@@ -6,7 +6,7 @@ import numpy as np
 
 from numba_symexp.copies.means import Means, Totals, robust_centres
 from numba_symexp.copies.references import Pairs, References, ranks
-from numba_symexp.copies.rows import CopyRows
+from numba_symexp.poses import Poses
 from numba_symexp.types import Array, Progress
 
 _SAMPLE_ROWS = 262_144
@@ -48,7 +48,7 @@ class Recovered:
     notes: tuple[str, ...]
 
 
-def recover(rows: CopyRows, progress: Progress | None = None) -> Recovered:
+def recover(rows: Poses, progress: Progress | None = None) -> Recovered:
     """Mean motion of each copy, relative to copy 0 of the same particles.
 
     Memory does not grow with the rows, but for 36 bytes per particle, and more than twice that
@@ -57,7 +57,7 @@ def recover(rows: CopyRows, progress: Progress | None = None) -> Recovered:
 
     Parameters
     ----------
-    rows : CopyRows
+    rows : Poses
     progress : callable, optional
         Called as ``progress(rows_done, rows)`` now and then.
 
@@ -100,7 +100,7 @@ def _sample(references: References) -> Pairs:
     return Pairs(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def _notes(rows: CopyRows, references: References, totals: Totals) -> list[str]:
+def _notes(rows: Poses, references: References, totals: Totals) -> list[str]:
     """What was left out."""
     notes = []
     orphans = references.orphans
@@ -109,7 +109,7 @@ def _notes(rows: CopyRows, references: References, totals: Totals) -> list[str]:
             ", ..." if len(orphans) > _KEYS_NAMED else ""
         )
         notes.append(
-            f"{len(orphans):,} particle(s) without copy 0 were left out ({rows.key_column} {named})"
+            f"{len(orphans):,} particle(s) without copy 0 were left out ({rows.keys[0]} {named})"
         )
     if references.uneven:
         notes.append(

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numba_symexp.copies.rows import Block, CopyRows
 from numba_symexp.errors import SourceError
+from numba_symexp.poses import KEY, PSIZE_A, Block, Poses
 from numba_symexp.symmetry.operators import MAX_OPERATORS, multiply
 from numba_symexp.types import Array, Progress
 
@@ -44,7 +44,7 @@ class References:
 
     Parameters
     ----------
-    rows : CopyRows
+    rows : Poses
     progress : callable, optional
         Called as ``progress(rows_done, rows)`` now and then.
 
@@ -65,14 +65,14 @@ class References:
         No copy 0 at all, or two of one particle; or more copies than operators can be.
     """
 
-    def __init__(self, rows: CopyRows, progress: Progress | None = None) -> None:
+    def __init__(self, rows: Poses, progress: Progress | None = None) -> None:
         self._rows = rows
         self.orphans = np.zeros(0, np.uint64)
         self.uneven = 0
-        path, name = rows.table.path, rows.copy_column
+        path, (key_column, name) = rows.table.path, rows.keys
         self.copies = np.zeros(0, np.int64)
         known = Known()
-        for done, block in rows.blocks():
+        for block in rows.blocks((KEY, PSIZE_A)):
             if block.copy is not None:
                 self.copies = np.union1d(self.copies, block.copy)
                 if len(self.copies) > MAX_OPERATORS:
@@ -81,7 +81,7 @@ class References:
                     )
             known.add(block)
             if progress:
-                progress(done, 2 * rows.table.n_rows)
+                progress(block.stop, 2 * rows.table.n_rows)
         known.merge()
         if not len(known.key):
             raise SourceError(
@@ -93,7 +93,7 @@ class References:
         elif known.rows.max() > 1:
             key = known.key[np.argmax(known.rows > 1)]
             raise SourceError(
-                f"{path}: {rows.key_column} {key} has two rows with {name} 0: remove the duplicates"
+                f"{path}: {key_column} {key} has two rows with {name} 0: remove the duplicates"
             )
         self.particles = len(known.key)
         self._known = known
@@ -107,7 +107,7 @@ class References:
             Shifts differ, and there is no pixel size.
         """
         seen = np.zeros(self.particles, np.uint32)
-        for done, block in self._rows.blocks():
+        for block in self._rows.blocks((KEY, PSIZE_A)):
             place = np.minimum(np.searchsorted(self._known.key, block.key), self.particles - 1)
             known = self._known.key[place] == block.key
             if block.copy is None:
@@ -124,10 +124,10 @@ class References:
                 raise SourceError(
                     f"{self._rows.table.path}: shifts of copies differ by up to "
                     f"{np.abs(moved_A).max():.4g} pixels, and no column says how large a pixel "
-                    "is: give --psize=A_PER_PIXEL"
+                    "is: give psize=A_PER_PIXEL"
                 )
             turned = multiply(reference, block.quaternion[known] * _CONJUGATE)
-            yield done, Pairs(copy, turned, reference, moved_A)
+            yield block.stop, Pairs(copy, turned, reference, moved_A)
 
     def _keep_equal_numbers(self, images: "Known") -> None:
         """Keep images with as many rows as most: a row's rank among others' says nothing."""

@@ -13,13 +13,12 @@ from numba_symexp.formats.relion.kept_text import star_text
 from numba_symexp.formats.relion.labels import IMAGE
 from numba_symexp.formats.relion.words import word_hash
 from numba_symexp.kernels.codecs import convert
-from numba_symexp.particles.columns import find_columns
+from numba_symexp.particles.columns import find_columns, pixel_size_column
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import (
     FORMAT,
     OPERATOR_INDEX,
     POSE,
-    PSIZE,
     SHIFT,
     UID,
 )
@@ -151,17 +150,20 @@ class ReturnedCopies(Copies):
 
     def poses(self, rows: Array, sources: Array) -> tuple[Array, Array, Array]:
         """Operators by number or by pose; poses and shifts turned into the source's form."""
-        names = [name for name in (_CS_OPERATOR, PSIZE) if name in self.table.columns]
+        size = self._columns.psize  # of the rows, which a job may have made of smaller images
+        names = [name for name in (_CS_OPERATOR, size) if name in self.table.columns]
         found = self.table.read_at([POSE, SHIFT, *names], rows)
         pose_name, shift_name, pose_format = self.expanded.pose_columns
-        psize = [PSIZE] if PSIZE in self.source.columns else []
-        of_source = self.source.read_at([pose_name, *psize], sources)
+        own = pixel_size_column(self.source.columns, shift_name, into_A=False)
+        of_source = self.source.read_at([pose_name, *([own] if own else [])], sources)
         operator = found.get(_CS_OPERATOR)
         if operator is None:
             operator = self._nearest(rows, found[POSE], of_source[pose_name], pose_format)
         shift = found[SHIFT].astype(np.float64)
-        if psize and PSIZE in found:  # a job may have worked on smaller images
-            shift *= (found[PSIZE].astype(np.float64) / of_source[PSIZE])[:, None]
+        given = self.expanded.psize_given_A
+        if size and (given or own):
+            wanted = of_source[own] if own and not given else np.array(given)
+            shift *= (found[size].astype(np.float64) / wanted)[:, None]
         pose = convert(found[POSE], "rotvec", pose_format)
         pose_dtype, shift_dtype = (
             self.source.columns[name].dtype for name in (pose_name, shift_name)

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from numba_symexp.copies.rows import CopyRows
 from numba_symexp.errors import SymmetryError
 from numba_symexp.particles.schema import CONVENTION, CRYOSPARC_EXPANDED
+from numba_symexp.poses import Poses
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.point_groups import CONVENTIONS
 from numba_symexp.symmetry.spec import Helix, choose_convention, helix, point_group
@@ -17,7 +17,7 @@ _TWIST_DECIMALS, _RISE_DECIMALS = 4, 4
 """What float32 keeps of a twist in radians and of a rise in A."""
 
 
-def convention_of(rows: CopyRows) -> str:
+def convention_of(rows: Poses) -> str:
     """Convention whose names of groups come first for a table."""
     if rows.expanded is not None:
         return rows.expanded.operators.convention
@@ -25,7 +25,7 @@ def convention_of(rows: CopyRows) -> str:
     return known if known in CONVENTIONS else choose_convention(None)
 
 
-def stated(rows: CopyRows, convention: str) -> list[Operators]:
+def stated(rows: Poses, convention: str) -> list[Operators]:
     """Symmetries that a table names, in all their orientations; often none."""
     if rows.expanded is not None:
         own = rows.expanded.operators
@@ -51,7 +51,7 @@ def lengthened(operators: Operators) -> list[Operators]:
         return []
 
 
-def _by_cryosparc(rows: CopyRows, convention: str) -> Iterator[Operators]:
+def _by_cryosparc(rows: Poses, convention: str) -> Iterator[Operators]:
     """Symmetries by the fields of CryoSPARC's Symmetry Expansion."""
     names = ("symmetry", "is_helix", "helix_twist_rad", "helix_rise_A", "helix_num_rises")
     fields = [f"{CRYOSPARC_EXPANDED}{name}" for name in names]

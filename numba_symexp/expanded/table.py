@@ -187,7 +187,19 @@ class ExpandedTable:
         FileFormatError
             An index points beyond the source.
         """
-        index = self._table.read([SOURCE_INDEX], start, stop)[SOURCE_INDEX].astype(np.int64)
+        return self.checked_sources(
+            self._table.read([SOURCE_INDEX], start, stop)[SOURCE_INDEX], start
+        )
+
+    def checked_sources(self, index: Array, start: int) -> Array:
+        """Rows of the source, int64, that ``source_index`` of rows from ``start`` on names.
+
+        Raises
+        ------
+        FileFormatError
+            An index points beyond the source.
+        """
+        index = index.astype(np.int64)
         beyond = (index < 0) | (index >= self.n_sources)
         if beyond.any():
             row = start + int(np.argmax(beyond))

@@ -7,9 +7,9 @@ import numpy as np
 
 from numba_symexp.errors import SourceError
 from numba_symexp.expansion.job import ExpandJob
-from numba_symexp.particles.columns import PoseColumns
+from numba_symexp.particles.columns import PoseColumns, unknown_pixel_size
 from numba_symexp.particles.scan import Scan
-from numba_symexp.particles.schema import ORIGIN_Z, PSIZE
+from numba_symexp.particles.schema import ORIGIN_Z
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.symmetry.descriptions import number_ranges
 from numba_symexp.symmetry.operators import Operators
@@ -32,10 +32,7 @@ def check_movable(
         return
     reason = "a centre was given" if job.has_center else f"{full.symmetry} has translations"
     if job.psize is None and columns.psize is None:
-        raise SourceError(
-            f"{table.path}: no pixel size column {PSIZE} in {table.location} (columns: "
-            f"{table.listed()}), and {reason}: give --psize=A_PER_PIXEL"
-        )
+        raise unknown_pixel_size(table, columns.shift, reason)
     found = [name for name in ORIGIN_Z if name in table.columns]
     if found:
         raise SourceError(
@@ -45,7 +42,7 @@ def check_movable(
 
 
 def chosen_operators(
-    job: ExpandJob, table: ParticleTable, full: Operators, found: Scan
+    job: ExpandJob, table: ParticleTable, columns: PoseColumns, full: Operators, found: Scan
 ) -> tuple[Operators, Operators]:
     """Full set with the job's centre, and what the job chooses of it.
 
@@ -55,7 +52,7 @@ def chosen_operators(
         The choice cannot be made; see `choose`.
     """
     if job.center_px is not None and job.box_px is not None:
-        psize_A = _one_psize(job, table, found)
+        psize_A = _one_psize(job, table, columns, found)
         centre_A = (np.array(job.center_px, np.float64) - job.box_px // 2) * psize_A
         full = replace(full, center_A=centre_A)
     return full, job.chosen(full)
@@ -82,13 +79,13 @@ def centre_warnings(full: Operators, operators: Operators) -> Iterator[str]:
         )
 
 
-def _one_psize(job: ExpandJob, table: ParticleTable, found: Scan) -> float:
+def _one_psize(job: ExpandJob, table: ParticleTable, columns: PoseColumns, found: Scan) -> float:
     """A per pixel, which must be one for all particles."""
     if job.psize is not None:
         return job.psize
     if found.psize_most_A - found.psize_least_A > _SAME_PSIZE * found.psize_least_A:
         raise SourceError(
-            f"{table.path}: {PSIZE} differs between particles ({found.psize_least_A:g} to "
+            f"{table.path}: {columns.psize} differs between particles ({found.psize_least_A:g} to "
             f"{found.psize_most_A:g} A), so that --center_px is no one point: give --center in A"
         )
     return found.psize_least_A

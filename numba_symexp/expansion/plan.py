@@ -103,7 +103,9 @@ def make_plan(job: ExpandJob, table: ParticleTable, target: str, paged: bool = F
     """
     full = job.full(table.attributes.get(CONVENTION))
     _refuse_expanded(job, table)
-    columns = find_columns(table, job.pose, job.pose_format, job.shift, job.psize is not None)
+    into_A = full.moves or job.has_center
+    given = job.psize is not None
+    columns = find_columns(table, job.pose, job.pose_format, job.shift, given, into_A)
     check_movable(job, table, columns, full)
     if columns.split and job.assign_halves is not None:
         raise UsageError(
@@ -112,7 +114,7 @@ def make_plan(job: ExpandJob, table: ParticleTable, target: str, paged: bool = F
     defocus = _defocus(job, table)
     carried = _carried(job, table, columns, defocus)
     found = scan(table, columns, paged=paged)
-    full, operators = chosen_operators(job, table, full, found)
+    full, operators = chosen_operators(job, table, columns, full, found)
     _refuse_overflow(job, table, columns, operators, found)
     written = _written(job, table, columns, defocus, carried)
     rows = table.n_rows * len(operators)
@@ -248,7 +250,7 @@ def _written(
         ),
     ]
     if columns.split or job.assign_halves is not None:
-        written.append(described(SPLIT, little.get(SPLIT, HALF_SET_DTYPE), ()))
+        written.append(described(SPLIT, little.get(columns.split or "", HALF_SET_DTYPE), ()))
     if columns.uid:
         written.append(described(UID, UID_DTYPE, ()))
     for name in defocus:

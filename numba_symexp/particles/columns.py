@@ -1,11 +1,13 @@
 """Which column of a table plays which part: pose, shift, pixel size, id, half-set."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.particles.schema import (
+    BLOB_PSIZE,
     CRYOSPARC_EXPANDED,
     FORMAT,
     OPERATOR_INDEX,
@@ -20,7 +22,7 @@ from numba_symexp.particles.schema import (
     UID,
     PoseFormat,
 )
-from numba_symexp.particles.table import ParticleTable
+from numba_symexp.particles.table import Column, ParticleTable
 from numba_symexp.types import Array
 
 _FLAT = ("alignments2D/", "rlnAnglePsi")
@@ -54,6 +56,7 @@ def find_columns(
     pose_format: str = "rotvec",
     shift: str | None = None,
     psize_given: bool = False,
+    into_A: bool = False,
 ) -> PoseColumns:
     """Find the columns of a table and check their shapes and dtypes.
 
@@ -67,6 +70,8 @@ def find_columns(
         One of ``POSE_FORMATS``.
     psize_given : bool
         The pixel size comes from elsewhere: a column of it is not looked at.
+    into_A : bool
+        Shifts must be turned into A, so that the images' pixel size does where there is no other.
 
     Raises
     ------
@@ -80,28 +85,73 @@ def find_columns(
     shift_name = _named(table, shift, SHIFT, "shift")
     _require(table, pose_name, known.shape, "f", f"a pose as {known.name}")
     _require(table, shift_name, (2,), "f", "a shift")
-    optional: dict[str, str | None] = {}
-    for name, kinds, meaning in (
-        (PSIZE, "f", "a pixel size"),
-        (UID, "ui", "an id"),
-        (SPLIT, "ui", "a half-set"),
-        (TUBE, "ui", "a tube's id"),
+    psize = None if psize_given else pixel_size_column(table.columns, shift_name, into_A)
+    split = half_set_column(table.columns, pose_name)
+    uid, tube = (name if name in table.columns else None for name in (UID, TUBE))
+    for column, kinds, meaning in (
+        (psize, "f", "a pixel size"),
+        (uid, "ui", "an id"),
+        (split, "ui", "a half-set"),
+        (tube, "ui", "a tube's id"),
     ):
-        optional[name] = name if name in table.columns else None
-        if name in table.columns and not (name == PSIZE and psize_given):
-            _require(table, name, (), kinds, meaning)
-    if psize_given:
-        optional[PSIZE] = None
+        if column is not None:
+            _require(table, column, (), kinds, meaning)
     _ = table.n_rows
-    return PoseColumns(
-        pose_name,
-        known,
-        shift_name,
-        optional[PSIZE],
-        optional[UID],
-        optional[SPLIT],
-        optional[TUBE],
+    return PoseColumns(pose_name, known, shift_name, psize, uid, split, tube)
+
+
+def pixel_size_column(
+    columns: Mapping[str, Column],
+    shift: str,
+    into_A: bool = True,
+) -> str | None:
+    """Name of the column with the A per pixel of a shift: the one rule for it.
+
+    In this order:
+
+    1. The pixel size that was given (``psize=``) stands above every column; then this function is
+       not asked.
+    2. ``psize_A`` in the shift's own slot: ``alignments_class_1/shift`` goes with
+       ``alignments_class_1/psize_A``.
+    3. ``alignments3D/psize_A``, where the shift is that slot's or no slot of alignments has it.
+    4. ``blob/psize_A``, the images' own, where shifts must be turned into A and no alignment has a
+       pixel size: after a change of box the two differ.
+    5. Else it is unknown, for which `unknown_pixel_size` is the error.
+
+    Parameters
+    ----------
+    columns : mapping of str to Column
+        Of the particles.
+    shift : str
+        Column of the shifts.
+    into_A : bool
+        Whether shifts must be turned into A.
+    """
+    slot = shift.rpartition("/")[0]
+    own = f"{slot}/psize_A"
+    if slot and own in columns:
+        return own
+    if not slot.startswith("alignments") and PSIZE in columns:
+        return PSIZE
+    images = columns.get(BLOB_PSIZE)
+    lone = images is not None and not images.shape and images.dtype.kind == "f"
+    return BLOB_PSIZE if into_A and lone and PSIZE not in columns else None
+
+
+def unknown_pixel_size(table: ParticleTable, shift: str, why: str) -> SourceError:
+    """Error for shifts whose A per pixel is unknown; ``why`` says what needs it."""
+    slot = shift.rpartition("/")[0]
+    wanted = f"{slot}/psize_A" if slot.startswith("alignments") else PSIZE
+    return SourceError(
+        f"{table.path}: no pixel size column {wanted} in {table.location} (columns: "
+        f"{table.listed()}), and {why}: give psize=A_PER_PIXEL"
     )
+
+
+def half_set_column(columns: Mapping[str, Column], pose: str) -> str | None:
+    """Name of the column with the half-sets of a pose: its own slot's, else ``alignments3D``'s."""
+    own = f"{pose.rpartition('/')[0]}/split"
+    return next((name for name in (own, SPLIT) if name in columns), None)
 
 
 def format_named(name: str) -> PoseFormat:

@@ -7,7 +7,7 @@ import numpy as np
 from numba_symexp.particles.columns import PoseColumns
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.pictures.lengths import LengthCounts
-from numba_symexp.pictures.rows import PoseRows
+from numba_symexp.poses import Poses
 
 _TILT_DEG = np.arange(0, 181, 20)
 _LENGTHS, _SHOWN = 8, 0.99
@@ -39,14 +39,14 @@ def view_statistics(table: ParticleTable, columns: PoseColumns) -> dict[str, Any
     -----
     The tilt of a pose is the angle of its viewing direction with z; see `plot`.
     """
-    poses = PoseRows(table, columns.pose, columns.pose_format.name, columns.shift)
+    poses = Poses(table, columns)
     heights = np.cos(np.deg2rad(_TILT_DEG))
     lengths, below = LengthCounts(), np.zeros(len(heights), np.int64)
     for block in poses.blocks():
-        _, x, y, _ = block.planes[:, : block.stop - block.start]
+        _, x, y, _ = block.planes[:, : len(block)]
         z = 1 - 2 * (x * x + y * y)
         below += [np.count_nonzero(z > height) for height in heights]
-        lengths.add(np.hypot(*block.shift.T))
+        lengths.add(np.hypot(*block.shift.astype(np.float64).T))
     below[0], below[-1] = 0, table.n_rows
     counts = np.diff(below)
     edges, shifts = lengths.histogram(_LENGTHS, _SHOWN)
@@ -57,7 +57,7 @@ def view_statistics(table: ParticleTable, columns: PoseColumns) -> dict[str, Any
             "density": (counts / table.n_rows / (-np.diff(heights) / 2)).tolist(),
         },
         "shift": {
-            "unit": poses.unit,
+            "unit": "px",
             "edges": edges.tolist(),
             "counts": shifts[:-1].tolist(),
             "beyond": int(shifts[-1]),

@@ -9,9 +9,9 @@ from numba_symexp.errors import FileFormatError, SymmetryError, UsageError
 from numba_symexp.expanded.table import ExpandedTable, open_expanded
 from numba_symexp.formats.registry import open_table
 from numba_symexp.particles.columns import find_columns
-from numba_symexp.particles.schema import CONVENTION, FORMAT, PSIZE
+from numba_symexp.particles.schema import CONVENTION, FORMAT
 from numba_symexp.particles.table import ParticleTable
-from numba_symexp.pictures.rows import PoseRows
+from numba_symexp.poses import Poses
 from numba_symexp.symmetry.descriptions import axes, describe, is_group
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.request import SymmetryRequest
@@ -24,7 +24,7 @@ class Subject:
 
     Attributes
     ----------
-    sets : tuple of PoseRows
+    sets : tuple of Poses
         The particles; of an expanded table also the expanded rows.
     particles : int
     symmetry : str or None
@@ -33,7 +33,7 @@ class Subject:
         Folds and directions.
     """
 
-    sets: tuple[PoseRows, ...]
+    sets: tuple[Poses, ...]
     particles: int
     symmetry: str | None
     axes: list[tuple[int, Array]]
@@ -78,7 +78,7 @@ def _of_particles(
 ) -> Subject:
     """Particles, and the axes of the symmetry that they might be expanded by."""
     found = find_columns(table, **columns)
-    poses = PoseRows(table, found.pose, found.pose_format.name, found.shift, found.psize)
+    poses = Poses(table, found, into_A=False)
     if symmetry is None:
         if convention is not None:
             raise UsageError("--convention says whose --symmetry is meant: give --symmetry too")
@@ -90,14 +90,8 @@ def _of_particles(
 
 def _of_copies(expanded: ExpandedTable) -> Subject:
     """Particles and their copies."""
-    psize: float | str | None = expanded.psize_given_A
-    if psize is None and PSIZE in expanded.source.columns:
-        psize = PSIZE
-    pose, shift, pose_format = expanded.pose_columns
-    sets = (
-        PoseRows(expanded.source, pose, pose_format, shift, psize),
-        PoseRows(expanded.table, pose, pose_format, shift, psize, expanded),
-    )
+    copies = Poses.of_expanded(expanded, into_A=False)
+    sets = (copies.particles(), copies)
     operators = expanded.operators
     try:
         marked = _axes_of(operators)

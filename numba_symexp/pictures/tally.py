@@ -7,8 +7,8 @@ import numpy as np
 
 from numba_symexp.pictures.counting import count_copies, count_directions, count_shifts
 from numba_symexp.pictures.lengths import LengthCounts
-from numba_symexp.pictures.rows import PoseRows
 from numba_symexp.pictures.sphere import SIDE
+from numba_symexp.poses import INDEX, PSIZE_A, Poses
 from numba_symexp.types import Array, Progress
 
 PLACES = 64
@@ -47,14 +47,12 @@ class Tally:
     copies: Array | None
 
 
-def tally(
-    sets: Sequence[PoseRows], particles: int, progress: Progress | None = None
-) -> list[Tally]:
+def tally(sets: Sequence[Poses], particles: int, progress: Progress | None = None) -> list[Tally]:
     """Count sets of poses.
 
     Parameters
     ----------
-    sets : sequence of PoseRows
+    sets : sequence of Poses
     particles : int
         Rows of the source of those that are expanded.
     progress : callable, optional
@@ -70,12 +68,13 @@ def tally(
         cells = np.zeros((2, SIDE, SIDE), np.int64)
         shifts = np.zeros((PLACES, PLACES), np.int64)
         limit, outside, copies = reach(each), 0, None
-        for block in each.blocks():
-            count_directions(block.planes, block.stop - block.start, cells)
-            outside += count_shifts(block.shift, limit, shifts)
-            if block.sources is not None:
-                copies = np.zeros(particles, np.uint32) if copies is None else copies
-                count_copies(block.sources, copies)
+        if each.expanded is not None:
+            copies = np.zeros(particles, np.uint32)
+        for block in each.blocks((INDEX, PSIZE_A)):
+            count_directions(block.planes, len(block), cells)
+            outside += count_shifts(block.shift_A, limit, shifts)
+            if copies is not None:
+                count_copies(block.source_rows, copies)
             if progress:
                 progress(done + block.stop, rows)
         done += each.table.n_rows
@@ -83,10 +82,10 @@ def tally(
     return tallies
 
 
-def reach(poses: PoseRows) -> float:
+def reach(poses: Poses) -> float:
     """Half the side of a square about 0 that holds almost all shifts; 1 where all are 0."""
     lengths = LengthCounts()
-    for shift in poses.shifts():
-        lengths.add(np.abs(shift).max(axis=1))
+    for block in poses.blocks((PSIZE_A,), pose=False):
+        lengths.add(np.abs(block.shift_A).max(axis=1))
     found = lengths.quantile(_SHOWN)
     return min(found, _FARTHEST) if found > 1 / _FARTHEST else 1.0

@@ -7,9 +7,9 @@ import numpy as np
 from numba_symexp import interrupts
 from numba_symexp.expanded.table import ExpandedTable
 from numba_symexp.formats.relion.words import numbers
+from numba_symexp.particles.columns import half_set_column, pixel_size_column
 from numba_symexp.particles.schema import (
     OPERATOR_INDEX,
-    PSIZE,
     SOURCE_INDEX,
     SPLIT,
     UID,
@@ -118,14 +118,17 @@ class _RowChecker:
         self._psize_A = expanded.psize_given_A
         names = [self._pose, self._shift]
         columns = self._source.columns
+        self._split = half_set_column(columns, self._pose)
+        self._psize = pixel_size_column(columns, self._shift) if operators.moves else None
         self._names = names + [n for n in (SPLIT, UID) if n in self._table.columns]
         self._defocus = expanded.defocus
         self._names += self._defocus
         self._carried = [n for n in self._table.columns if n in columns and n not in self._names]
         self._names += self._carried
-        self._source_names = [name for name in self._names if name in columns]
-        if operators.moves and self._psize_A is None and PSIZE not in self._source_names:
-            self._source_names.append(PSIZE)
+        self._source_names = [n for n in self._names if n in columns and n != SPLIT]
+        joined = [self._split] if SPLIT in self._names else []
+        joined += [self._psize] if self._psize_A is None else []
+        self._source_names += [n for n in joined if n and n not in self._source_names]
         self._first_id: int | None = None
         self._id_stride = operators.full_order - 1
         eps = float(np.finfo(self._table.columns[self._pose].dtype).eps)
@@ -150,8 +153,8 @@ class _RowChecker:
         sources, index = np.unique(source, return_inverse=True)
         from_source = self._source.read_at(self._source_names, sources)
         self._check_motion(start, rows, from_source, index, operator)
-        if SPLIT in self._source_names:
-            bad = _differ(rows[SPLIT], from_source[SPLIT][index])
+        if SPLIT in rows and self._split is not None:
+            bad = _differ(rows[SPLIT], from_source[self._split][index])
             self.found.halves.add(bad, start, "has another half-set than its particle")
         elif SPLIT in rows:
             first = np.searchsorted(index, np.arange(len(sources)))
@@ -178,8 +181,8 @@ class _RowChecker:
         matrices = rotation_matrices(source_pose, self._format)
         angle, distance, scale = np.empty((3, len(pose)))
         size = np.full(len(source_pose), self._psize_A or 1.0)
-        if self._psize_A is None and self._operators.moves:
-            size = from_source[PSIZE]
+        if self._psize_A is None and self._psize is not None:
+            size = from_source[self._psize]
         row_errors(
             matrices,
             index,

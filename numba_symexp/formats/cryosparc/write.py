@@ -1,14 +1,15 @@
 """Write rows as a CryoSPARC dataset."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from numba_symexp.conversion.export_rows import Block, ExportRows
 from numba_symexp.errors import SourceError
 from numba_symexp.formats.relion.words import mixed
 from numba_symexp.particles.schema import (
+    BLOB_PSIZE,
     CRYOSPARC_EXPANDED,
     HALF_SET_DTYPE,
     POSE,
@@ -19,11 +20,15 @@ from numba_symexp.particles.schema import (
     UID_DTYPE,
 )
 from numba_symexp.particles.table import Column, ParticleTable
+from numba_symexp.poses import Block, Poses, mates
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.spec import Helix
 from numba_symexp.types import Array
 
 _SOURCE_UID, _OPERATOR = "sym_expand/src_uid", "sym_expand/idx"
+
+_SLOT, _OWN_SLOT, _FLAT = "alignments", "alignments3D", "alignments2D"
+"""How slots of poses begin; the one that the rows fill; and the one that belongs to the image."""
 
 _OWN = {
     UID: Column(UID_DTYPE),
@@ -33,12 +38,52 @@ _OWN = {
 """Columns that every dataset of aligned particles has."""
 
 
+@dataclass(frozen=True)
+class _Slot:
+    """A slot with further 3D poses of each particle: names of its columns, and their shape."""
+
+    pose: str
+    shift: str | None
+    psize: str | None
+    is_sound: bool
+
+    @classmethod
+    def of(cls, slot: str, columns: Mapping[str, Column]) -> "_Slot":
+        """Columns of a slot; poses may be one or several a particle."""
+        pose, shift, psize = (f"{slot}/{name}" for name in ("pose", "shift", "psize_A"))
+        poses, shifts, sizes = (columns.get(name) for name in (pose, shift, psize))
+        sound = poses is not None and poses.dtype.kind == "f" and poses.shape[-1:] == (3,)
+        if poses is not None and shifts is not None:
+            sound = sound and shifts.dtype.kind == "f"
+            sound = sound and shifts.shape == (*poses.shape[:-1], 2)
+        if sizes is not None and (sizes.shape or sizes.dtype.kind != "f"):
+            psize = ""
+        return cls(
+            pose if poses else "", shift if shifts else None, psize if sizes else None, sound
+        )
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns that turn and move."""
+        return [name for name in (self.pose, self.shift) if name]
+
+    @property
+    def needed(self) -> list[str]:
+        """Columns that are read."""
+        return [name for name in (self.pose, self.shift, self.psize) if name]
+
+    def turns(self, operators: Operators) -> bool:
+        """Whether it is known how the slot turns and moves with the copies."""
+        stays = not operators.moves or not self.shift
+        return stays if not self.pose else self.is_sound and bool(stays or self.psize)
+
+
 class CsRows:
     """Rows as CryoSPARC has them: all fields of the source, and those of its own expansion.
 
     Parameters
     ----------
-    rows : ExportRows
+    rows : Poses
     source : ParticleTable
         The rest of the fields, in CryoSPARC's names.
 
@@ -48,23 +93,28 @@ class CsRows:
         Of a row.
     dropped : list of str
         Columns that a dataset cannot hold.
+    notes : list of str
+        What a user should know.
     """
 
-    def __init__(self, rows: ExportRows, source: ParticleTable) -> None:
+    def __init__(self, rows: Poses, source: ParticleTable) -> None:
         self._rows, self._source = rows, source
         self.dropped = [name for name, each in source.columns.items() if each.dtype.hasobject]
         columns = {UID: _OWN[UID], **source.columns}
         for name in self.dropped:
             del columns[name]
         for name in rows.replaced - {POSE, SHIFT}:  # poses of another form, or under another name
-            columns.pop(name, None)
+            if not (rows.operators and name.startswith(_SLOT)):
+                columns.pop(name, None)
         for name, each in _OWN.items():
             if name not in columns or columns[name].shape != each.shape:
                 columns[name] = each
+        self.notes: list[str] = []
+        self._slots = self._further_poses(columns) if rows.operators else []
         self._constants: dict[str, Any] = {}
-        if PSIZE not in columns and rows.psize_given_A:
+        self._made_psize = rows.psize_given_A is not None or self._psize_of_a_slot()
+        if self._made_psize and PSIZE not in columns:
             columns[PSIZE] = Column(np.dtype("<f4"))
-            self._constants[PSIZE] = rows.psize_given_A
         if rows.has_split and SPLIT not in columns:
             columns[SPLIT] = Column(HALF_SET_DTYPE)
         if rows.operators:
@@ -76,31 +126,69 @@ class CsRows:
             self._constants.update(constants)
         self.dtype = np.dtype([(n, c.dtype.str, c.shape) for n, c in columns.items()])
         made = {UID, POSE, SHIFT, _SOURCE_UID, _OPERATOR, *self._constants, *rows.defocus}
+        made.update(name for slot in self._slots for name in slot.columns)
         if rows.has_split:
             made.add(SPLIT)
+        if self._made_psize:
+            made.add(PSIZE)
         self._copied = [name for name in columns if name not in made]
+
+    def _psize_of_a_slot(self) -> bool:
+        """Whether the pixels of the shifts are those of another column than CryoSPARC's."""
+        name, operators = self._rows.psize_column, self._rows.operators
+        moved = operators is not None and operators.moves
+        return name not in (None, PSIZE) and (name != BLOB_PSIZE or moved)
+
+    def _further_poses(self, columns: dict[str, Column]) -> list["_Slot"]:
+        """Slots with further 3D poses, which turn with the copies; those that cannot, go."""
+        operators = self._rows.operators
+        slots: list[_Slot] = []
+        if operators is None:
+            return slots
+        gone = []
+        for slot in dict.fromkeys(name.partition("/")[0] for name in columns):
+            if slot == _FLAT and operators.center_A.any():
+                gone += [name for name in columns if name.startswith(f"{slot}/")]
+            if slot in (_FLAT, _OWN_SLOT) or not slot.startswith(_SLOT):
+                continue
+            found = _Slot.of(slot, columns)
+            if not found.turns(operators):
+                gone += found.columns
+            elif found.pose:
+                slots.append(found)
+        for name in gone:
+            del columns[name]
+        if gone:
+            self.notes.append(
+                f"left out, since nothing says how they turn with the copies: {', '.join(gone)}"
+            )
+        return slots
 
     def write(self, file: BinaryIO) -> Iterator[int]:
         """Write the whole dataset as NumPy writes it; yields how many rows are done."""
         descr = np.lib.format.dtype_to_descr(self.dtype)
         _write_header(file, {"descr": descr, "fortran_order": False, "shape": (len(self._rows),)})
         done = 0
-        for block in self._rows.blocks():
+        for block in self._rows.exported():
             file.write(self._filled(block).tobytes())
-            done += len(block.index)
+            done += len(block)
             yield done
 
     def _filled(self, block: Block) -> Array:
         """Rows of a block."""
-        out = np.zeros(len(block.index), self.dtype)
+        out = np.zeros(len(block), self.dtype)
         known = [UID] if UID in self._source.columns else []
         source = self._source.read_at([*self._copied, *known], block.sources)
         for name in self._copied:
             self._fill(out, name, source[name][block.index])
         for name, value in self._constants.items():
             out[name] = value
-        for name, values in {POSE: block.pose, SHIFT: block.shift, **block.defocus}.items():
+        for name, values in {POSE: block.rotvec, SHIFT: block.shift, **block.defocus}.items():
             self._fill(out, name, values)
+        if self._made_psize:
+            self._fill(out, PSIZE, np.asarray(block.psize_A))
+        if self._slots:
+            self._turn_slots(out, block)
         if block.split is not None:
             out[SPLIT] = block.split
         operators = self._rows.operators
@@ -115,6 +203,26 @@ class CsRows:
         if operators:
             out[_SOURCE_UID], out[_OPERATOR] = own, block.operator
         return out
+
+    def _turn_slots(self, out: Array, block: Block) -> None:
+        """Fill further poses and shifts, each turned and moved by the operator of its row."""
+        operators = self._rows.operators
+        if operators is None:
+            return
+        names = [name for slot in self._slots for name in slot.needed]
+        source = self._source.read_at(names, block.sources)
+        for slot in self._slots:
+            rows = {name: source[name][block.index] for name in slot.needed}
+            turned = mates(
+                rows[slot.pose],
+                "rotvec",
+                operators,
+                block.operator,
+                rows[slot.shift] if slot.shift else None,
+                rows[slot.psize] if slot.psize else None,
+            )
+            for name, values in zip(slot.columns, turned, strict=False):
+                self._fill(out, name, values)
 
     def _fill(self, out: Array, name: str, values: Array) -> None:
         """Fill one field, in whose type the values must fit."""

@@ -6,7 +6,6 @@ from typing import BinaryIO
 
 import numpy as np
 
-from numba_symexp.conversion.export_rows import Block, ExportRows
 from numba_symexp.errors import SourceError
 from numba_symexp.formats.relion.labels import ANGLES, ORIGINS_A, ORIGINS_PX, SUBSET, Meaning
 from numba_symexp.formats.relion.table import COMMENT
@@ -20,8 +19,9 @@ from numba_symexp.formats.relion.track_lengths import (
 from numba_symexp.formats.relion.words import as_bytes, numbers
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.kernels.text import LARGEST, number_width, write_numbers
-from numba_symexp.particles.schema import DEFOCUS, POSE, PSIZE, SHIFT
+from numba_symexp.particles.schema import DEFOCUS, POSE, SHIFT
 from numba_symexp.particles.table import ParticleTable
+from numba_symexp.poses import Block, Poses
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.types import Array
 
@@ -42,7 +42,7 @@ class StarRows:
 
     Parameters
     ----------
-    rows : ExportRows
+    rows : Poses
     source : ParticleTable
         With every label as text.
     text : StarText
@@ -63,15 +63,15 @@ class StarRows:
 
     def __init__(
         self,
-        rows: ExportRows,
+        rows: Poses,
         source: ParticleTable,
         text: StarText,
         keep_track_length: bool = False,
     ) -> None:
         self._rows, self._source = rows, source
         self._meaning = Meaning.of(text)
-        if self._meaning.in_angstrom and PSIZE not in source.columns:
-            raise SourceError(f"{source.path}: {PSIZE} is missing: import it again")
+        if self._meaning.in_angstrom:
+            rows.require_psize("RELION's origins are in A")
         added = [
             label
             for label in (*ANGLES, *self._meaning.origins, SUBSET)
@@ -91,9 +91,9 @@ class StarRows:
         """Write the whole file; yields how many rows are done."""
         file.write(self._head)
         done = 0
-        for block in self._rows.blocks():
+        for block in self._rows.exported():
             file.write(self._lines(block))
-            done += len(block.index)
+            done += len(block)
             yield done
         file.write(self._tail)
 
@@ -101,19 +101,18 @@ class StarRows:
         """Text of some rows."""
         labels = [*self._labels, COMMENT] if COMMENT in self._source.columns else self._labels
         present = [label for label in labels if label in self._source.columns]
-        psize = [PSIZE] if PSIZE in self._source.columns else []
-        source = self._source.read_at([*present, *psize], block.sources)
+        source = self._source.read_at(present, block.sources)
         old = {label: as_bytes(source[label]) for label in present}
         return _joined(labels, old, self._new_numbers(block, source), block.index)
 
     def _new_numbers(self, block: Block, source: dict[str, Array]) -> dict[str, Numbers]:
         """Angles, origins, half-sets and places of rows, as numbers."""
-        angles = convert(block.pose, "rotvec", "euler_zyz")
+        angles = convert(block.rotvec, "rotvec", "euler_zyz")
         if not np.isfinite(angles).all():
             raise SourceError(f"{self._source.path}: a pose is NaN or Inf: verify the table")
         kept = self._unchanged(block, source)
         new = {label: Numbers(angles[:, k], 6, kept) for k, label in enumerate(ANGLES)}
-        for labels, origins in self._origins(block, source):
+        for labels, origins in self._origins(block):
             self._refuse_large(origins, "an origin")
             new.update(
                 {
@@ -148,24 +147,21 @@ class StarRows:
         first = int(block.sources[0])
         return numbers(source[label], f"{self._source.path}: _{label}", first)[block.index]
 
-    def _origins(
-        self, block: Block, source: dict[str, Array]
-    ) -> Iterator[tuple[tuple[str, str], Array]]:
+    def _origins(self, block: Block) -> Iterator[tuple[tuple[str, str], Array]]:
         """Origins of rows, in A or in pixels or, where a file has them twice, in both."""
-        shift = block.shift.astype(np.float64)
         if self._meaning.in_angstrom:
-            yield ORIGINS_A, shift * source[PSIZE][block.index, None]
+            yield ORIGINS_A, block.shift_A
         if not self._meaning.in_angstrom or ORIGINS_PX[0] in self._labels:
-            yield ORIGINS_PX, shift
+            yield ORIGINS_PX, block.shift.astype(np.float64)
 
     def _unchanged(self, block: Block, source: dict[str, Array]) -> Array:
         """Rows whose pose and shift are what their source's text says."""
-        labels = (*ANGLES, *self._meaning.origins)
-        if not all(label in source for label in labels) or block.pose.dtype != np.float64:
-            return np.zeros(len(block.index), np.bool_)
+        labels, pose = (*ANGLES, *self._meaning.origins), block.rotvec
+        if not all(label in source for label in labels) or pose.dtype != np.float64:
+            return np.zeros(len(block), np.bool_)
         first, count = int(block.sources[0]), len(block.sources)
-        same = np.ones(len(block.index), np.bool_)
-        for name, values in ((POSE, block.pose), (SHIFT, block.shift)):
+        same = np.ones(len(block), np.bool_)
+        for name, values in ((POSE, pose), (SHIFT, block.shift)):
             told = self._meaning.make(name, source, first, first + count, self._source.path)
             same &= (told[block.index] == values).all(axis=1)
         return same
