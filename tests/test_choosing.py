@@ -190,6 +190,47 @@ def test_of_motions_that_lie_close_the_nearest_is_found():
     assert np.array_equal(products, (numbers[:, None] + numbers[None]) % 5000)
 
 
+# A subgroup by its name
+
+
+def is_among(matrix, matrices):
+    return min(np.abs(matrix - each).max() for each in matrices) < 1e-6
+
+
+@pytest.mark.parametrize("convention", ["cryosparc", "relion"])
+@pytest.mark.parametrize(
+    ("symbol", "part"),
+    [("D2", "D1"), ("D4", "D1"), ("D6", "D3"), ("D6", "D2"), ("D3", "D1"), ("O", "D2"),
+     ("O", "D4"), ("I2", "D1"), ("I1", "D2"), ("D6", "C2")],
+)  # fmt: skip
+def test_a_subgroup_by_name_is_the_group_that_the_convention_calls_so(symbol, part, convention):
+    full = point_group(symbol, convention)
+    numbers = subgroup(full, part)
+    expected = naive.group(part, convention)
+    assert len(numbers) == len(expected)
+    assert all(is_among(full.matrix[number], expected) for number in numbers)
+
+
+def test_one_of_each_coset_expands_to_the_full_group_with_the_named_group(go):
+    """No two operators that are kept differ by an operator of the named D1, E and C2 on y."""
+    for symbol in ("D2", "D4"):
+        made = json.loads(go("operators", f"--symmetry={symbol}", "--modulo=D1", "--json"))
+        kept = [np.array(each["matrix"]) for each in made["operators"]]
+        products = [m @ h for m in kept for h in naive.group("D1")]
+        full = naive.group(symbol)
+        assert len(products) == len(full)
+        assert all(is_among(each, products) for each in full)
+
+
+def test_a_subgroup_that_the_name_does_not_tell_is_named_or_refused(go, command, tmp_path):
+    shown = go("operators", "--symmetry=O", "--modulo=D2", "--axis=1,1,0")
+    assert "D2 on z, 2-fold on (0.707, 0.707, 0.000)" in shown
+    np.save(tmp_path / "d2.npy", np.array(naive.group("D2")))
+    done = command("operators", "--operators_file=d2.npy", "--modulo=D1")
+    assert (done.returncode, "as RELION does: give" in done.stderr) == (2, True)
+    assert "D1 on x" in go("operators", "--operators_file=d2.npy", "--modulo=D1", "--axis=1,0,0")
+
+
 # By number
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 import h5py
 import inside
@@ -39,15 +40,19 @@ def biomt(motions, record="REMARK 350   BIOMT"):
     )
 
 
-def mmcif(motions, loop=True):
+ONE = (np.eye(3), np.zeros(3))
+
+
+def mmcif(motions, loop=True, ids=None, types=None, assemblies=()):
     """Operators of an mmCIF file, with the words of a real one between."""
+    ids = ids or [str(number) for number in range(1, len(motions) + 1)]
+    types = types or ["point symmetry operation"] * len(motions)
     names = ["id", "type", "name"]
     names += [f"matrix[{i}][{j}]" for i in "123" for j in "123"]
     names += [f"vector[{i}]" for i in "123"]
     rows = [
-        [str(number), "'point symmetry operation'", "?", *(f"{x:.8f}" for x in r.ravel()),
-         *(f"{x:.8f}" for x in t)]
-        for number, (r, t) in enumerate(motions, start=1)
+        [name, f"'{kind}'", "?", *(f"{x:.8f}" for x in r.ravel()), *(f"{x:.8f}" for x in t)]
+        for name, kind, (r, t) in zip(ids, types, motions, strict=True)
     ]  # fmt: skip
     item = "_pdbx_struct_oper_list."
     if not loop:
@@ -56,7 +61,12 @@ def mmcif(motions, loop=True):
         )
     head = "\n".join(item + name for name in names)
     body = "\n".join(" ".join(row[:8]) + "\n" + " ".join(row[8:]) for row in rows)
-    return f"data_1ABC\n#\nloop_\n{head}\n{body}\n#\nloop_\n_other.id\n1\n"
+    made = "".join(f"{name} '{expression}' A\n" for name, expression in assemblies)
+    if made:
+        item = "_pdbx_struct_assembly_gen."
+        columns = ("assembly_id", "oper_expression", "asym_id_list")
+        made = "loop_\n" + "".join(f"{item}{column}\n" for column in columns) + made
+    return f"data_1ABC\n#\n{made}loop_\n{head}\n{body}\n#\nloop_\n_other.id\n1\n"
 
 
 def view_matrix(motions):
@@ -101,6 +111,119 @@ def test_one_operator_of_an_mmcif(tmp_path):
     operators = read_operators(str(tmp_path / "one.cif"))
     assert naive.angle_rad(operators.matrix[0], MOVED[0][0]) < 1e-6
     assert np.allclose(operators.translation_A[0], MOVED[0][1])
+
+
+CAPSID = [(rotation, np.zeros(3)) for rotation in naive.group("I1")]
+FRAME = (naive.turn((1, 2, 3), 20), np.array([5.0, -6.0, 7.0]))
+
+
+@pytest.mark.parametrize(
+    ("assemblies", "expected"),
+    [
+        ([("1", "(1-60)"), ("2", "1"), ("PAU", "P"), ("XAU", "(X0)(1-60)")], CAPSID),
+        ([("1", "1-60"), ("1", "(1-60)")], CAPSID),
+        ([("XAU", "(X0)(1-60)"), ("1", "1")], CAPSID),
+        ([("1", "3,1,7-9,P")], [CAPSID[k] for k in (2, 0, 6, 7, 8)]),
+        ([("1", "(2,5)(3)")], [(CAPSID[k][0] @ CAPSID[2][0], np.zeros(3)) for k in (1, 4)]),
+        ([], CAPSID),
+    ],
+)
+def test_an_mmcif_gives_the_operators_of_its_first_assembly(assemblies, expected, tmp_path):
+    """P and X0 lead to the frames of the point group and of the crystal."""
+    pytest.importorskip("gemmi")
+    ids = ["P", "X0", *map(str, range(1, 61))]
+    types = ["transform to point frame", "transform to crystal frame"]
+    text = mmcif(
+        [FRAME, FRAME, *CAPSID],
+        ids=ids,
+        types=types + ["point symmetry operation"] * 60,
+        assemblies=assemblies,
+    )
+    (tmp_path / "capsid.cif").write_text(text)
+    operators = read_operators(str(tmp_path / "capsid.cif"))
+    assert len(operators) == len(expected)
+    for k, (rotation, moved_A) in enumerate(expected):
+        assert naive.angle_rad(operators.matrix[k], rotation) < 1e-6
+        assert np.allclose(operators.translation_A[k], moved_A, atol=1e-6)
+
+
+def test_products_of_an_assembly_act_from_the_right(tmp_path):
+    pytest.importorskip("gemmi")
+    text = mmcif([*MOVED, ONE], assemblies=[("1", "(1)(2)")])
+    (tmp_path / "p.cif").write_text(text)
+    operators = read_operators(str(tmp_path / "p.cif"))
+    (first, first_A), (second, second_A) = MOVED
+    assert naive.angle_rad(operators.matrix[0], first @ second) < 1e-6
+    assert np.allclose(operators.translation_A[0], first @ second_A + first_A, atol=1e-6)
+
+
+def test_the_assembly_that_was_taken_is_named(source, tmp_path, go):
+    pytest.importorskip("gemmi")
+    three = [(rotation, np.zeros(3)) for rotation in C3]
+    (tmp_path / "c3.cif").write_text(mmcif(three, assemblies=[("7", "1-3"), ("8", "1")]))
+    assert "assembly 7 of 2" in go("operators", "--operators_file=c3.cif")
+    assert "assembly 7 of 2" in go("expand", source, "e.h5", "--operators_file=c3.cif")
+    text = (
+        "REMARK 350 BIOMOLECULE: 1\n" + biomt(three) + "REMARK 350 BIOMOLECULE: 2\n" + biomt([ONE])
+    )
+    (tmp_path / "c3.pdb").write_text(text)
+    assert "assembly 1 of 2" in go("operators", "--operators_file=c3.pdb")
+
+
+def test_an_assembly_may_list_its_operators_for_each_of_its_chains(tmp_path):
+    three = [(rotation, np.zeros(3)) for rotation in C3]
+    (tmp_path / "c3.pdb").write_text("REMARK 350 BIOMOLECULE: 1\n" + biomt(three) + biomt(three))
+    assert len(read_operators(str(tmp_path / "c3.pdb"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text.replace("matrix[2][2]", "matrix[2][4]"), "is not a whole mmCIF"),
+        (lambda text: text.replace("matrix[2][2]", "matrix[2][1]"), "is not a whole mmCIF"),
+        (lambda text: text[: text.index("2 'point")] + "2 'cut", "is not a whole mmCIF"),
+        (lambda text: text.replace("'1-2'", "'1-9'"), "is not a whole mmCIF"),
+        (lambda text: text.replace("'1-2'", "?"), "is not a whole mmCIF"),
+        (lambda text: text.replace("data_1ABC", ""), "is not a whole mmCIF"),
+    ],
+)
+def test_damaged_mmcif_files_end_in_one_line(change, said, source, tmp_path, command):
+    pytest.importorskip("gemmi")
+    (tmp_path / "bad.cif").write_text(change(mmcif(MOVED, assemblies=[("1", "1-2")])))
+    done = command("expand", source, "o.h5", "--operators_file=bad.cif")
+    assert (done.returncode, said in done.stderr) == (1, True), done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_mmcif_names_the_extra_that_reads_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gemmi", None)
+    (tmp_path / "a.cif").write_text(mmcif(MOVED))
+    with pytest.raises(SourceError, match=r"mmCIF needs gemmi: install numba_symexp\[structure\]"):
+        read_operators(str(tmp_path / "a.cif"))
+
+
+def test_operators_with_few_decimals_are_one_group_in_every_verb(source, tmp_path, go):
+    """What three decimals lose is not held against the products."""
+    rows = as_rows([(rotation, np.zeros(3)) for rotation in naive.group("T")], decimals=3)
+    (tmp_path / "t.txt").write_text(rows)
+    axes = "12 operator(s): 3-fold on z and (0.000, -0.943, 0.333), 2-fold on (0.000, 0.816, 0.578)"
+    assert axes in go("expand", source, "t.h5", "--operators_file=t.txt")
+    for verb in ("verify", "inspect"):
+        assert axes in go(verb, "t.h5"), verb
+    with h5py.File(tmp_path / "t.h5") as file:
+        assert file["operators"].attrs["typed"] == 1
+    go("expand", source, "d2.h5", "--symmetry=D2")
+    with h5py.File(tmp_path / "d2.h5") as file:
+        assert "typed" not in file["operators"].attrs
+
+
+def test_operators_with_an_imaginary_part_are_refused(tmp_path):
+    path = str(tmp_path / "o.npy")
+    np.save(path, np.eye(3)[None] + 0.3j)
+    with pytest.raises(SourceError, match="complex128 holds other things than real numbers"):
+        read_operators(path)
+    np.save(path, np.eye(3)[None] + 0j)
+    assert np.array_equal(read_operators(path).matrix, np.eye(3)[None])
 
 
 @pytest.mark.parametrize("shape", ["3x3", "3x4", "4x4", "one"])
@@ -210,7 +333,7 @@ def test_own_operators_go_with_a_centre(columns, tmp_path, go, command):
         ("inversion\n", "inversion makes mirror images"),
         ("rot_axis 7 0 0 1\nrot_axis 5 1 0 0.3\n", "make no group"),
         ("REMARK 350   BIOMT1   1  1.0 0.0 0.0 0.0\n", "not three rows each"),
-        ("_pdbx_struct_oper_list.matrix[1][1] 1.0\n", "is not whole"),
+        ("_pdbx_struct_oper_list.matrix[1][1] 1.0\n", "is not a whole mmCIF"),
     ],
 )
 def test_files_that_hold_no_operators(text, said, tmp_path, source, command):

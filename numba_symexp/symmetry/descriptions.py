@@ -39,9 +39,9 @@ def describe(operators: Operators) -> str:
         count += f" of {operators.full_order:,}"
     text = f"{operators.symmetry} ({operators.convention}), {count} operator(s)"
     if operators.chosen:
-        return f"{text}: {operators.chosen}{_center(operators)}"
+        return f"{text}: {operators.chosen}{_remarks(operators)}"
     if operators.kind == "own" and not is_group(operators):
-        return f"{text}, no group{_center(operators)}"
+        return f"{text}, no group{_remarks(operators)}"
     by_fold: dict[int, list[Array]] = {}
     for fold, axis in axes(operators):
         by_fold.setdefault(fold, []).append(axis)
@@ -50,7 +50,7 @@ def describe(operators: Operators) -> str:
         nearest = direction(directions[0])
         named = directions[: 2 if nearest == "z" and not words else 1]
         words.append(f"{fold}-fold on {' and '.join(map(direction, named))}")
-    return f"{text}{': ' if words else ''}{', '.join(words)}{_center(operators)}"
+    return f"{text}{': ' if words else ''}{', '.join(words)}{_remarks(operators)}"
 
 
 def is_group(operators: Operators) -> bool:
@@ -58,11 +58,12 @@ def is_group(operators: Operators) -> bool:
     return Motions(operators).is_group()
 
 
-def _center(operators: Operators) -> str:
-    """The point that is put at the image center, if it is not the box center."""
+def _remarks(operators: Operators) -> str:
+    """The assembly, and the point that is put at the image center if it is not the box center."""
+    assembly = f"; {operators.symmetry.assembly}" if operators.symmetry.assembly else ""
     if not np.any(operators.center_A):
-        return ""
-    return f"; center ({', '.join(f'{part:.6g}' for part in operators.center_A)}) A"
+        return assembly
+    return f"{assembly}; center ({', '.join(f'{part:.6g}' for part in operators.center_A)}) A"
 
 
 def direction(axis: Array) -> str:

@@ -26,6 +26,17 @@ _MOST_OFF = 2e-3
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _NPY_MAGIC = b"\x93NUMPY"
 
+_OPERATOR_LIST = "_pdbx_struct_oper_list."
+_ENTRIES = [
+    entry
+    for row in "123"
+    for entry in (*(f"matrix[{row}][{column}]" for column in "123"), f"vector[{row}]")
+]
+"""Columns of an mmCIF's table of operators: three rows of R | t."""
+
+_FRAME = re.compile(r"transform to .*frame", re.IGNORECASE)
+"""Type of what turns the deposited model into another frame; P and X0 in capsids."""
+
 
 def read_operators(path: str) -> Operators:
     """Operators of a file, in its order; none is added, and no identity is needed.
@@ -34,9 +45,10 @@ def read_operators(path: str) -> Operators:
     ----------
     path : str
         NumPy's .npy with an array (G, 3, 3), (G, 3, 4) or (G, 4, 4); the BIOMT or MTRIX records of
-        a PDB file or the operators of an mmCIF, of the first assembly; RELION's symmetry file
-        (``rot_axis fold x y z``), closed to its group; or any text with 3 or 4 numbers a row, or
-        9, 12 or 16, such as ChimeraX's, in which words and what follows ``#`` mean nothing.
+        a PDB file or the operators of an mmCIF (needs gemmi), of the first assembly; RELION's
+        symmetry file (``rot_axis fold x y z``), closed to its group; or any text with 3 or 4
+        numbers a row, or 9, 12 or 16, such as ChimeraX's, in which words and what follows ``#``
+        mean nothing.
         The fourth column is the translation, in A about the box center.
 
     Returns
@@ -58,16 +70,17 @@ def read_operators(path: str) -> Operators:
         data = file.read()
     name = os.path.basename(path)
     if data.startswith(_NPY_MAGIC):
-        return _operators(path, name, _of_npy(path))
+        return _operators(path, Own(name, typed=True), _of_npy(path))
     text = data.decode("utf-8", "replace")
     axes = _rotation_axes(path, text)
     if axes:
         quaternions = canonical(closure(axes))
-        return _labelled(name, quaternions, np.zeros((len(quaternions), 3)), typed=False)
-    return _operators(path, name, _of_text(path, text))
+        return _labelled(Own(name), quaternions, np.zeros((len(quaternions), 3)))
+    matrices, assembly = _of_text(path, text)
+    return _operators(path, Own(name, typed=True, assembly=assembly), matrices)
 
 
-def _operators(path: str, name: str, matrices: Array) -> Operators:
+def _operators(path: str, symmetry: Own, matrices: Array) -> Operators:
     """Operators of matrices (G, 3, 4), after a check that each is a rigid motion."""
     if len(matrices) > MAX_OPERATORS:
         raise SymmetryError(f"{path}: has {len(matrices):,} operators; {MAX_OPERATORS:,} fit")
@@ -91,14 +104,14 @@ def _operators(path: str, name: str, matrices: Array) -> Operators:
             f"{path}: operator {number} is a mirror image (determinant -1), which no protein has: "
             "remove it"
         )
-    return _labelled(name, canonical(_quaternions(rotation)), translation_A)
+    return _labelled(symmetry, canonical(_quaternions(rotation)), translation_A)
 
 
-def _labelled(name: str, quaternions: Array, translation_A: Array, typed: bool = True) -> Operators:
+def _labelled(symmetry: Own, quaternions: Array, translation_A: Array) -> Operators:
     """Operators with labels, all different."""
     still = ~np.any(quaternions[:, 1:], axis=1) & ~np.any(translation_A, axis=1)
     labels = tuple("E" if same else f"g{number}" for number, same in enumerate(still))
-    operators = Operators(quaternions, translation_A + 0.0, labels, Own(name, typed), kind="own")
+    operators = Operators(quaternions, translation_A + 0.0, labels, symmetry, kind="own")
     _refuse_double(operators)
     return operators
 
@@ -142,7 +155,9 @@ def _of_npy(path: str) -> Array:
     try:
         with warnings.catch_warnings(action="ignore"):  # of what a damaged header looks like
             array = np.load(path, allow_pickle=False)
-        values = np.asarray(array, np.float64)
+        if array.dtype.kind not in "biufc" or np.any(np.imag(array)):
+            raise ValueError(f"{array.dtype} holds other things than real numbers")
+        values = np.asarray(array.real, np.float64)
     except Exception as error:  # whatever the header, a Python literal, makes of a damaged file
         raise SourceError(f"{path}: cannot be read ({str(error)[:100]}): save it again") from error
     if values.ndim == 2:
@@ -152,21 +167,36 @@ def _of_npy(path: str) -> Array:
     return _with_translation(values)
 
 
-def _of_text(path: str, text: str) -> Array:
-    """Matrices of a text."""
+def _of_text(path: str, text: str) -> tuple[Array, str]:
+    """Matrices of a text, and the assembly that they are of."""
     if re.search(r"^REMARK 350 +BIOMT1", text, re.MULTILINE):
-        return _of_records(path, _first_assembly(text), "REMARK 350 +BIOMT")
+        records, assembly = _first_assembly(text)
+        return _distinct(_of_records(path, records, "REMARK 350 +BIOMT")), assembly
     if re.search(r"^MTRIX1", text, re.MULTILINE):
-        return _of_records(path, text, "MTRIX")
-    if "_pdbx_struct_oper_list.matrix[1][1]" in text:
+        return _of_records(path, text, "MTRIX"), ""
+    if _OPERATOR_LIST in text:
         return _of_mmcif(path, text)
-    return _of_rows(path, [_numbers(line) for line in _lines(text)])
+    return _of_rows(path, [_numbers(line) for line in _lines(text)]), ""
 
 
-def _first_assembly(text: str) -> str:
-    """What a PDB file says of its first biological assembly."""
-    assemblies = re.split(r"^REMARK 350 +BIOMOLECULE:.*$", text, flags=re.MULTILINE)
-    return next(part for part in assemblies if "BIOMT" in part)
+def _first_assembly(text: str) -> tuple[str, str]:
+    """What a PDB file says of its first biological assembly, and which that is."""
+    parts = re.split(r"^REMARK 350 +BIOMOLECULE:(.*)$", text, flags=re.MULTILINE)
+    names, bodies = ["1", *parts[1::2]], parts[0::2]
+    found = [(n.strip(), b) for n, b in zip(names, bodies, strict=True) if "BIOMT" in b]
+    name, body = found[0]
+    return body, _named_assembly(name, len(found))
+
+
+def _named_assembly(name: str, count: int) -> str:
+    """Words for the assembly that was taken, where there are several."""
+    return f"assembly {name} of {count}" if count > 1 else ""
+
+
+def _distinct(matrices: Array) -> Array:
+    """Each matrix once: an assembly lists its operators again for each group of its chains."""
+    first = np.unique(matrices.reshape(len(matrices), -1), axis=0, return_index=True)[1]
+    return matrices[np.sort(first)]
 
 
 def _of_records(path: str, text: str, record: str) -> Array:
@@ -178,27 +208,72 @@ def _of_records(path: str, text: str, record: str) -> Array:
     return _of_rows(path, entries)
 
 
-def _of_mmcif(path: str, text: str) -> Array:
-    """Operators of an mmCIF: a table of them, or a single one."""
-    item = "_pdbx_struct_oper_list."
-    wanted = [f"{item}{part}" for row in "123" for part in (*_entries(row), f"vector[{row}]")]
-    loop = re.search(rf"^loop_\s*((?:^{item}\S+\s*)+)((?:^(?!_|loop_|#|data_).*\n?)+)", text, re.M)
-    if loop:
-        names = loop[1].split()
-        words = re.findall(r"'[^']*'|\"[^\"]*\"|\S+", loop[2])
-        rows = [words[at : at + len(names)] for at in range(0, len(words), len(names))]
-        table = [dict(zip(names, row, strict=False)) for row in rows]
-    else:
-        table = [dict(re.findall(rf"^({item}\S+)\s+(\S+)", text, re.MULTILINE))]
+def _of_mmcif(path: str, text: str) -> tuple[Array, str]:
+    """Operators of the first assembly of an mmCIF, and which assembly that is.
+
+    An assembly lists the operators that make it in ``_pdbx_struct_assembly_gen``; others lead to
+    the frame of the point group or of the crystal and are no symmetry of the map.
+    """
     try:
-        return np.array([[float(row[name]) for name in wanted] for row in table]).reshape(-1, 3, 4)
-    except (KeyError, ValueError) as error:
-        raise SourceError(f"{path}: its {item[:-1]} is not whole ({error}): check it") from error
+        from gemmi import cif  # only mmCIF files need it
+    except ImportError:
+        raise SourceError(f"{path}: mmCIF needs gemmi: install numba_symexp[structure]") from None
+    try:
+        blocks = cif.read_string(text)
+        block = next(each for each in blocks if each.get_mmcif_category(_OPERATOR_LIST))
+        listed = block.get_mmcif_category(_OPERATOR_LIST)
+        assemblies = block.get_mmcif_category("_pdbx_struct_assembly_gen.")
+        matrices = {
+            str(name): np.array([float(listed[entry][row]) for entry in _ENTRIES]).reshape(3, 4)
+            for row, name in enumerate(listed["id"])
+        }
+        kinds = [str(kind) for kind in listed.get("type", [""] * len(matrices))]
+        frames = {name for name, kind in zip(matrices, kinds, strict=True) if _FRAME.search(kind)}
+        chosen = [] if assemblies else [matrices[name] for name in matrices if name not in frames]
+        ids = [str(name) for name in assemblies["assembly_id"]] if assemblies else [""]
+        for name, expression in zip(ids, assemblies.get("oper_expression", [""]), strict=True):
+            if assemblies and name == ids[0]:
+                chosen += _products(str(expression), matrices, frames)
+    except Exception as error:  # whatever a damaged file makes of the parser, or of the tables
+        said = " ".join(str(error).split())[:100]
+        raise SourceError(f"{path}: is not a whole mmCIF ({said}): check the file") from error
+    if not chosen:
+        raise SourceError(f"{path}: its first assembly has no operators: check the file")
+    return _distinct(np.array(chosen)), _named_assembly(ids[0], len(set(ids)))
 
 
-def _entries(row: str) -> list[str]:
-    """Names of a row of a matrix in an mmCIF."""
-    return [f"matrix[{row}][{column}]" for column in "123"]
+def _products(expression: str, matrices: dict[str, Array], frames: set[str]) -> list[Array]:
+    """Matrices of an expression such as ``1,3``, ``(1-60)`` or ``(1-5)(X0,7)``.
+
+    Lists in brackets multiply, and the last one acts first. A list of frames alone is left out.
+    """
+    lists = re.findall(r"\(([^()]*)\)", expression) or [expression]
+    found = [np.eye(3, 4)]
+    for each in lists:
+        names = [name for part in each.split(",") for name in _run(part.strip(), matrices)]
+        kept = [matrices[name] for name in names if name not in frames]
+        if not kept and len(lists) == 1:
+            return []
+        if len(found) * len(kept) > MAX_OPERATORS:
+            raise ValueError(f"over {MAX_OPERATORS:,} operators in {expression[:40]}")
+        if kept:
+            found = [_after(left, right) for left in found for right in kept]
+    return found
+
+
+def _run(part: str, matrices: dict[str, Array]) -> list[str]:
+    """Names of a part of a list: ``P`` or ``1-60``."""
+    run = re.fullmatch(r"(\d{1,6})-(\d{1,6})", part)
+    if run is None or part in matrices:
+        return [part]
+    return [str(number) for number in range(int(run[1]), int(run[2]) + 1)]
+
+
+def _after(left: Array, right: Array) -> Array:
+    """Motion (3, 4) of one after another: R = R1 R2, t = R1 t2 + t1."""
+    product = left[:, :3] @ right
+    product[:, 3] += left[:, 3]
+    return product
 
 
 def _of_rows(path: str, rows: list[list[float]]) -> Array:

@@ -103,6 +103,11 @@ class Symmetry(ABC):
         return False
 
     @property
+    def assembly(self) -> str:
+        """Which one the operators are of, where they come from a file of several assemblies."""
+        return ""
+
+    @property
     def precision(self) -> Precision:
         """How exact the numbers of the operators are."""
         return TYPED if self.typed else EXACT

@@ -12,7 +12,14 @@ from numba_symexp.symmetry.operator_files import read_operators
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.point_groups import HOUSE, names
 from numba_symexp.symmetry.spec import choose_convention, helix, point_group
-from numba_symexp.symmetry.subgroups import Motions, left_cosets, principal_axis, subgroup
+from numba_symexp.symmetry.subgroups import (
+    Motions,
+    left_cosets,
+    principal_axis,
+    second_axis,
+    standard_subgroups,
+    subgroup,
+)
 from numba_symexp.types import Array
 
 Point = tuple[float, float, float]
@@ -260,6 +267,11 @@ def _modulo(full: Operators, symbol: str, axis: tuple[float, float, float] | Non
     cosets = left_cosets(full, numbers)
     about = principal_axis(full, numbers)
     place = "" if about is None else f" on {direction(about)}"
+    across = second_axis(full, numbers)
+    if across is not None and not any(
+        np.array_equal(numbers, each) for each in standard_subgroups(full, symbol)
+    ):  # the name and its first axis do not tell which Dn it is
+        place += f", 2-fold on {direction(across)}"
     chosen = f"one of each left coset of {symbol.strip().upper()}{place}"
     return full.choose(cosets[:, 0], "transversal", chosen, numbers.tolist())
 

@@ -5,7 +5,7 @@ A new kind is a subclass of `Symmetry` here, with a name that `parse` reads.
 
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -215,10 +215,13 @@ class Own(Symmetry):
         Name of the file.
     typed : bool
         Whether they are only as exact as somebody wrote them down.
+    assembly : str
+        Which assembly of the file they are, where it has several; no file keeps it.
     """
 
     name: str
     typed: bool = False
+    assembly: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         return f"{_FROM_FILE}{self.name}"

@@ -7,6 +7,8 @@ import numpy as np
 
 from numba_symexp.errors import SymmetryError
 from numba_symexp.symmetry.operators import Operators, upward
+from numba_symexp.symmetry.point_groups import HOUSE
+from numba_symexp.symmetry.spec import point_group
 from numba_symexp.types import Array
 
 _ON_AXIS_DEG = 1.0
@@ -141,16 +143,18 @@ def subgroup(
     operators : Operators
         A group, a helix, or any set that holds the subgroup.
     symbol : str
-        ``Cn``, ``Dn``, ``T``, ``O`` or ``I``. Where there are several, the one whose axis is
-        nearest to +z is taken, then the one that begins with the lowest operator. The axis of Dn
-        is its n-fold; T is told by a 2-fold, O by a 4-fold, I by a 5-fold.
+        ``Cn``, ``Dn``, ``T``, ``O`` or ``I``. It means the group that the convention itself calls
+        so, where that lies in the set (D1 has its 2-fold on y for CryoSPARC, on x for RELION).
+        Else the one whose axis is nearest to +z is taken, then the one that begins with the lowest
+        operator. The axis of Dn is its n-fold; T is told by a 2-fold, O by a 4-fold, I by a 5-fold.
     axis : tuple of float, optional
         Its axis (x, y, z), of any length and to a degree, where another one is meant.
 
     Raises
     ------
     SymmetryError
-        The symbol is unknown, or the set has no such subgroup, or none on that axis.
+        The symbol is unknown, or the set has no such subgroup, or none on that axis; or operators
+        from a file have it both as CryoSPARC and as RELION puts it.
     """
     fold, other, order = _generators_of(symbol)
     motions = Motions(operators)
@@ -159,6 +163,15 @@ def subgroup(
         if identity < 0:
             raise SymmetryError(f"{operators.symmetry} has no identity, and so no subgroups")
         return np.array([identity])
+    standard = standard_subgroups(operators, symbol)
+    standard = [each for each in standard if _is_on(principal_axis(operators, each), axis)]
+    if len(standard) > 1 and axis is None:
+        raise SymmetryError(
+            f"{operators.symmetry} has {symbol} as CryoSPARC puts it and as RELION does: give "
+            "axis=, or choose with operators="
+        )
+    if standard:
+        return standard[0]
     for main in _about(operators, fold, axis):
         for further in _further(operators, main, other, symbol):
             found = motions.closure([main, *further], order)
@@ -170,6 +183,25 @@ def subgroup(
         f"{operators.symmetry} has no subgroup {symbol}{where}: its rotations are "
         f"{folds or 'none'}; `operators` lists their axes"
     )
+
+
+def standard_subgroups(operators: Operators, symbol: str) -> list[Array]:
+    """Numbers, ascending, of the group that the convention itself calls so, if the set has it.
+
+    Operators from a file have no convention: CryoSPARC's and RELION's groups both count, and are
+    two where they differ.
+    """
+    motions = Motions(operators)
+    found: list[Array] = []
+    for convention in HOUSE if operators.symmetry.from_file else (operators.convention,):
+        try:
+            group = point_group(symbol, convention)
+        except SymmetryError:  # other programs have no group of that name
+            continue
+        numbers = np.sort(motions.find(group.matrix, group.translation_A))
+        if numbers[0] >= 0 and not any(np.array_equal(numbers, each) for each in found):
+            found.append(numbers)
+    return found
 
 
 def left_cosets(operators: Operators, numbers: Array) -> Array:
@@ -207,6 +239,26 @@ def principal_axis(operators: Operators, numbers: Array) -> Array | None:
     about = _about(operators, int(folds.max()), None)
     main = next(number for number in about if number in numbers)
     return upward(operators.axis[[main]])[0]
+
+
+def second_axis(operators: Operators, numbers: Array) -> Array | None:
+    """Axis (3,) of the lowest 2-fold across the main axis of Dn, n > 1; None of other groups."""
+    about = principal_axis(operators, numbers)
+    count = len(numbers)
+    if about is None or count < 4 or 2 * int(operators.fold[numbers].max()) != count:
+        return None
+    axes = operators.axis[numbers]
+    across = (operators.fold[numbers] == 2) & (np.abs(axes @ about) < _ACROSS)
+    return upward(axes[across][:1])[0]
+
+
+def _is_on(direction: Array | None, axis: tuple[float, float, float] | None) -> bool:
+    """Whether a subgroup's axis is the one that is wanted, to a degree; any is where none is."""
+    if axis is None or direction is None:
+        return axis is None
+    target = np.asarray(axis, np.float64)
+    cosine = abs(float(direction @ target)) / float(np.linalg.norm(target))
+    return cosine > np.cos(np.deg2rad(_ON_AXIS_DEG))
 
 
 def _generators_of(symbol: str) -> tuple[int, int, int]:
