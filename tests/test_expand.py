@@ -15,12 +15,10 @@ import pytest
 from conftest import random_columns, write_table
 from inside import (
     BLOCK,
-    POSE_FORMATS,
-    Expander,
+    Chunk,
     FileFormatError,
+    IdColumn,
     OutputError,
-    PoseColumns,
-    RowFiller,
     SourceError,
     UsageError,
     chunk_sources,
@@ -356,19 +354,10 @@ def test_a_subset_of_an_expansion_has_the_same_ids(columns):
     subset = whole.choose([0, 3], "subset", "operators 0,3")
     ids = {}
     for operators in (whole, subset):
-        names = PoseColumns(POSE, POSE_FORMATS["rotvec"], SHIFT, None, "uid", None, None)
-        expander = Expander(operators, POSE_FORMATS["rotvec"])
-        filler = RowFiller(expander, operators, names, (), 1000, (), 0.0, None, 50)
-        rows = 50 * len(operators)
-        buffer = {
-            "source_index": np.zeros(rows, np.uint32),
-            "operator_index": np.zeros(rows, np.uint16),
-            POSE: np.zeros((rows, 3), np.float32),
-            SHIFT: np.zeros((rows, 2), np.float32),
-            "uid": np.zeros(rows, np.uint64),
-        }
-        assert filler.fill(buffer, 0, columns, np.ones(50)) == rows
-        ids[len(operators)] = buffer["uid"].reshape(50, -1)
+        fill = IdColumn("uid", np.dtype("<u8"), (), "1", "").filler(operators, 1000, 50)
+        rows = np.zeros(50 * len(operators), np.uint64)
+        fill(Chunk("", 0, columns, np.ones(50), None), rows)
+        ids[len(operators)] = rows.reshape(50, -1)
     assert np.array_equal(ids[2], ids[5][:, [0, 3]])
     assert np.array_equal(ids[5][:, 3], 1000 + 4 * np.arange(50) + 2)
 

@@ -262,7 +262,7 @@ EXPAND_MOMENTS = [
     ("os", "pwrite", 1, False, True),
     ("os", "pwrite", 5, True, True),
     (RUN, "finish", 1, False, True),
-    (path_of("expanded_layout"), "sync_file", 2, False, True),
+    (path_of("expanded_format"), "sync_file", 2, False, True),
     (RUN, "finish", 1, True, True),
     (RUN, "publish", 1, False, False),
     (FILES, "sync_folder", 1, False, False),

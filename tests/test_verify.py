@@ -132,7 +132,7 @@ def attribute(name, value):
         (change(POSE, (24, 0), lambda x: np.nextafter(x, 9)), ["unmoved rows"], "row 24"),
         (change(SHIFT, (24, 0), lambda x: np.nextafter(x, 9)), ["unmoved rows"], "row 24"),
         (change(SPLIT, 13, lambda s: 1 - s), ["half-sets"], "row 13"),
-        (change(f"{ROWS}uid", 24, 5), ["ids"], "row 24 has not its particle's id"),
+        (change(f"{ROWS}uid", 24, 5), ["ids"], "row 24 does not have its particle's id"),
         (change(f"{ROWS}uid", 25, 5), ["ids"], "row 25 has an id out of turn"),
     ],
 )
@@ -189,7 +189,7 @@ def test_a_carried_column_that_differs_is_found(tmp_path, source, command):
         file[f"{ROWS}blob/path"][8] = b"other.mrc"
     done = command("verify", "e.h5")
     assert failed(tmp_path / "e.h5") == ["carried columns"]
-    assert "row 8 has not its particle's blob/path; 1 row(s)" in done.stdout
+    assert "row 8 does not have its particle's blob/path; 1 row(s)" in done.stdout
 
 
 def test_ids_of_particles_that_are_double_or_mates_are_found(expanded, source):

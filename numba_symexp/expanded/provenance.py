@@ -4,23 +4,20 @@ import json
 import os
 import platform
 import resource
+from collections.abc import Mapping
 from typing import Any
 
 import h5py
 import numpy as np
 
 from numba_symexp.clock import timestamp
-from numba_symexp.expanded.layout import SourceRecord
-from numba_symexp.expansion.job import ExpandJob
+from numba_symexp.errors import FileFormatError
+from numba_symexp.expanded.format import SourceRecord
+from numba_symexp.particles.table import ParticleTable
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.version import __version__
 
 SCHEMA_VERSION = "1.0"
-
-_ONLY_HOW = {
-    *("source", "output", "chunk_rows", "threads", "overwrite", "dry_run"),
-}
-"""Options that say where to read and write, who does it and how fast, not what comes out."""
 
 
 def first_attributes(operators: Operators) -> dict[str, Any]:
@@ -34,18 +31,16 @@ def first_attributes(operators: Operators) -> dict[str, Any]:
 
 
 def last_attributes(
-    job: ExpandJob, operators: Operators, source: SourceRecord, seconds: float
+    parameters: Mapping[str, Any], source: SourceRecord, seconds: float
 ) -> dict[str, Any]:
     """Attributes that are known after the last row: the provenance, as one JSON text.
 
     Under SOURCE_DATE_EPOCH it says nothing that differs between two runs.
     """
-    parameters = {name: value for name, value in vars(job).items() if name not in _ONLY_HOW}
-    parameters["convention"] = operators.convention
     record: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "software": {"name": "numba_symexp", "version": __version__},
-        "parameters": parameters,
+        "parameters": dict(parameters),
         "source": {"n_rows": source.n_rows, "fingerprint": source.fingerprint},
     }
     if "SOURCE_DATE_EPOCH" not in os.environ:
@@ -53,6 +48,23 @@ def last_attributes(
         peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         record["resources"] = {"elapsed_s": round(seconds, 3), "max_memory_B": peak_kib * 1024}
     return {"provenance": json.dumps(record)}
+
+
+def read_provenance(table: ParticleTable) -> dict[str, Any]:
+    """How a table was made.
+
+    Raises
+    ------
+    FileFormatError
+        The record is missing or damaged.
+    """
+    try:
+        record = json.loads(str(table.attributes["provenance"]))
+        if isinstance(record["parameters"], dict):
+            return dict(record)
+    except (KeyError, TypeError, ValueError):
+        pass
+    raise FileFormatError(f"{table.path}: its provenance is damaged: expand again")
 
 
 def _environment() -> dict[str, str]:

@@ -10,14 +10,15 @@ from numba_symexp.errors import (
     SourceChangedError,
     SourceError,
 )
-from numba_symexp.expanded.stored import (
-    check_format,
-    defocus_columns,
-    pose_columns,
-    read_operators,
-    read_provenance,
-    read_source,
+from numba_symexp.expanded.columns import (
+    DefocusColumn,
+    PoseColumn,
+    ShiftColumn,
+    only,
+    stored_columns,
 )
+from numba_symexp.expanded.format import SourceRecord, check_format, read_operators
+from numba_symexp.expanded.provenance import read_provenance
 from numba_symexp.formats.hdf5.table import Hdf5Table
 from numba_symexp.formats.registry import open_table
 from numba_symexp.particles.columns import native
@@ -69,6 +70,7 @@ class ExpandedTable:
     attributes : dict
         Of the root: symmetry, convention, created, provenance, ...
     operators : Operators
+    output_columns : tuple of OutputColumn
     n_sources : int
         Rows of the source.
     defocus : dict of str to float
@@ -86,9 +88,13 @@ class ExpandedTable:
             with self._table.reading("its operators and source"):
                 file = self._table.file
                 self.operators = read_operators(file, self.attributes)
-                self._record = read_source(file)
-            self._pose, self._shift, self._pose_format = pose_columns(self._table)
-            self.defocus = defocus_columns(self._table)
+                self._record = SourceRecord.read(file)
+            self.output_columns = stored_columns(self._table)
+            (pose,) = only(self.output_columns, PoseColumn)
+            (shift,) = only(self.output_columns, ShiftColumn)
+            self._pose, self._shift, self._pose_format = pose.name, shift.name, pose.pose_format
+            moved = only(self.output_columns, DefocusColumn)
+            self.defocus = {column.name: column.sign for column in moved}
         except BaseException:
             self._table.close()
             raise
@@ -108,7 +114,7 @@ class ExpandedTable:
     @property
     def n_sources(self) -> int:
         """Number of rows of the source."""
-        return int(self._record["n_rows"])
+        return self._record.n_rows
 
     @property
     def columns(self) -> list[str]:
@@ -118,7 +124,7 @@ class ExpandedTable:
     @property
     def source_path(self) -> str:
         """Path of the source as it was given."""
-        return str(self._record["path"])
+        return self._record.path
 
     @property
     def source(self) -> ParticleTable:
@@ -214,7 +220,7 @@ class ExpandedTable:
         for path in self._candidates():
             if not os.path.isfile(path):
                 continue
-            table = open_table(path, str(self._record["table"]))
+            table = open_table(path, self._record.table)
             try:
                 if self._is_source(table):
                     return table
@@ -237,8 +243,8 @@ class ExpandedTable:
         if self._given_source is not None:
             return [self._given_source]
         folder = os.path.dirname(os.path.realpath(self.path))
-        relative = os.path.normpath(os.path.join(folder, str(self._record["relative_path"])))
-        return [relative, str(self._record["absolute_path"]), self.source_path]
+        relative = os.path.normpath(os.path.join(folder, self._record.relative_path))
+        return [relative, self._record.absolute_path, self.source_path]
 
     def _is_source(self, table: ParticleTable) -> bool:
         """Whether a table holds the poses and shifts that were expanded."""
@@ -252,7 +258,7 @@ class ExpandedTable:
         for start, stop in blocks(table, names):
             rows = table.read(names, start, stop)
             fingerprint.update(*(native(rows[name]) for name in names))
-        return fingerprint.text() == self._record["fingerprint"]
+        return fingerprint.text() == self._record.fingerprint
 
 
 class ExpandedColumn:

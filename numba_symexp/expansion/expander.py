@@ -55,6 +55,12 @@ class Expander:
         count = len(pose)
         if not count:
             return
+        self.fill_pose(pose, pose_out)
+        self.fill_shift(shift, psize, shift_out)
+
+    def fill_pose(self, pose: Array, out: Array) -> None:
+        """Fill the poses of n sources; their rotations are kept for shifts and depths."""
+        count = len(pose)
         if self._planes.shape[1] < count:
             self._planes = np.zeros((4, padded(count)))
         with ONE_AT_A_TIME:
@@ -64,8 +70,15 @@ class Expander:
                 self._quaternions,
                 coefficients(pose.dtype),
                 count,
-                pose_out.reshape(-1),
+                out.reshape(-1),
             )
+        for operator in self._fixed:
+            out[operator :: self._order] = pose
+
+    def fill_shift(self, shift: Array, psize: Array, out: Array) -> None:
+        """Fill the shifts of the n sources whose poses were filled last."""
+        count = len(shift)
+        with ONE_AT_A_TIME:
             if self._moves:
                 kernels.expand_shift(
                     self._planes,
@@ -73,13 +86,12 @@ class Expander:
                     shift.reshape(-1),
                     psize,
                     count,
-                    shift_out.reshape(-1),
+                    out.reshape(-1),
                 )
             else:
-                kernels.repeat_shift(shift.reshape(-1), self._order, count, shift_out.reshape(-1))
+                kernels.repeat_shift(shift.reshape(-1), self._order, count, out.reshape(-1))
         for operator in self._fixed:
-            pose_out[operator :: self._order] = pose
-            shift_out[operator :: self._order] = shift
+            out[operator :: self._order] = shift
 
     def depths_A(self, count: int) -> Array:  # noqa: N802 - the unit is A
         """Depth (A_g c)_z of the centre in each row of the n sources that were filled last.

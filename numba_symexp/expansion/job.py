@@ -1,13 +1,19 @@
 """What is asked of an expansion, and what came of it."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
-from numba_symexp.errors import UsageError
+from numba_symexp.errors import FileFormatError, SymexpError, UsageError
 from numba_symexp.particles.schema import DEFOCUS_SIGNS
+from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.request import Point, SymmetryRequest, check_point
 
 MOST_SEED = 2**63 - 1
+
+_ONLY_HOW = {"source", "output", "chunk_rows", "threads", "overwrite", "dry_run"}
+"""Options that say where to read and write, and how fast, not what comes out."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,31 @@ class ExpandJob(SymmetryRequest):
     def has_center(self) -> bool:
         """Whether a point is to be put at the image centre."""
         return self.center is not None or self.center_px is not None
+
+    def recorded(self, operators: Operators) -> dict[str, Any]:
+        """What the provenance says of the job: all that decides which rows are written."""
+        record = {name: value for name, value in vars(self).items() if name not in _ONLY_HOW}
+        return {**record, "convention": operators.convention}
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any], source: str = "", output: str = "") -> Self:
+        """Job of a provenance, as `recorded` wrote it.
+
+        Raises
+        ------
+        FileFormatError
+            The record is damaged.
+        """
+        known = {each.name for each in fields(cls)} - _ONLY_HOW
+        options: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in record.items()
+            if name in known
+        }
+        try:
+            return cls(source, output, **options)
+        except (SymexpError, TypeError, ValueError) as error:
+            raise FileFormatError(f"its provenance is damaged ({error}): expand again") from error
 
 
 @dataclass(frozen=True)

@@ -1,40 +1,24 @@
 """Everything that is known before the first byte is written, or refused."""
 
-import fnmatch
 import os
 from dataclasses import dataclass
 
 import numpy as np
 
 from numba_symexp.errors import FileFormatError, SourceError, UsageError
-from numba_symexp.expanded.layout import OutputColumn, SourceRecord, size_of
+from numba_symexp.expanded.columns import OutputColumn, planned_columns
+from numba_symexp.expanded.format import SourceRecord, size_of
+from numba_symexp.expanded.ids import first_new_id
 from numba_symexp.expansion.choice import (
     centre_warnings,
     check_movable,
     chosen_operators,
 )
-from numba_symexp.expansion.half_sets import HalfSets
-from numba_symexp.expansion.ids import first_new_id
 from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.particles.columns import PoseColumns, expanded_by, find_columns
 from numba_symexp.particles.fingerprint import PageDigests
 from numba_symexp.particles.scan import Scan, scan
-from numba_symexp.particles.schema import (
-    CONVENTION,
-    DEFOCUS,
-    DESCRIPTIONS,
-    FORMAT,
-    HALF_SET_DTYPE,
-    OPERATOR_INDEX,
-    OPERATOR_INDEX_DTYPE,
-    SHIFT,
-    SOURCE_INDEX,
-    SPLIT,
-    UID,
-    UID_DTYPE,
-    source_index_dtype,
-    units_of,
-)
+from numba_symexp.particles.schema import CONVENTION, FORMAT, SPLIT
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.symmetry.operators import FARTHEST_A, Operators
 
@@ -51,8 +35,6 @@ class Plan:
         All operators of the symmetry, and those that are used.
     columns : PoseColumns
         What is read.
-    carried : tuple of str
-        Further columns that are copied.
     written : tuple of OutputColumn
         What is written.
     source : SourceRecord
@@ -60,10 +42,6 @@ class Plan:
         Size of the output.
     first_id : int
         First of the consecutive new ids; 0 where there are none.
-    defocus : tuple of str
-        Columns of the defocus that move.
-    halves : HalfSets or None
-        Draws half-sets, when asked to.
     warnings : tuple of str
     pages : bytes
         Digests of the source's pages, where other processes are to recognise them.
@@ -72,14 +50,11 @@ class Plan:
     full: Operators
     operators: Operators
     columns: PoseColumns
-    defocus: tuple[str, ...]
-    carried: tuple[str, ...]
     written: tuple[OutputColumn, ...]
     source: SourceRecord
     rows: int
     bytes: int
     first_id: int
-    halves: HalfSets | None
     warnings: tuple[str, ...]
     pages: PageDigests = b""
 
@@ -107,22 +82,15 @@ def make_plan(job: ExpandJob, table: ParticleTable, target: str, paged: bool = F
     given = job.psize is not None
     columns = find_columns(table, job.pose, job.pose_format, job.shift, given, into_A)
     check_movable(job, table, columns, full)
-    if columns.split and job.assign_halves is not None:
-        raise UsageError(
-            f"{table.path}: has half-sets already ({columns.split}): leave out --assign_halves"
-        )
-    defocus = _defocus(job, table)
-    carried = _carried(job, table, columns, defocus)
+    written = planned_columns(job, table, columns)
     found = scan(table, columns, paged=paged)
     full, operators = chosen_operators(job, table, columns, full, found)
     _refuse_overflow(job, table, columns, operators, found)
-    written = _written(job, table, columns, defocus, carried)
     rows = table.n_rows * len(operators)
     size = size_of(written, rows, operators)
     if size > _MOST_BYTES:
         raise SourceError(f"{rows:,} rows do not fit one file: use fewer particles or operators")
     first_id = first_new_id(found.fingerprint, full, found.uids) if found.uids is not None else 0
-    halves = HalfSets(job.assign_halves, table, columns) if job.assign_halves is not None else None
     record = SourceRecord(
         path=job.source,
         absolute_path=os.path.abspath(job.source),
@@ -135,14 +103,11 @@ def make_plan(job: ExpandJob, table: ParticleTable, target: str, paged: bool = F
         full=full,
         operators=operators,
         columns=columns,
-        defocus=defocus,
-        carried=carried,
         written=written,
         source=record,
         rows=rows,
         bytes=size,
         first_id=first_id,
-        halves=halves,
         warnings=tuple(_warnings(job, table, columns, full, operators, found)),
         pages=found.pages,
     )
@@ -181,95 +146,6 @@ def _refuse_overflow(
             f"{table.path}: shifts would overflow (moved by up to {farthest:g} A at {psize:g} A "
             "per pixel): check the rise or centre, and the pixel size"
         )
-
-
-def _defocus(job: ExpandJob, table: ParticleTable) -> tuple[str, ...]:
-    """Names of the columns of the defocus, where the job moves it."""
-    if job.defocus is None:
-        return ()
-    for names in (tuple(DEFOCUS), tuple(DEFOCUS.values())):
-        found = [table.columns[name] for name in names if name in table.columns]
-        if len(found) == len(names) and all(c.dtype.kind in "fS" and not c.shape for c in found):
-            return names
-    raise SourceError(
-        f"{table.path}: no defocus columns {' and '.join(DEFOCUS)} (columns: {table.listed()}): "
-        "leave out --defocus"
-    )
-
-
-def _carried(
-    job: ExpandJob, table: ParticleTable, columns: PoseColumns, defocus: tuple[str, ...]
-) -> tuple[str, ...]:
-    """Names of the further columns that the job's patterns match."""
-    made = {columns.pose, columns.shift, SOURCE_INDEX, OPERATOR_INDEX, SPLIT, UID}
-    names: dict[str, None] = {}
-    for pattern in job.carry:
-        matches = [n for n in table.columns if fnmatch.fnmatchcase(n, pattern) and n not in made]
-        if not matches:
-            raise SourceError(
-                f"{table.path}: no further column matches --carry={pattern} (columns: "
-                f"{table.listed()})"
-            )
-        names.update(dict.fromkeys(name for name in matches if name not in defocus))
-    for name in names:
-        if table.columns[name].dtype.hasobject:
-            raise SourceError(
-                f"{table.path}: {name} holds text of varying length, which cannot be carried: "
-                "reach it through open_expanded, or store it as fixed-length text"
-            )
-    return tuple(names)
-
-
-def _written(
-    job: ExpandJob,
-    table: ParticleTable,
-    columns: PoseColumns,
-    defocus: tuple[str, ...],
-    carried: tuple[str, ...],
-) -> tuple[OutputColumn, ...]:
-    """List the columns of the output in the order of the format."""
-    little = {name: column.dtype.newbyteorder("<") for name, column in table.columns.items()}
-    known = columns.pose_format
-
-    def described(name: str, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> OutputColumn:
-        return OutputColumn(name, dtype, shape, *DESCRIPTIONS[name])
-
-    written = [
-        described(SOURCE_INDEX, source_index_dtype(table.n_rows), ()),
-        described(OPERATOR_INDEX, OPERATOR_INDEX_DTYPE, ()),
-        OutputColumn(
-            columns.pose,
-            little[columns.pose],
-            known.shape,
-            known.units,
-            known.description,
-            {"part": "pose", "pose_format": known.name},
-        ),
-        OutputColumn(
-            columns.shift, little[columns.shift], (2,), *DESCRIPTIONS[SHIFT], {"part": "shift"}
-        ),
-    ]
-    if columns.split or job.assign_halves is not None:
-        written.append(described(SPLIT, little.get(columns.split or "", HALF_SET_DTYPE), ()))
-    if columns.uid:
-        written.append(described(UID, UID_DTYPE, ()))
-    for name in defocus:
-        dtype = little[name] if little[name].kind == "f" else np.dtype("<f8")
-        meaning = f"defocus of the centre: the particle's {job.defocus} the centre's depth"
-        sign = {"part": "defocus", "sign": job.defocus}
-        written.append(OutputColumn(name, dtype, (), "A", meaning, sign))
-    for name in carried:
-        own = table.column_attributes(name)
-        written.append(
-            OutputColumn(
-                name,
-                table.columns[name].dtype,
-                table.columns[name].shape,
-                str(own.get("units", units_of(name))),
-                str(own.get("description", "carried over from the source")),
-            )
-        )
-    return tuple(written)
 
 
 def _warnings(

@@ -7,7 +7,7 @@ from typing import Any
 
 from numba_symexp import interrupts
 from numba_symexp.errors import ExpansionWarning, SourceError
-from numba_symexp.expanded.layout import create, finish
+from numba_symexp.expanded.format import create, finish
 from numba_symexp.expanded.provenance import first_attributes, last_attributes
 from numba_symexp.expansion.job import ExpandJob, Summary
 from numba_symexp.expansion.plan import Plan, make_plan
@@ -171,7 +171,7 @@ def _write(
             finally:
                 os.close(descriptor)
             seconds = time.perf_counter() - started
-            finish(path, last_attributes(job, plan.operators, plan.source, seconds))
+            finish(path, last_attributes(job.recorded(plan.operators), plan.source, seconds))
         interrupts.check()
         table.check_unchanged()
         publish(job.output, path, target, job.overwrite)

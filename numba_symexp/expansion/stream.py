@@ -1,20 +1,20 @@
 """Read, expand and write a range of sources, chunk by chunk."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from numba_symexp import interrupts
+from numba_symexp.expanded.columns import Chunk, OutputColumn
 from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.expansion.plan import Plan
-from numba_symexp.expansion.rows import RowFiller
-from numba_symexp.expansion.writer import RowWriter
+from numba_symexp.expansion.writer import Buffer, RowSink, RowWriter
 from numba_symexp.kernels.blocks import BLOCK
 from numba_symexp.particles.columns import native
 from numba_symexp.particles.scan import blocks
-from numba_symexp.particles.schema import DEFOCUS_SIGNS
 from numba_symexp.particles.table import ParticleTable
+from numba_symexp.symmetry.operators import Operators
 from numba_symexp.types import Array, Progress
 
 CHUNK_ROWS = 65_536
@@ -30,6 +30,10 @@ class Target(NamedTuple):
     path: str
     descriptor: int
     offsets: Mapping[str, int]
+
+    def sink(self, columns: Sequence[OutputColumn], buffer_rows: int, first_row: int) -> RowSink:
+        """Take rows from ``first_row`` on, in buffers of so many."""
+        return RowWriter(self.descriptor, columns, self.offsets, buffer_rows, first_row)
 
 
 MakeRows = Callable[[ExpandJob, ParticleTable, Plan, Target, Progress | None], None]
@@ -77,37 +81,64 @@ def stream(
     columns, order = plan.columns, len(plan.operators)
     stop = table.n_rows if stop is None else stop
     chunk = max(1, min(chunk_sources(order, job.chunk_rows), stop - start))
-    filler = RowFiller(
-        Expander(plan.operators, columns.pose_format),
-        plan.operators,
-        columns,
-        plan.carried,
-        plan.first_id,
-        plan.defocus,
-        DEFOCUS_SIGNS.get(str(job.defocus), 0.0),
-        plan.halves,
-        chunk,
-    )
-    names = list(dict.fromkeys([*columns.names(), *plan.defocus, *plan.carried]))
+    filler = RowFiller(plan.written, plan.operators, plan.first_id, chunk)
+    expander = Expander(plan.operators, columns.pose_format)
+    names = list(dict.fromkeys([*columns.names(), *filler.reads]))
     first_row = done = start * order
     with (
         kernel_threads(job.threads),
-        RowWriter(
-            target.descriptor, plan.written, target.offsets, chunk * order, first_row
-        ) as writer,
+        target.sink(plan.written, chunk * order, first_row) as sink,
     ):
         for begin, end in blocks(table, names, multiple or chunk, start, stop):
             rows, psize_A = _read(table, plan, names, begin, end, job.psize)
             seen(begin, rows[columns.pose], rows[columns.shift])
             for first in range(0, end - begin, chunk):
                 interrupts.check()
-                buffer = writer.free()
+                buffer = sink.free()
                 some = slice(first, first + chunk)
                 part = {name: column[some] for name, column in rows.items()}
-                count = filler.fill(buffer, begin + first, part, psize_A[some])
-                writer.submit(buffer, done, count)
+                count = filler.fill(
+                    buffer, Chunk(table.path, begin + first, part, psize_A[some], expander)
+                )
+                sink.submit(buffer, done, count)
                 done += count
                 progress(done - first_row)
+
+
+class RowFiller:
+    """Turns chunks of source rows into expanded rows, in buffers that it is given.
+
+    Parameters
+    ----------
+    columns : sequence of OutputColumn
+        What is written; the pose comes before what needs its rotations.
+    operators : Operators
+        The set being written.
+    first_id : int
+        First of the mates' consecutive ids.
+    most_sources : int
+        Most sources in one chunk.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[OutputColumn],
+        operators: Operators,
+        first_id: int,
+        most_sources: int,
+    ) -> None:
+        self._order = len(operators)
+        self._fills = [
+            (column.name, column.filler(operators, first_id, most_sources)) for column in columns
+        ]
+        self.reads = tuple(name for column in columns for name in column.reads)
+
+    def fill(self, buffer: Buffer, chunk: Chunk) -> int:
+        """Fill a buffer with all mates of a chunk; return how many rows these are."""
+        count = len(chunk.psize_A) * self._order
+        for name, fill in self._fills:
+            fill(chunk, buffer[name][:count])
+        return count
 
 
 def chunk_sources(order: int, chunk_rows: int | None = None) -> int:
@@ -135,9 +166,4 @@ def _read(
     sizes: Any = rows[columns.psize] if columns.psize else (psize or 1.0)
     for name in (columns.pose, columns.shift):
         rows[name] = native(rows[name])
-    for name in plan.defocus:
-        if rows[name].dtype.kind == "S":
-            from numba_symexp.formats.relion.words import numbers  # needs the compiler
-
-            rows[name] = numbers(rows[name], f"{table.path}: {name}", start)
     return rows, np.array(np.broadcast_to(sizes, stop - start), np.float64)

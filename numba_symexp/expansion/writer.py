@@ -1,5 +1,6 @@
-"""The one writer of an output's rows: a thread that puts filled buffers at their file offsets."""
+"""Where expanded rows go: a sink gives buffers, and takes them back when they are filled."""
 
+import abc
 import os
 import queue
 import threading
@@ -8,7 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from numba_symexp.expanded.layout import OutputColumn
+from numba_symexp.expanded.columns import OutputColumn
 from numba_symexp.files import start_writeback
 from numba_symexp.types import Array
 
@@ -21,8 +22,36 @@ _BUFFERS = 3
 """One being filled, one waiting, one being written."""
 
 
-class RowWriter:
-    """Writes rows behind the back of whoever fills them; its buffers are used again and again.
+class RowSink(abc.ABC):
+    """Takes expanded rows, block by block and in order; used in a ``with`` statement.
+
+    Whoever makes rows asks for a buffer (an array for each column), fills it and submits it.
+    """
+
+    @abc.abstractmethod
+    def __enter__(self) -> Self:
+        """Begin."""
+
+    @abc.abstractmethod
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        """Take what was submitted, unless there was an error, and end."""
+
+    @abc.abstractmethod
+    def free(self) -> Buffer:
+        """Wait for a buffer that may be filled."""
+
+    @abc.abstractmethod
+    def submit(self, buffer: Buffer, first_row: int, rows: int) -> None:
+        """Take the first ``rows`` rows of a buffer as the table's rows from ``first_row`` on.
+
+        Rows come in order, each once. The buffer belongs to the sink until `free` gives it again.
+        """
+
+
+class RowWriter(RowSink):
+    """Writes rows into an HDF5 file, in a thread of its own, at the offsets of their columns.
+
+    Its buffers are used again and again.
 
     Parameters
     ----------
@@ -80,10 +109,7 @@ class RowWriter:
         return buffer
 
     def submit(self, buffer: Buffer, first_row: int, rows: int) -> None:
-        """Have the first ``rows`` rows of a buffer written from row ``first_row`` of the table.
-
-        Rows come in order, each once.
-        """
+        """Have the first rows of a buffer written; see `RowSink`."""
         self._filled.put((buffer, first_row, rows))
 
     def _raise_error(self) -> None:

@@ -76,14 +76,8 @@ POSE_FORMATS = {
     )
 }
 
-DESCRIPTIONS = {
-    SOURCE_INDEX: ("row", "row of the source table that this row was expanded from"),
-    OPERATOR_INDEX: ("row", "row of /operators that made this row; 0 is the identity"),
-    SPLIT: ("1", "half-set of the particle; all its copies share it"),
-    UID: ("1", "id of the row; operator 0 keeps the particle's"),
-    SHIFT: ("px", "in-plane shift s: x_image = (A x_map)_xy - s, A = exp(v)^T"),
-}
-"""(units, description) of each column that an expanded table may have."""
+SHIFT_TEXTS = "px", "in-plane shift s: x_image = (A x_map)_xy - s, A = exp(v)^T"
+"""Units and description of a column of shifts."""
 
 
 def units_of(column: str) -> str:

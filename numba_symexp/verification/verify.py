@@ -6,8 +6,11 @@ import time
 import numpy as np
 
 from numba_symexp.errors import SymexpError
+from numba_symexp.expanded.columns import OutputColumn, planned_columns
 from numba_symexp.expanded.table import ExpandedTable, open_expanded
+from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.formats.hdf5.table import Hdf5Table
+from numba_symexp.particles.columns import find_columns
 from numba_symexp.particles.schema import (
     FORMAT,
     FORMAT_VERSION,
@@ -65,25 +68,28 @@ def verify(
         checks.append(_check_source(expanded))
         if not all(check.passed for check in checks):
             return VerificationReport(path, tuple(checks))
-        found = check_rows(expanded, progress)
+        try:
+            wanted = _implied_columns(expanded)
+        except SymexpError as error:
+            return VerificationReport(path, (*checks, Check("carried columns", False, str(error))))
+        found = check_rows(expanded, wanted, progress)
         count, has = len(expanded), expanded.table.columns
         moved = ", ".join(expanded.defocus)
     largest_deg = float(np.degrees(found.largest_angle_rad))
     rows = f"{count:,} rows"
-    checks += [
-        _about("pairs", found.pairs, "every (source, operator) exactly once, in order"),
-        _about("poses", found.poses, f"{rows} recomputed, largest error {largest_deg:.2g} deg"),
-        _about(
-            "shifts",
-            found.shifts,
-            f"{rows} recomputed, largest error {found.largest_shift_px:.2g} px",
-        ),
-        _about("unmoved rows", found.still, "equal to their sources, bit for bit"),
-        _about("half-sets", found.halves, "inherited by all copies" if SPLIT in has else "none"),
-        _about("ids", found.ids, "all different" if UID in has else "none"),
-        *([_about("defocus", found.defocus, moved)] if moved else []),
-        _about("carried columns", found.carried, "as in the source"),
-    ]
+    details = {
+        "pairs": "every (source, operator) exactly once, in order",
+        "poses": f"{rows} recomputed, largest error {largest_deg:.2g} deg",
+        "shifts": f"{rows} recomputed, largest error {found.largest_shift_px:.2g} px",
+        "unmoved rows": "equal to their sources, bit for bit",
+        "half-sets": "inherited by all copies" if SPLIT in has else "none",
+        "ids": "all different" if UID in has else "none",
+        **({"defocus": moved} if moved else {}),
+        "carried columns": "as in the source",
+    }
+    for name in found.offenders:
+        details.setdefault(name, "as the job says")
+    checks += [_about(name, found.of(name), detail) for name, detail in details.items()]
     return VerificationReport(
         path,
         tuple(checks),
@@ -135,6 +141,15 @@ def _check_operators(expanded: ExpandedTable) -> list[Check]:
         bad = not_as_stated(operators)
         checks.append(Check("symmetry", not bad, bad or f"{describe(operators)}: {operators.kind}"))
     return checks
+
+
+def _implied_columns(expanded: ExpandedTable) -> tuple[OutputColumn, ...]:
+    """Columns that the job in the provenance makes of the source."""
+    job = ExpandJob.of_record(expanded.provenance["parameters"])
+    source, psize_given = expanded.source, job.psize is not None
+    into_A = expanded.operators.moves or job.has_center
+    columns = find_columns(source, job.pose, job.pose_format, job.shift, psize_given, into_A)
+    return planned_columns(job, source, columns)
 
 
 def _check_source(expanded: ExpandedTable) -> Check:

@@ -11,7 +11,7 @@ from numba_symexp.formats.hdf5.safe_output import writing
 from numba_symexp.formats.relion.kept_text import write_star_text
 from numba_symexp.formats.relion.text import StarText
 from numba_symexp.particles.scan import blocks
-from numba_symexp.particles.schema import DESCRIPTIONS, POSE, POSE_FORMATS, SHIFT, TABLE, units_of
+from numba_symexp.particles.schema import POSE, POSE_FORMATS, SHIFT, SHIFT_TEXTS, TABLE, units_of
 from numba_symexp.particles.table import Column, ParticleTable
 from numba_symexp.types import Progress
 from numba_symexp.version import __version__
@@ -85,5 +85,5 @@ def _described(name: str, column: Column) -> dict[str, str]:
         known = POSE_FORMATS["rotvec"]
         return {"units": known.units, "description": known.description}
     if name == SHIFT:
-        return dict(zip(("units", "description"), DESCRIPTIONS[SHIFT], strict=True))
+        return dict(zip(("units", "description"), SHIFT_TEXTS, strict=True))
     return {"units": "text" if column.dtype.kind == "S" else units_of(name)}

@@ -1,38 +1,36 @@
-"""The HDF5 side of an expanded table: its skeleton, where each column lies, and its last mark."""
+"""The file format of the expanded table: what is written, and how it is read back.
+
+/particles has the columns, /operators the operators, /source the table that was expanded; the
+attributes of the root say what the file is, and that it is complete.
+"""
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 import h5py
 import numpy as np
 
-from numba_symexp.errors import OutputError
+from numba_symexp.errors import (
+    FileFormatError,
+    OutputError,
+    SymmetryError,
+    VersionTooNewError,
+    VersionTooOldError,
+)
+from numba_symexp.expanded.columns import OutputColumn
 from numba_symexp.files import sync_file
 from numba_symexp.formats.hdf5.safe_output import writing
+from numba_symexp.formats.hdf5.table import Hdf5Table
 from numba_symexp.particles.schema import FORMAT, FORMAT_VERSION, OPERATORS, SOURCE, TABLE
-from numba_symexp.symmetry.operators import Operators
+from numba_symexp.symmetry.operators import FARTHEST_A, MAX_OPERATORS, Operators, Symmetry
+from numba_symexp.symmetry.spec import Unknown, parse
 
 _METADATA_BYTES = 16_384
 """More than the groups, attributes and headers of an expanded table take, without columns."""
 
-
-@dataclass(frozen=True)
-class OutputColumn:
-    """A column to be written: its path below /particles, type and attributes."""
-
-    name: str
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    units: str
-    description: str
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one row."""
-        return self.dtype.itemsize * int(np.prod(self.shape, dtype=np.int64))
+_OPERATOR_SHAPES = {"quaternion": (4,), "translation_A": (3,), "rise_index": (), "full_index": ()}
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,29 @@ class SourceRecord:
     table: str
     n_rows: int
     fingerprint: str
+
+    def write(self, file: h5py.File) -> None:
+        """Write /source."""
+        _group(file, SOURCE).attrs.update(asdict(self))
+
+    @classmethod
+    def read(cls, file: h5py.File) -> Self:
+        """Read /source.
+
+        Raises
+        ------
+        ValueError, KeyError
+            It is not what it must be.
+        """
+        attributes = file[SOURCE].attrs
+        rows = attributes["n_rows"]
+        if not isinstance(rows, int | np.integer) or rows < 0:
+            raise ValueError(f"n_rows is {str(rows)[:40]}")
+        names = ("path", "absolute_path", "relative_path", "table", "fingerprint")
+        texts = {name: attributes[name] for name in names}
+        if not all(isinstance(text, str) for text in texts.values()):
+            raise ValueError("/source has other things than text")
+        return cls(n_rows=int(rows), **texts)
 
 
 def size_of(columns: Sequence[OutputColumn], n_rows: int, operators: Operators) -> int:
@@ -70,8 +91,8 @@ def create(
     """
     with writing(path, "w") as file:
         file.attrs.update({"format": FORMAT, "format_version": FORMAT_VERSION, **attributes})
-        _create_operators(_group(file, OPERATORS), operators)
-        _group(file, SOURCE).attrs.update(vars(source))
+        write_operators(_group(file, OPERATORS), operators)
+        source.write(file)
         particles = _group(file, TABLE)
         for column in columns:
             _create_column(particles, column, n_rows)
@@ -88,11 +109,34 @@ def finish(path: str, attributes: Mapping[str, Any]) -> None:
     sync_file(path)
 
 
-def _create_operators(group: h5py.Group, operators: Operators) -> None:
+def check_format(table: Hdf5Table) -> None:
+    """Refuse what is not a whole expanded table of a version that is known."""
+    path = table.path
+    if not table.says("format", FORMAT):
+        raise FileFormatError(
+            f"{path}: not an expanded table: expand it first, or open it with h5py"
+        )
+    version = table.attributes.get("format_version")
+    if not isinstance(version, int | np.integer):
+        raise FileFormatError(f"{path}: has no format version: expand again")
+    if version > FORMAT_VERSION:
+        raise VersionTooNewError(
+            f"{path}: has format version {version}, and {FORMAT_VERSION} is the newest that this "
+            "numba_symexp knows: install a newer one"
+        )
+    if version < FORMAT_VERSION:
+        raise VersionTooOldError(f"{path}: has format version {version}: expand again")
+    if not table.says("complete", 1):
+        raise FileFormatError(f"{path}: an expansion that was not finished: expand again")
+
+
+def write_operators(group: h5py.Group, operators: Operators) -> None:
     """Write /operators."""
     group.attrs.update({"kind": operators.kind, "center_A": operators.center_A})
     if operators.chosen:
         group.attrs.update({"chosen": operators.chosen, "full_order": operators.full_order})
+    if operators.symmetry.typed:
+        group.attrs["typed"] = np.uint8(1)
     if operators.symmetry.typed:
         group.attrs["typed"] = np.uint8(1)
     label = np.array([label.encode("ascii") for label in operators.label])
@@ -110,6 +154,45 @@ def _create_operators(group: h5py.Group, operators: Operators) -> None:
         little = values.dtype.newbyteorder("<")
         dataset = group.create_dataset(name, data=values.astype(little, copy=False))
         dataset.attrs.update({"units": units, "description": description})
+
+
+def read_operators(file: h5py.File, attributes: dict[str, Any]) -> Operators:
+    """Operators of an expanded table."""
+    group = file[OPERATORS]
+    order = len(group["label"])
+    for name, shape in _OPERATOR_SHAPES.items():
+        values = group[name]
+        if values.shape != (order, *shape) or not np.all(np.abs(values[()]) < FARTHEST_A):
+            raise ValueError(f"{OPERATORS}/{name} is no such column of {order} operators")
+    center_A = np.array(group.attrs.get("center_A", np.zeros(3)), np.float64)
+    full_order = int(group.attrs.get("full_order", order))
+    if center_A.shape != (3,) or not np.all(np.abs(center_A) < FARTHEST_A):
+        raise ValueError(f"{OPERATORS} has a centre that is no point")
+    most = int(group["full_index"][()].max(initial=0))
+    if not max(order, most + 1) <= full_order <= MAX_OPERATORS:
+        raise ValueError(f"{OPERATORS} has {order} operators of {full_order}")
+    typed = bool(group.attrs.get("typed", 0))
+    return Operators(
+        quaternion=group["quaternion"][()],
+        translation_A=group["translation_A"][()],
+        label=tuple(label.decode() for label in group["label"][()]),
+        symmetry=_symmetry(str(attributes["symmetry"]), str(attributes["convention"]), typed),
+        kind=str(group.attrs["kind"]),
+        rise_index=group["rise_index"][()],
+        full_index=group["full_index"][()],
+        full_order=full_order,
+        chosen=str(group.attrs.get("chosen", "")),
+        subgroup=group["subgroup"][()] if "subgroup" in group else np.zeros(0, np.uint16),
+        center_A=center_A,
+    )
+
+
+def _symmetry(name: str, convention: str, typed: bool) -> Symmetry:
+    """Symmetry of a stored name; `verify` says of an unknown one that it is none."""
+    try:
+        return parse(name, convention, typed)
+    except SymmetryError:
+        return Unknown(name, convention)
 
 
 def _create_column(particles: h5py.Group, column: OutputColumn, n_rows: int) -> None:
