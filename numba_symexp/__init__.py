@@ -1,6 +1,6 @@
 """Symmetry expansion of cryo-EM particle poses.
 
-The public names are loaded when they are first used: ``--help`` and bad input need no compiler.
+The public names are loaded when they are first used: help and bad input need no compiler.
 """
 
 import importlib

@@ -66,7 +66,7 @@ def check_target(output: str, source: str | None, overwrite: bool) -> str:
     if not stat.S_ISREG(mode):
         raise OutputError(f"{output}: exists and is not a regular file: choose another output")
     if not overwrite:
-        raise OutputError(f"{output}: exists: choose another output, or add --overwrite")
+        raise OutputError(f"{output}: exists: choose another output, or add overwrite=True")
     return target
 
 
@@ -130,7 +130,7 @@ def _take_free_name(output: str, temporary_path: str, target: str) -> None:
     except FileExistsError as error:
         raise OutputError(
             f"{output}: appeared while this run was writing: it was left as it is; compare, or "
-            "add --overwrite"
+            "add overwrite=True"
         ) from error
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):

@@ -68,11 +68,13 @@ def inspect(
             return report
         program = expanded_by(source)
         if program:
-            report.update(expandable=False, reason=f"already expanded by {program} (see --again)")
+            report.update(
+                expandable=False, reason=f"already expanded by {program} (see again=True)"
+            )
         for name, meaning in (
-            (columns.psize, "no pixel size column: helices and centres need --psize"),
+            (columns.psize, "no pixel size column: helices and centres need psize="),
             (columns.uid, "no ids: the expanded rows get none"),
-            (columns.split, "no half-sets: consider --assign_halves=SEED"),
+            (columns.split, "no half-sets: consider assign_halves=SEED"),
         ):
             if name is None:
                 report["notes"].append(meaning)

@@ -76,6 +76,7 @@ NAMES = {
     "generators": "symmetry.subgroups",
     "hidden_name": "leftovers",
     "histogram_text": "cli.histogram",
+    "in_flags": "cli.argv",
     "kernel_threads": "kernels.threads",
     "left_cosets": "symmetry.subgroups",
     "main": "cli.main",

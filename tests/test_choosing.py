@@ -334,7 +334,7 @@ def test_a_centre_near_an_axis_is_named_with_the_point_on_it(source, command):
     done = command("expand", source, "o.h5", "--symmetry=O", "--center=1,0,50")
     assert done.returncode == 0
     assert "by only 1.41 A" in done.stderr
-    assert "--center=0.000,0.000,50.000 --unique" in done.stderr
+    assert "--center=0.000,0.000,50.000 and --unique" in done.stderr
     done = command("expand", source, "p.h5", "--symmetry=O", "--center=0,0,50")
     assert "4 operators (0-3) put the center at one place" in done.stderr
     flags = ("--center=0,0,50", "--operators=5,8,22")

@@ -273,7 +273,7 @@ def test_a_carried_column_may_have_any_name(columns, tmp_path):
 
 def test_carry_refuses_what_it_cannot_do(source, columns, tmp_path):
     out = str(tmp_path / "out.h5")
-    with pytest.raises(SourceError, match=r"matches --carry=nothing/\*"):
+    with pytest.raises(SourceError, match=r"matches carry=nothing/\*"):
         expand(source, out, symmetry="C2", carry=("nothing/*",))
     with h5py.File(source, "a") as file:
         file["particles/note"] = ["of varying length"] * 50

@@ -121,6 +121,27 @@ def _flag(
     return name, value
 
 
+def in_flags(text: str, parameters: Mapping[str, inspect.Parameter]) -> str:
+    """Write the parameters that a text of the library names as flags of the command that runs.
+
+    ``psize=1.2`` becomes ``--psize=1.2``, ``symmetry=`` becomes ``--symmetry`` and
+    ``overwrite=True`` becomes ``--overwrite``. A word counts only where it begins the text or
+    follows a blank or an opening bracket; a first word that ends in a colon is a file's name.
+    """
+
+    def flag(found: re.Match[str]) -> str:
+        before, name, value = found.groups()
+        parameter = parameters.get(name)
+        is_file = not found.start() and value.endswith(":") and value != ":"
+        if parameter is None or parameter.default is parameter.empty or is_file:
+            return found[0]
+        said = re.sub("^True", "", value) if is_switch(parameter) else value
+        ends = re.match(r"[,;:.)\]]*$", said) is not None
+        return f"{before}--{name}{'' if ends else '='}{said}"
+
+    return re.sub(r"(^|[\s(\[])([a-z]\w*)=(\S*)", flag, text)
+
+
 def is_switch(parameter: inspect.Parameter) -> bool:
     """Whether a flag is switched on by its name alone."""
     return parameter.annotation in (bool, "bool")

@@ -1,6 +1,5 @@
 """The verb that expands; as those of `commands`."""
 
-import sys
 from dataclasses import asdict
 from typing import Any
 
@@ -162,9 +161,6 @@ def expand(
     def act() -> dict[str, Any]:
         probe(source)
         with ProgressBar(silent) as bar:
-            summary = run(job, cluster, bar.show)
-        for text in summary.warnings:
-            print(f"warning: {text}", file=sys.stderr)
-        return asdict(summary)
+            return asdict(run(job, cluster, bar.show))
 
     return Request(act, summary_text, is_on(json), silent)

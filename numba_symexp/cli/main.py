@@ -1,18 +1,21 @@
 """The program: words become a request, Fire has read them all, and only then it runs."""
 
+import contextlib
+import inspect
 import json
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from typing import NoReturn
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
 
 from numba_symexp import interrupts
-from numba_symexp.cli.argv import asks_for_help, canonical
+from numba_symexp.cli.argv import asks_for_help, canonical, in_flags
 from numba_symexp.cli.commands import COMMANDS
 from numba_symexp.cli.helptext import command_help, program_help
 from numba_symexp.cli.request import Request
-from numba_symexp.errors import OutputError, SymexpError, Terminated, UsageError
+from numba_symexp.errors import ExpansionWarning, OutputError, SymexpError, Terminated, UsageError
 from numba_symexp.version import __version__
 
 PROGRAM = "numba-symexp"
@@ -21,6 +24,9 @@ ABOUT = """\
 Symmetry expansion of cryo-EM particle poses: particle table in (HDF5, .cs, .star), expanded HDF5
 table out, and from there .cs or .star. No image is read or written. What comes out is for local
 refinement, 3D classification and variability in C1, never for a global refinement."""
+
+_TELLING = ("flags", "notes", "reason", "verdict", "warnings")
+"""Parts of results in which the library tells what to do."""
 
 _DONE, _REFUSED, _INTERRUPTED, _TERMINATED = 0, 1, 130, 143
 
@@ -44,7 +50,7 @@ def main(words: Sequence[str] | None = None) -> int:
         with interrupts.noted():
             return _answer(given)
     except SymexpError as error:
-        return _fail(error, str(error), error.exit_code)
+        return _fail(error, _in_flags(str(error), given), error.exit_code)
     except KeyboardInterrupt as error:
         return _fail(error, "interrupted", _INTERRUPTED)
     except Terminated as error:
@@ -81,7 +87,11 @@ def _answer(words: list[str]) -> int:
     request = _request(canonical(words, COMMANDS))
     # Idle OpenMP threads spin by default: on a busy machine a run then takes 20 times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    result = request.act()
+    with _warnings_told(words) as told:
+        result = _told_in_flags(request.act(), words)
+        for text in result.get("warnings", ()):
+            told(text)
+    result["warnings"] = told.texts
     if request.json:
         _print(json.dumps(result))
     elif not request.quiet:
@@ -99,6 +109,49 @@ def _print(text: str) -> None:
         raise OutputError(
             f"standard output cannot be written ({error.strerror}): check where it goes"
         ) from error
+
+
+class _Told:
+    """Warnings that were told on standard error, each once, in a line."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def __call__(self, text: str) -> None:
+        line = " ".join(text.split())
+        if line not in self.texts:
+            self.texts.append(line)
+            print(f"warning: {line}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _warnings_told(words: list[str]) -> Iterator[_Told]:
+    """Tell the library's warnings when they come, before the work; hide those of other packages."""
+    told = _Told()
+
+    def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        told(_in_flags(str(message), words))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default" if os.environ.get(DEBUG) == "1" else "ignore")
+        warnings.simplefilter("always", ExpansionWarning)
+        warnings.showwarning = show
+        yield told
+
+
+def _in_flags(text: str, words: list[str]) -> str:
+    """Name flags of the command that runs where the library names parameters."""
+    command = COMMANDS.get(words[0]) if words else None
+    return in_flags(text, inspect.signature(command).parameters) if command else text
+
+
+def _told_in_flags(result: Any, words: list[str], key: str = "") -> Any:
+    """Do so in all texts of a result that tell what to do."""
+    if isinstance(result, dict):
+        return {name: _told_in_flags(each, words, name) for name, each in result.items()}
+    if key in _TELLING and isinstance(result, list | tuple):
+        return [_told_in_flags(each, words, key) for each in result]
+    return _in_flags(result, words) if key in _TELLING and isinstance(result, str) else result
 
 
 def _help(first_word: str) -> str:

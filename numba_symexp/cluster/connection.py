@@ -88,7 +88,7 @@ class Cluster:
                 f"{LOCAL!r}, or a distributed.Client"
             )
         if self.workers is not None and not self.is_local:
-            raise UsageError(f"--workers goes with --dask={LOCAL}, which is missing: add it")
+            raise UsageError(f"workers= goes with dask={LOCAL}, which is missing: add it")
 
     @classmethod
     def asked_for(cls, address: Any, workers: int | None, mixed_cpus: bool) -> Self | None:
@@ -102,9 +102,9 @@ class Cluster:
         if address is not None:
             return cls(address, workers, mixed_cpus)
         if workers is not None:
-            raise UsageError(f"--workers goes with --dask={LOCAL}, which is missing: add it")
+            raise UsageError(f"workers= goes with dask={LOCAL}, which is missing: add it")
         if mixed_cpus:
-            raise UsageError("--mixed_cpus goes with --dask, which is missing: add it")
+            raise UsageError("mixed_cpus=True goes with dask=, which is missing: add it")
         return None
 
     @property
@@ -130,7 +130,7 @@ def connected(cluster: Cluster) -> Iterator[Any]:
     try:
         import distributed  # an extra
     except ImportError as error:
-        raise ClusterError("--dask needs Dask: install numba_symexp[dask]") from error
+        raise ClusterError("dask= needs Dask: install numba_symexp[dask]") from error
     with contextlib.ExitStack() as stack:
         stack.enter_context(_quiet())
         if not isinstance(cluster.address, str):
@@ -148,7 +148,7 @@ def connected(cluster: Cluster) -> Iterator[Any]:
         except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise ClusterError(
-                f"--dask={cluster}: no scheduler answers there in {CONNECT_S:g} s "
+                f"no scheduler answers at dask={cluster} in {CONNECT_S:g} s "
                 f"({reason[:120]}): check that it runs, and its address"
             ) from error
         stack.callback(_close, client)
@@ -181,7 +181,7 @@ def joined_workers(client: Any, address: str) -> dict[str, int]:
     while not (found := threads_by_worker(client)):
         if time.monotonic() > deadline:
             raise ClusterError(
-                f"--dask={address}: the scheduler has no worker, and none has joined in "
+                f"the scheduler at dask={address} has no worker, and none has joined in "
                 f"{JOIN_S:g} s: start some"
             )
         waited(lambda: time.sleep(POLL_S))
@@ -200,7 +200,7 @@ def _local_cluster(workers: int | None) -> Any:
         return waited(lambda: _started_cluster(workers), _close)
     except (OSError, RuntimeError) as error:
         raise ClusterError(
-            f"--dask={LOCAL}: no workers can be started ({error}): use fewer; in a script, expand "
+            f"no workers can be started for dask={LOCAL} ({error}): use fewer; in a script, expand "
             'under if __name__ == "__main__"'
         ) from error
 

@@ -121,6 +121,6 @@ def _notes(table: ParticleTable) -> list[str]:
     if repeated:
         notes.append(
             f"{table.path}: {repeated:,} row(s) show an image again, so the set is expanded "
-            "already; to expand it needs --again"
+            "already; to expand it needs again=True"
         )
     return notes

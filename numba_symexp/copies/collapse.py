@@ -68,7 +68,7 @@ def collapse(
         What is wrong, where, and what to do. Nothing was written then.
     """
     if keep not in _KEEP:
-        raise UsageError(f"--keep={keep} is neither {' nor '.join(_KEEP)}")
+        raise UsageError(f"keep={keep} is neither {' nor '.join(_KEEP)}")
     target = check_target(output, file, overwrite)
     with open_copies(file, expanded) as copies:
         for path in (copies.source.path, copies.expanded.path):
@@ -214,6 +214,6 @@ def _refuse_column(table: ParticleTable, by: str) -> None:
     """Refuse a column by which nothing can be best."""
     column = table.columns.get(by)
     if column is None:
-        raise SourceError(f"{table.path}: no column {by} (columns: {table.listed()}): check --by")
+        raise SourceError(f"{table.path}: no column {by} (columns: {table.listed()}): check by=")
     if column.shape or column.dtype.kind not in "iufbS":
-        raise SourceError(f"{table.path}: {by} is {column}, not one number per row: check --by")
+        raise SourceError(f"{table.path}: {by} is {column}, not one number per row: check by=")

@@ -60,7 +60,7 @@ def match(
     """
     started = time.perf_counter()
     if psize_A is not None and not (np.isfinite(psize_A) and psize_A > 0):
-        raise UsageError(f"--psize={psize_A:g} is not a length above 0, in A per pixel")
+        raise UsageError(f"psize={psize_A:g} is not a length above 0, in A per pixel")
     with open_poses(path, psize_A) as rows:
         if rows.operators is not None and not rows.operators.moves:
             rows.leave_px()  # copies have their particle's shift, and the source may be gone

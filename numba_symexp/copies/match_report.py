@@ -71,7 +71,7 @@ class MatchReport:
     given : str or None
         The symmetry that was given, and its axes.
     operators_flag : str or None
-        Of a part: numbers of its operators, with commas, as ``--operators`` takes them.
+        Of a part: numbers of its operators, with commas, as the parameter ``operators`` takes them.
     is_group : bool
         Whether the copies themselves are a group.
     reference : int

@@ -49,13 +49,12 @@ def open_copies(path: str, expanded: str | None = None) -> "Copies":
     try:
         if table.says("format", FORMAT):
             if expanded is not None:
-                raise UsageError(f"{path}: is an expanded table itself: leave out --expanded")
+                raise UsageError(f"{path}: is an expanded table itself: leave out expanded=")
             table.close()
             return ExpandedCopies(open_expanded(path))
         if expanded is None:
             raise UsageError(
-                f"{path}: is no expanded table: name the one that its rows come from with "
-                "--expanded"
+                f"{path}: is no expanded table: name the one that its rows come from with expanded="
             )
         return ReturnedCopies(table, open_expanded(expanded))
     except BaseException:
@@ -144,7 +143,7 @@ class ReturnedCopies(Copies):
             row = start + int(np.argmax(missing))
             raise SourceError(
                 f"{self.table.path}: row {row} is no copy of a particle of {self.source.path} "
-                f"({self._key}): name the expanded table that it comes from with --expanded"
+                f"({self._key}): name the expanded table that it comes from with expanded="
             )
         return found
 
@@ -218,6 +217,6 @@ class ReturnedCopies(Copies):
             row = int(rows[int(np.argmax(far))])
             raise SourceError(
                 f"{self.table.path}: which operator made row {row} cannot be told from its pose: "
-                "bring the rows back as .cs or HDF5, or leave out --by"
+                "bring the rows back as .cs or HDF5, or leave out by="
             )
         return operator

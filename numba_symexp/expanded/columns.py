@@ -343,7 +343,7 @@ class HalfSetColumn(OutputColumn):
         seed = job.assign_halves
         if columns.split and seed is not None:
             raise UsageError(
-                f"{table.path}: has half-sets already ({columns.split}): leave out --assign_halves"
+                f"{table.path}: has half-sets already ({columns.split}): leave out assign_halves="
             )
         if columns.split:
             dtype = _little(table, columns.split)
@@ -451,7 +451,7 @@ class DefocusColumn(OutputColumn):
                 return [cls(name, dtype, (), "A", text, own) for name, dtype in made]
         raise SourceError(
             f"{table.path}: no defocus columns {' and '.join(DEFOCUS)} (columns: "
-            f"{table.listed()}): leave out --defocus"
+            f"{table.listed()}): leave out defocus="
         )
 
     @classmethod
@@ -505,7 +505,7 @@ class CarriedColumn(OutputColumn):
             found = [n for n in table.columns if fnmatch.fnmatchcase(n, pattern) and n not in made]
             if not found:
                 raise SourceError(
-                    f"{table.path}: no further column matches --carry={pattern} (columns: "
+                    f"{table.path}: no further column matches carry={pattern} (columns: "
                     f"{table.listed()})"
                 )
             names.update(dict.fromkeys(name for name in found if name not in moved))

@@ -86,7 +86,7 @@ class HalfSets:
         if len(tubes) == 1:
             raise SourceError(
                 f"{table.path}: all particles belong to one tube ({columns.tube} {tubes[0]}), "
-                "which cannot be split into half-sets: expand without --assign_halves"
+                "which cannot be split into half-sets: expand without assign_halves="
             )
         self._tubes = tubes
         self._half_of_tube = np.empty(len(tubes), HALF_SET_DTYPE)

@@ -75,7 +75,7 @@ def centre_warnings(full: Operators, operators: Operators) -> Iterator[str]:
         on_axis = ",".join(f"{part:.3f}" for part in (full.center_A @ axis) * axis + 0.0)
         yield (
             f"operator {number} ({full.label[number]}) moves the centre by only {moved_A:.3g} A: "
-            f"if it should lie on that axis, give --center={on_axis} --unique"
+            f"if it should lie on that axis, give center={on_axis} and unique=True"
         )
 
 
@@ -86,6 +86,6 @@ def _one_psize(job: ExpandJob, table: ParticleTable, columns: PoseColumns, found
     if found.psize_most_A - found.psize_least_A > _SAME_PSIZE * found.psize_least_A:
         raise SourceError(
             f"{table.path}: {columns.psize} differs between particles ({found.psize_least_A:g} to "
-            f"{found.psize_most_A:g} A), so that --center_px is no one point: give --center in A"
+            f"{found.psize_most_A:g} A), so that center_px= is no one point: give center= in A"
         )
     return found.psize_least_A

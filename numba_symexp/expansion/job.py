@@ -95,11 +95,11 @@ class ExpandJob(SymmetryRequest):
         if self.defocus is not None and self.defocus not in DEFOCUS_SIGNS:
             raise UsageError(f"defocus {self.defocus!r} is neither {' nor '.join(DEFOCUS_SIGNS)}")
         if self.defocus is not None and not self.has_center:
-            raise UsageError("--defocus goes with --center, which is missing: add it")
+            raise UsageError("defocus= goes with center=, which is missing: add it")
         self.needs("center_px", "box_px")
         self.needs("box_px", "center_px")
         if self.center is not None and self.center_px is not None:
-            raise UsageError("--center and --center_px are the same point: give one of them")
+            raise UsageError("center= and center_px= are the same point: give one of them")
 
     @property
     def has_center(self) -> bool:

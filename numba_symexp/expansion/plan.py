@@ -121,7 +121,7 @@ def _refuse_expanded(job: ExpandJob, table: ParticleTable) -> None:
     if program and not job.again:
         raise SourceError(
             f"{table.path}: already expanded by {program}; every copy would be copied again: "
-            "expand the original table, or add --again"
+            "expand the original table, or add again=True"
         )
 
 
@@ -164,6 +164,6 @@ def _warnings(
     if not columns.split and job.assign_halves is None:
         texts.append(
             f"{table.path}: no half-set column {SPLIT}: programs that draw halves per row put "
-            "copies of one particle into both; --assign_halves=SEED draws them per particle"
+            "copies of one particle into both; assign_halves=SEED draws them per particle"
         )
     return texts

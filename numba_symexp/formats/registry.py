@@ -39,5 +39,5 @@ def open_table(path: str, location: str | None = None) -> ParticleTable:
         return Hdf5Table(path, location)
     if location is not None and location.strip("/") != table.location.strip("/"):
         table.close()
-        raise SourceError(f"{path}: has one table, and no {location}: leave out --table")
+        raise SourceError(f"{path}: has one table, and no {location}: leave out table=")
     return table

@@ -196,9 +196,9 @@ def _named(table: ParticleTable, given: str | None, default: str, meaning: str) 
             raise SourceError(
                 f"{missing}: it has 2D alignments only: give the particles of a 3D refinement"
             )
-        hint = f"name it with --{meaning}" if given is None else "check the name"
+        hint = f"name it with {meaning}=" if given is None else "check the name"
         raise SourceError(
-            f"{missing} (columns: {table.listed()}): {hint}, or the table with --table"
+            f"{missing} (columns: {table.listed()}): {hint}, or the table with table="
         )
     return name
 

@@ -53,7 +53,7 @@ class PoseFormat:
     Attributes
     ----------
     name : str
-        As ``--pose_format`` takes it.
+        As the parameter ``pose_format`` takes it.
     shape : tuple of int
         Shape of one pose.
     units, description : str

@@ -59,7 +59,7 @@ def open_subject(
         table = files.enter_context(open_table(file, place))
         if not table.says("format", FORMAT):
             if source is not None:
-                raise UsageError(f"{file}: is no expanded table: leave out --source")
+                raise UsageError(f"{file}: is no expanded table: leave out source=")
             yield _of_particles(table, symmetry, convention, columns)
             return
         given = {"symmetry": symmetry, "convention": convention, "table": place, **columns}
@@ -67,7 +67,7 @@ def open_subject(
             if value not in (None, "rotvec"):
                 raise UsageError(
                     f"{file}: is an expanded table, which names its own symmetry and columns: "
-                    f"leave out --{name}"
+                    f"leave out {name}="
                 )
         table.close()
         yield _of_copies(files.enter_context(open_expanded(file, source)))
@@ -81,7 +81,7 @@ def _of_particles(
     poses = Poses(table, found, into_A=False)
     if symmetry is None:
         if convention is not None:
-            raise UsageError("--convention says whose --symmetry is meant: give --symmetry too")
+            raise UsageError("convention= says whose symmetry= is meant: give symmetry= too")
         return Subject((poses,), table.n_rows, None, [])
     request = SymmetryRequest(symmetry=symmetry, convention=convention)
     operators = request.full(table.attributes.get(CONVENTION))

@@ -124,12 +124,12 @@ class Hdf5Table(ParticleTable):
             if link is None:
                 raise SourceError(
                     f"{self.path}: no table at {location} ({walked} does not exist): "
-                    f"--table must name one of {self._candidates()}"
+                    f"table= must name one of {self._candidates()}"
                 )
             if not isinstance(link, h5py.HardLink):
                 raise SourceError(
                     f"{self.path}: {walked} is a link to another place, and links are not "
-                    "followed: name the table itself with --table"
+                    "followed: name the table itself with table="
                 )
             node = node[part]
         return node, "/" + location.strip("/")
@@ -181,7 +181,7 @@ class Hdf5Table(ParticleTable):
                 raise SourceError(
                     f"{self.path}: columns of {self.location} differ in length: {name} has {rows}, "
                     f"{like} has {usual} rows: repair it, move it out of the table, or name the "
-                    "table with --table"
+                    "table with table="
                 )
         return int(usual or 0)
 
@@ -196,7 +196,7 @@ class Hdf5Table(ParticleTable):
         if self._node.dtype.names is None or self._node.ndim != 1:
             raise SourceError(
                 f"{self.path}: {self.location} is a dataset of shape {self._node.shape} and "
-                f"type {self._node.dtype}, not a 1-D table: name the table with --table"
+                f"type {self._node.dtype}, not a 1-D table: name the table with table="
             )
         self._fields = {name: path for name, _, path in _flat_fields(self._node.dtype)}
         return {

@@ -67,7 +67,7 @@ def refuse_same_places(table: ParticleTable, label: str, order: int) -> None:
                 f"{table.path}: rows {one[found]} and {other[found]} of one tube have places on "
                 f"their track (_{label}) so close that copies of them could not be told apart, "
                 "and RELION's helical refinement would stop: repair them, or add "
-                "--keep_track_length"
+                "keep_track_length=True"
             )
 
 
