@@ -129,7 +129,7 @@ def _warnings_told(words: list[str]) -> Iterator[_Told]:
     """Tell the library's warnings when they come, before the work; hide those of other packages."""
     told = _Told()
 
-    def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+    def show(message: Warning | str, *place: Any, **more: Any) -> None:
         told(_in_flags(str(message), words))
 
     with warnings.catch_warnings():
