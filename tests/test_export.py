@@ -195,20 +195,53 @@ def test_origins_that_a_file_has_twice_agree(columns, go, tmp_path):
     np.testing.assert_allclose(in_px[moved], floats(found, *ORIGINS_A)[moved], atol=1e-5)
 
 
+PRIORS = ("rlnAngleRotPrior", "rlnAngleTiltPrior", "rlnAnglePsiPrior")
+ORIGIN_PRIORS = ("rlnOriginXPriorAngst", "rlnOriginYPriorAngst")
+
+
 @pytest.mark.parametrize(
-    ("flags", "stale"),
+    ("flags", "motions"),
     [
-        (("--symmetry=C3",), "rlnAngleRotPrior: left"),
-        (("--symmetry=D3",), "rlnAngleRotPrior, rlnAngleTiltPrior, rlnAnglePsiPrior: left"),
-        (("--twist=0", "--rise=5", "--order=3"), "rlnOriginXPriorAngst: left"),
+        (("--symmetry=C3",), [(m, np.zeros(3)) for m in naive.group("C3", "relion")]),
+        (("--symmetry=D3",), [(m, np.zeros(3)) for m in naive.group("D3", "relion")]),
+        (("--symmetry=T",), [(m, np.zeros(3)) for m in naive.group("T", "relion")]),
+        (("--twist=20", "--rise=5", "--order=3"), naive.helix(20, 5, 3)),
     ],
 )
-def test_priors_that_do_not_fit_are_named(flags, stale, columns, go, tmp_path):
-    priors = ("rlnAngleRotPrior", "rlnAngleTiltPrior", "rlnAnglePsiPrior", "rlnOriginXPriorAngst")
-    (tmp_path / "p.star").write_text(star_text(columns | {label: ["7"] * 12 for label in priors}))
+def test_priors_follow_their_copies(flags, motions, columns, rng, go, tmp_path):
+    angles, origins = rng.uniform((-180, 0, -180), 180, (12, 3)), rng.normal(0, 9, (12, 2))
+    columns |= {name: [f"{x:.3f}" for x in angles[:, k]] for k, name in enumerate(PRIORS)}
+    columns |= {name: [f"{x:.3f}" for x in origins[:, k]] for k, name in enumerate(ORIGIN_PRIORS)}
+    (tmp_path / "p.star").write_text(star_text(columns))
     go("expand", "p.star", "e.h5", *flags)
-    assert f"note: {stale}" in go("export", "e.h5", "e.star")
-    assert "left" not in go("export", "p.star", "same.star")
+    assert "prior" not in go("export", "e.h5", "e.star").lower()
+    found = read_star((tmp_path / "e.star").read_text())
+    priors, moved, order = floats(found, *PRIORS), floats(found, *ORIGIN_PRIORS), len(motions)
+    poses, shifts = floats(found, *ANGLES), floats(found, *ORIGINS_A)
+    for row in range(12 * order):
+        k = row // order
+        own = naive.mates(  # of the row's own pose, which tells its operator
+            naive.euler_zyz(*(float(columns[each][k]) for each in ANGLES)),
+            [float(columns[each][k]) for each in ORIGINS_A],
+            motions,
+            1.0,
+        )
+        off = [np.abs(naive.euler_zyz(*poses[row]) - m).max() + np.abs(shifts[row] - s).max()
+               for m, s in own]  # fmt: skip
+        prior = naive.mates(naive.euler_zyz(*angles[k].round(3)), origins[k].round(3), motions, 1.0)
+        matrix, shift = prior[int(np.argmin(off))]
+        assert np.abs(naive.euler_zyz(*priors[row]) - matrix).max() < 1e-6
+        assert np.abs(moved[row] - shift).max() < 1e-5
+    assert found[PRIORS[1]][::order] == columns[PRIORS[1]]  # word for word
+
+
+def test_priors_of_a_dyad_without_a_rot_prior(columns, go, tmp_path):
+    columns |= {PRIORS[1]: ["90.0"] * 12, PRIORS[2]: ["45.0"] * 12}
+    (tmp_path / "p.star").write_text(star_text(columns))
+    go("expand", "p.star", "e.h5", "--twist=27.3", "--rise=4.7", "--order=2", "--symmetry=D1")
+    go("export", "e.h5", "e.star", "--keep_track_length")
+    found = floats(read_star((tmp_path / "e.star").read_text()), *PRIORS[1:])
+    assert np.allclose(np.sort(found[:4], axis=0), [[90, -135], [90, -135], [90, 45], [90, 45]])
 
 
 def tracks(columns, places):

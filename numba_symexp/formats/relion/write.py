@@ -21,9 +21,18 @@ from numba_symexp.kernels.codecs import convert
 from numba_symexp.kernels.text import LARGEST, number_width, write_numbers
 from numba_symexp.particles.schema import DEFOCUS, POSE, SHIFT
 from numba_symexp.particles.table import ParticleTable
-from numba_symexp.poses import Block, Poses
+from numba_symexp.poses import Block, Poses, mates
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.types import Array
+
+_PRIORS = ("rlnAngleRotPrior", "rlnAngleTiltPrior", "rlnAnglePsiPrior")
+_ORIGIN_PRIORS = (
+    *("rlnOriginXPriorAngst", "rlnOriginYPriorAngst"),
+    *("rlnOriginXPrior", "rlnOriginYPrior"),
+)
+"""Priors of origins: in A since RELION 3.1, in pixels before."""
+
+_ON_AXIS = 1e-9
 
 
 @dataclass(frozen=True)
@@ -77,7 +86,8 @@ class StarRows:
             for label in (*ANGLES, *self._meaning.origins, SUBSET)
             if label not in text.labels and (label != SUBSET or rows.has_split)
         ]
-        self.notes = _stale_priors(text.labels, rows.operators) if rows.operators else []
+        self.notes: list[str] = []
+        self._priors = [each for each in (*_PRIORS, *_ORIGIN_PRIORS) if each in text.labels]
         self._labels = (*text.labels, *added)
         self._head = _with_labels(text, added)
         self._tail = text.tail
@@ -131,11 +141,39 @@ class StarRows:
             told = self._told(label, block, source) if of_file else np.nan
             self._refuse_large(values, f"a _{label}")
             new[label] = Numbers(values.astype(np.float64), 6, values == told)
+        if self._rows.operators and self._priors:
+            new.update(self._turned_priors(block, source, self._rows.operators))
         if self._track:
             place = told_apart(self._told(self._track, block, source), block.operator)
             self._refuse_large(place, f"a _{self._track}")
             new[self._track] = Numbers(place, DECIMALS, block.operator == 0)
         return new
+
+    def _turned_priors(
+        self, block: Block, source: dict[str, Array], operators: Operators
+    ) -> dict[str, Numbers]:
+        """Priors of the mate's pose; where one is missing, the particle has its own angle."""
+        zero, operator = np.zeros(len(block)), block.operator
+
+        def told(*labels: str) -> Array:
+            label = next((each for each in labels if each in source), None)
+            return zero if label is None else self._told(label, block, source)
+
+        angles = np.stack([told(*pair) for pair in zip(_PRIORS, ANGLES, strict=True)], axis=1)
+        still = np.isin(operator, operators.fixed)
+        new = {}
+        turned = turned_angles(angles, operators, operator)
+        for k, label in enumerate(_PRIORS):
+            new[label] = Numbers(turned[:, k], 6, still | (turned[:, k] == angles[:, k]))
+        for labels, size in ((_ORIGIN_PRIORS[:2], 1.0), (_ORIGIN_PRIORS[2:], block.psize_A)):
+            origins = np.stack([told(label) for label in labels], axis=1)
+            if operators.moves and any(label in self._priors for label in labels):
+                _, moved = mates(angles, "euler_zyz", operators, operator, origins, size)
+                new.update({each: Numbers(moved[:, k], 6, still) for k, each in enumerate(labels)})
+        for label in self._priors:
+            if label in new:
+                self._refuse_large(new[label].values, f"a _{label}")
+        return {label: new[label] for label in self._priors if label in new}
 
     def _refuse_large(self, values: Array, what: str) -> None:
         """Refuse numbers that the text cannot hold, and NaN."""
@@ -209,23 +247,30 @@ def _joined(
     return lines.tobytes().translate(None, b"\0")
 
 
-def _stale_priors(labels: tuple[str, ...], operators: Operators) -> list[str]:
-    """Priors, which stay as they are, but do not fit what the operators make of the poses."""
-    turned = bool(np.any(operators.quaternion[:, 1:]))
-    off_axis = bool(np.any(operators.quaternion[:, 1:3]))  # z does not stay z
-    stale = [
-        label
-        for label in labels
-        if (label == "rlnAngleRotPrior" and turned)
-        or (label in ("rlnAngleTiltPrior", "rlnAnglePsiPrior") and off_axis)
-        or (label in ("rlnOriginXPriorAngst", "rlnOriginYPriorAngst") and operators.moves)
-    ]
-    if not stale:
-        return []
-    return [
-        f"{', '.join(stale)}: left as in the source, though not right for every copy; remove them "
-        "before a local search, which would start from them"
-    ]
+def turned_angles(angles: Array, operators: Operators, operator: Array) -> Array:
+    """Angles (n, 3) of the mates of poses, each by one operator, in degrees.
+
+    A turn about z by a keeps tilt and psi, and rot becomes rot - a; a 2-fold across z, about
+    (cos a, sin a, 0), makes (2 a - rot, 180 - tilt, psi + 180). Where one of the three is not
+    known, these forms keep the others right, and so they do where tilt is 0. For other operators
+    the angles are those of R^T exp(v).
+
+    Parameters
+    ----------
+    angles : (n, 3) float64
+        rot, tilt, psi.
+    operators : Operators
+    operator : (n,) int
+        Number of the operator of each row.
+    """
+    w, x, y, z = operators.quaternion[operator.astype(np.int64)].T
+    rot, tilt, psi = angles.T
+    about, across = np.hypot(x, y) < _ON_AXIS, np.hypot(w, z) < _ON_AXIS
+    turned, _ = mates(angles, "euler_zyz", operators, operator)
+    by_z = np.stack([rot - np.rad2deg(2 * np.arctan2(z, w)), tilt, psi], axis=1)
+    flipped = np.stack([np.rad2deg(2 * np.arctan2(y, x)) - rot, 180 - tilt, psi + 180], axis=1)
+    turned = np.where(across[:, None], flipped, np.where(about[:, None], by_z, turned))
+    return np.where(np.abs(turned) > 180, 180 - np.remainder(180 - turned, 360), turned)
 
 
 def _with_labels(text: StarText, added: list[str]) -> bytes:
