@@ -2,12 +2,15 @@
 
 import numpy as np
 
-from numba_symexp.files import check_target, publish, refusing, temporary
 from numba_symexp.formats.hdf5.safe_output import writing
+from numba_symexp.kinds import HDF5
+from numba_symexp.output import OutputFile
 from numba_symexp.particles.schema import POSE, PSIZE, SHIFT, SPLIT, TABLE, UID
 
 N_PARTICLES = 1000
 _SEED = 7
+_SIZE = 128 << 10
+"""A little more than the table takes on disk."""
 
 
 def write_example(output: str, overwrite: bool = False) -> int:
@@ -33,14 +36,12 @@ def write_example(output: str, overwrite: bool = False) -> int:
     OutputError
         The file exists, or cannot be written.
     """
-    target = check_target(output, None, overwrite)
+    target = OutputFile(output, HDF5, [], overwrite)
     columns = _columns(np.random.default_rng(_SEED))
-    with temporary(output, target) as path:
-        with refusing(output), writing(path, "w") as file:
-            file.create_group(TABLE).attrs["convention"] = "cryosparc"
-            for name, values in columns.items():
-                file[f"{TABLE}/{name}"] = values
-        publish(output, path, target, overwrite)
+    with target.writing([], _SIZE) as draft, writing(draft.path, "w") as file:
+        file.create_group(TABLE).attrs["convention"] = "cryosparc"
+        for name, values in columns.items():
+            file[f"{TABLE}/{name}"] = values
     return N_PARTICLES
 
 

@@ -13,7 +13,7 @@ import inside
 import numpy as np
 import pytest
 from conftest import random_columns, write_table
-from inside import Own, SourceError, first_new_id, main
+from inside import HDF5_SIGNATURE, Own, SourceError, first_new_id, main
 
 from numba_symexp import Operators, point_group
 
@@ -39,7 +39,7 @@ def refuse(program, tmp_path):
     """Expand, and expect one line with these words, this code, and an untouched folder."""
 
     def check(*say, source="in.h5", output="out.h5", flags=("--symmetry=C3",), code=1):
-        (tmp_path / "kept.h5").write_text("an existing output")
+        (tmp_path / "kept.h5").write_bytes(HDF5_SIGNATURE + b"an existing output")
         before = listing(tmp_path)
         for target in (output, "kept.h5") if output == "out.h5" else (output,):
             extra = ("--overwrite",) if target == "kept.h5" else ()
@@ -277,7 +277,7 @@ def test_links_lead_nowhere(refuse, tmp_path, columns):
 
 def test_output_exists(refuse, tmp_path, columns):
     write_table(tmp_path / "in.h5", columns)
-    (tmp_path / "there.h5").write_text("precious")
+    (tmp_path / "there.h5").write_bytes(HDF5_SIGNATURE + b"precious")
     refuse("there.h5: exists", "--overwrite", output="there.h5")
 
 
@@ -303,7 +303,7 @@ def test_output_is_the_source(link, refuse, tmp_path, columns):
 
 def test_output_through_a_link_replaces_what_it_points_to(program, tmp_path, columns):
     write_table(tmp_path / "in.h5", columns)
-    (tmp_path / "real.h5").write_text("old")
+    (tmp_path / "real.h5").write_bytes(HDF5_SIGNATURE + b"old")
     (tmp_path / "link.h5").symlink_to("real.h5")
     assert program("expand", "in.h5", "link.h5", "--symmetry=C3", "--overwrite").returncode == 0
     assert (tmp_path / "link.h5").is_symlink()
@@ -368,12 +368,12 @@ def test_the_disk_fills_up_in_the_middle(name, after, source, tmp_path, monkeypa
     really = getattr(os, name)
     monkeypatch.setattr(os, name, full)
     out = tmp_path / "out.h5"
-    out.write_text("the old file")
+    out.write_bytes(HDF5_SIGNATURE + b"the old file")
     words = ["expand", source, str(out), "--symmetry=C60", "--chunk_rows=60", "--overwrite"]
     assert main(words) == 1
     assert "No space left on device" in capsys.readouterr().err
     assert sorted(os.listdir(tmp_path)) == ["out.h5", "source.h5"]
-    assert out.read_text() == "the old file"
+    assert out.read_bytes() == HDF5_SIGNATURE + b"the old file"
 
 
 def test_a_limit_on_file_sizes(tmp_path, columns):

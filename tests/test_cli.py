@@ -344,7 +344,7 @@ def test_a_stopped_run_leaves_nothing(number, code, existing, tmp_path, rng):
     write_table(tmp_path / "in.h5", columns)
     out = tmp_path / "out.h5"
     if existing:
-        out.write_text("the old file")
+        out.write_bytes(b"\x89HDF\r\n\x1a\nthe old file")
     command = [sys.executable, "-m", "numba_symexp", "expand", "in.h5", "out.h5"]
     command += ["--symmetry=C1000", "--chunk_rows=1000", "--overwrite"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
@@ -363,7 +363,7 @@ def test_a_stopped_run_leaves_nothing(number, code, existing, tmp_path, rng):
     assert shown.startswith("error: ")
     assert shown.count("\n") == 1
     assert set(os.listdir(tmp_path)) == before
-    assert not existing or out.read_text() == "the old file"
+    assert not existing or out.read_bytes() == b"\x89HDF\r\n\x1a\nthe old file"
 
 
 def test_a_terminal_sees_a_progress_bar_with_rows_per_second(source, tmp_path):

@@ -509,8 +509,8 @@ def test_numbers_that_a_field_cannot_hold_are_refused(star, columns, go, command
 )
 def test_export_by_the_words(words, code, say, star, go, command, tmp_path):
     go("expand", "p.star", "e.h5", "--symmetry=C2")
-    (tmp_path / "old.star").write_text("old")
-    (tmp_path / "old.csg").write_text("old")
+    (tmp_path / "old.star").write_text("data_old")
+    (tmp_path / "old.csg").write_text("created: then")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     done = command(*words)
     assert done.returncode == code, done.stderr

@@ -39,6 +39,7 @@ from numba_symexp import expand, plot
 pytest.importorskip("matplotlib")
 
 POSE, SHIFT, PSIZE = "alignments3D/pose", "alignments3D/shift", "alignments3D/psize_A"
+PNG_MINE = b"\x89PNG\r\n\x1a\nmine"
 
 
 def written_as(matrix, pose_format):
@@ -409,7 +410,7 @@ def test_bad_input_ends_in_one_line(words, code, message, columns, command, tmp_
         wrong = {**columns, column: columns[column].copy()}
         wrong[column][row] = np.nan if name == "nan" else 0
         write_table(tmp_path / f"{name}.h5", wrong)
-    (tmp_path / "there.png").write_bytes(b"mine")
+    (tmp_path / "there.png").write_bytes(PNG_MINE)
     before = sorted(tmp_path.iterdir())
     done = command("plot", *words)
     assert (done.returncode, done.stdout) == (code, "")
@@ -417,7 +418,7 @@ def test_bad_input_ends_in_one_line(words, code, message, columns, command, tmp_
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
     assert sorted(tmp_path.iterdir()) == before
-    assert (tmp_path / "there.png").read_bytes() == b"mine"
+    assert (tmp_path / "there.png").read_bytes() == PNG_MINE
 
 
 def test_a_missing_source_can_be_named(source, tmp_path):
@@ -441,9 +442,10 @@ def test_a_file_that_names_no_symmetry_is_refused(source, tmp_path):
 def test_neither_table_is_replaced(columns, tmp_path):
     source = write_table(tmp_path / "source.png", columns)
     out = str(tmp_path / "out.png")
-    expand(source, out, symmetry="C3")
+    expand(source, str(tmp_path / "out.h5"), symmetry="C3")
+    (tmp_path / "out.h5").rename(out)
     for file, output in ((source, source), (out, source), (out, out)):
-        with pytest.raises(OutputError, match="is the source itself"):
+        with pytest.raises(OutputError, match=r"is the source itself|is not a PNG picture"):
             plot(file, output, overwrite=True)
 
 

@@ -32,7 +32,8 @@ def canonical(words: Sequence[str], commands: Mapping[str, Callable[..., Any]]) 
         What follows the program's name.
     commands : mapping of str to function
         Their parameters are the flags: those annotated ``bool`` are switches, those without
-        default must be given, by place or by name; ``*files`` takes all further words.
+        default must be given, by place or by name; ``*files`` takes all further words, but for the
+        last ones, which are what must be given after it.
 
     Raises
     ------
@@ -80,6 +81,8 @@ def _given(
     given: dict[str, str] = {}
     further: list[str] = []
     takes_many = any(each.kind is each.VAR_POSITIONAL for each in parameters.values())
+    last = [each for each in required if parameters[each].kind is inspect.Parameter.KEYWORD_ONLY]
+    first = [each for each in required if each not in last]
     waiting = list(words)
     while waiting:
         word = waiting.pop(0)
@@ -88,7 +91,7 @@ def _given(
         if _is_flag(word):
             name, value = _flag(command, word, waiting, parameters)
         else:
-            free = [each for each in required if each not in given]
+            free = [each for each in first if each not in given]
             if not free and takes_many:
                 further.append(word)
                 continue
@@ -98,6 +101,9 @@ def _given(
         if name in given:
             raise UsageError(f"--{name} is given twice: give it once")
         given[name] = value
+    for name in reversed([each for each in last if each not in given]):
+        if further:
+            given[name] = further.pop()
     return given, further
 
 

@@ -1,9 +1,12 @@
 """The verbs that read, write and prove files; as those of `commands`."""
 
+import os
 from typing import Any
 
 from numba_symexp.cli.request import Request, is_on
 from numba_symexp.errors import UsageError
+from numba_symexp.files import first_bytes
+from numba_symexp.kinds import is_particle_text_or_dataset
 
 
 def verify(
@@ -99,7 +102,7 @@ def collapse(
 
 
 def import_particles(
-    *files: str, overwrite: bool = False, json: bool = False, quiet: bool = False
+    *files: str, output: str, overwrite: bool = False, json: bool = False, quiet: bool = False
 ) -> Request:
     """Write the particles of CryoSPARC (.cs) or RELION (.star) as an HDF5 table.
 
@@ -108,7 +111,9 @@ def import_particles(
     Parameters
     ----------
     files
-        One .star, or a .cs and its passthrough files, then the HDF5 file to write.
+        One .star, or a .cs and its passthrough files.
+    output
+        HDF5 file to write: the last word.
     overwrite
         Replace an existing file.
     json
@@ -121,14 +126,19 @@ def import_particles(
     from numba_symexp.cli.report import import_text
     from numba_symexp.conversion.import_table import import_particles as write
 
-    if len(files) < 2:
+    if not files:
         raise UsageError("import needs a .cs or .star file and an OUTPUT: see import --help")
+    if os.path.isfile(output) and is_particle_text_or_dataset(output, first_bytes(output)):
+        raise UsageError(
+            f"import writes to its last word, the OUTPUT, which is missing: {output} is a file to "
+            "import; name a new .h5 file after it"
+        )
     silent = is_on(quiet)
 
     def act() -> dict[str, Any]:
-        probe(*files[:-1])
+        probe(*files)
         with ProgressBar(silent) as bar:
-            return write(files[:-1], files[-1], is_on(overwrite), bar.show)
+            return write(files, output, is_on(overwrite), bar.show)
 
     return Request(act, import_text, is_on(json), silent)
 

@@ -12,7 +12,8 @@ import time
 from numba_symexp import interrupts
 from numba_symexp.errors import SourceError, SymexpError
 from numba_symexp.files import first_bytes
-from numba_symexp.formats.hdf5.table import SIGNATURE, Hdf5Table
+from numba_symexp.formats.hdf5.table import Hdf5Table
+from numba_symexp.kinds import HDF5
 
 PATIENCE_S = 15.0
 _WAIT_S = 0.002
@@ -27,7 +28,7 @@ def probe(*paths: str | None) -> None:
         Names the file. Whatever else is wrong is left to those who read it.
     """
     for path in paths:
-        if path is not None and os.path.isfile(path) and first_bytes(path).startswith(SIGNATURE):
+        if path is not None and os.path.isfile(path) and HDF5.is_this(first_bytes(path)):
             _probe(path)
 
 

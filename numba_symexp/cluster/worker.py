@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from numba_symexp.cluster.work import Machine, StoredWork, Work, check_pages, check_state
 from numba_symexp.errors import ClusterError, SymexpError
 from numba_symexp.expansion.stream import Target, stream
-from numba_symexp.files import refusing
 from numba_symexp.formats.registry import open_table
+from numba_symexp.output import as_output_error
 from numba_symexp.particles.fingerprint import PAGE
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.types import Array
@@ -115,7 +115,7 @@ def _make_rows(task: Task) -> None:
 
     with _open(task.path, os.O_WRONLY) as descriptor:  # a file to be read too is read first on NFS
         target = Target(task.path, descriptor, work.offsets)
-        with refusing(work.job.output):
+        with as_output_error(work.job.output):
             stream(
                 work.job,
                 table,

@@ -1,21 +1,20 @@
 """From particle tables, expanded or not, to .cs and .star."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, BinaryIO
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
-from numba_symexp import interrupts
 from numba_symexp.conversion.as_cryosparc import AsCryosparc
 from numba_symexp.conversion.as_relion import AsRelion
 from numba_symexp.errors import SourceError, UsageError
-from numba_symexp.files import check_space, check_target, publish, refusing, temporary
 from numba_symexp.formats.cryosparc.result_group import result_group
 from numba_symexp.formats.cryosparc.write import CsRows
 from numba_symexp.formats.relion.kept_text import star_text
 from numba_symexp.formats.relion.write import StarRows
-from numba_symexp.leftovers import sweep
+from numba_symexp.kinds import kind_of_suffix
+from numba_symexp.output import OutputFile, as_output_error, writing_together
 from numba_symexp.particles.columns import pixel_size_column
 from numba_symexp.particles.scan import blocks, scan
 from numba_symexp.poses import Poses, open_poses
@@ -60,26 +59,31 @@ def export_particles(
     SymexpError
         What is wrong, where, and what to do. Nothing was written then.
     """
-    outputs = _outputs(output)
-    for each in outputs:
-        check_target(each, file, overwrite)
+    names = _outputs(output)
+    kinds = [kind_of_suffix(os.path.splitext(name)[1]) for name in names]
+    outputs = [
+        OutputFile(name, kind, [file], overwrite) for name, kind in zip(names, kinds, strict=True)
+    ]
     with open_poses(file) as rows:
         _check(rows)
         for each in outputs:
-            check_target(each, rows.source.path, overwrite)
-        leftovers = sweep(os.path.dirname(os.path.realpath(output)))
-        writer, notes = _writer(rows, outputs[0], keep_track_length)
-        _publish(outputs[0], writer.write, overwrite, rows.check_unchanged, progress, len(rows))
-        if isinstance(writer, CsRows):
-            group = result_group(outputs[0], writer.dtype.names or (), len(rows)).encode()
-            _publish(outputs[1], lambda file: [file.write(group)], overwrite, rows.check_unchanged)
+            each.refuse_input(rows.source.path)
+        writer, notes = _writer(rows, names[0], keep_track_length)
+        size = len(rows) * writer.dtype.itemsize if isinstance(writer, CsRows) else 0
+        with writing_together(outputs, [rows.table, rows.source], size) as drafts:
+            _write_rows(drafts[0].path, writer, len(rows), progress)
+            if isinstance(writer, CsRows):
+                fields = writer.dtype.names or ()
+                group = result_group(names[0], drafts[0].path, fields, len(rows))
+                with as_output_error(names[1]), open(drafts[1].path, "w") as text:
+                    text.write(group)
         return {
             "output": output,
             "expanded": rows.expanded is not None,
-            "files": outputs,
+            "files": names,
             "source": file,
             "rows": len(rows),
-            "notes": [*notes, *leftovers],
+            "notes": [*notes, *drafts[0].notes],
         }
 
 
@@ -131,7 +135,6 @@ def _writer(
         writer = CsRows(rows, source)
         dropped += writer.dropped
         notes += writer.notes
-        check_space(output, os.path.realpath(output), len(rows) * writer.dtype.itemsize)
     else:
         if text is None:
             particles = rows.particles()
@@ -157,23 +160,9 @@ def _shortened(dropped: Sequence[str], columns: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(short))
 
 
-def _publish(
-    output: str,
-    write: Callable[[BinaryIO], Iterable[int]],
-    overwrite: bool,
-    check: Callable[[], None],
-    progress: Progress | None = None,
-    rows: int = 0,
-) -> None:
-    """Write a file under a hidden name, and name it when it is whole and on disk."""
-    target = os.path.realpath(output)
-    with temporary(output, target) as path:
-        with refusing(output), open(path, "wb") as file:
-            for done in write(file):
-                if progress:
-                    progress(done, rows)
-            file.flush()
-            os.fsync(file.fileno())
-        interrupts.check()
-        check()
-        publish(output, path, target, overwrite)
+def _write_rows(path: str, writer: CsRows | StarRows, rows: int, progress: Progress | None) -> None:
+    """Write all rows to a file."""
+    with open(path, "wb") as file:
+        for done in writer.write(file):
+            if progress:
+                progress(done, rows)

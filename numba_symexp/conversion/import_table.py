@@ -5,15 +5,14 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from numba_symexp import interrupts
 from numba_symexp.errors import UsageError
-from numba_symexp.files import check_space, check_target, publish, refusing, temporary
 from numba_symexp.formats.cryosparc.joined import JoinedTable
 from numba_symexp.formats.hdf5.table import Hdf5Table
 from numba_symexp.formats.hdf5.write import size_of, write_table
 from numba_symexp.formats.registry import open_table
 from numba_symexp.formats.relion.kept_text import star_text
-from numba_symexp.leftovers import sweep
+from numba_symexp.kinds import HDF5
+from numba_symexp.output import OutputFile
 from numba_symexp.particles.columns import find_columns
 from numba_symexp.particles.scan import scan
 from numba_symexp.particles.schema import CONVENTION, REPEATED_IMAGES
@@ -60,27 +59,20 @@ def import_particles(
     """
     if not files:
         raise UsageError("nothing to import: name a .cs or .star file")
-    for source in files:
-        target = check_target(output, source, overwrite)
+    target = OutputFile(output, HDF5, files, overwrite)
     with _open_all(files) as table:
         find_columns(table)
-        leftovers = sweep(os.path.dirname(target))
-        check_space(output, target, size_of(table))
-        with temporary(output, target) as path:
-            with refusing(output):
-                attributes = {"imported_from": os.path.basename(table.path)}
-                write_table(path, table, star_text(table), attributes, progress)
-            odd = _scan_written(path, table)
-            interrupts.check()
-            table.check_unchanged()
-            publish(output, path, target, overwrite)
+        with target.writing([table], size_of(table)) as draft:
+            attributes = {"imported_from": os.path.basename(table.path)}
+            write_table(draft.path, table, star_text(table), attributes, progress)
+            odd = _scan_written(draft.path, table)
         return {
             "output": output,
             "source": list(files),
             "particles": table.n_rows,
             "columns": len(table.columns),
             "convention": table.attributes[CONVENTION],
-            "notes": [*_notes(table), *odd, *leftovers],
+            "notes": [*_notes(table), *odd, *draft.notes],
         }
 
 
@@ -106,7 +98,7 @@ def _open_all(files: Sequence[str]) -> Any:
 
 def _scan_written(path: str, table: ParticleTable) -> list[str]:
     """Check every row of what was written: quicker to read than text, and read back at that."""
-    with Hdf5Table(path) as written:
+    with Hdf5Table(path, locking=False) as written:  # this run holds a lock on it
         written.path = table.path  # messages name the file that a user knows
         return scan(written, find_columns(written)).odd
 

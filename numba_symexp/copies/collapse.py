@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from numba_symexp import interrupts
 from numba_symexp.copies.returned import Copies, open_copies
 from numba_symexp.errors import SourceError, UsageError
-from numba_symexp.files import check_space, check_target, publish, refusing, temporary
 from numba_symexp.formats.hdf5.write import size_of, write_table
 from numba_symexp.formats.relion.kept_text import star_text
 from numba_symexp.formats.relion.words import numbers
-from numba_symexp.leftovers import sweep
+from numba_symexp.kinds import HDF5
+from numba_symexp.output import OutputFile
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import CONVENTION, OPERATOR_INDEX, OPERATOR_INDEX_DTYPE
 from numba_symexp.particles.table import Column, ParticleTable
@@ -69,22 +68,15 @@ def collapse(
     """
     if keep not in _KEEP:
         raise UsageError(f"keep={keep} is neither {' nor '.join(_KEEP)}")
-    target = check_target(output, file, overwrite)
+    target = OutputFile(output, HDF5, [file, expanded], overwrite)
     with open_copies(file, expanded) as copies:
-        for path in (copies.source.path, copies.expanded.path):
-            check_target(output, path, overwrite)
+        for each in (copies.source, copies.expanded):
+            target.refuse_input(each.path)
         count, best = _gather(copies, by, keep == "max", progress)
         table = CollapsedTable(copies, count, best)
-        leftovers = sweep(os.path.dirname(target))
-        check_space(output, target, size_of(table))
-        with temporary(output, target) as path:
-            with refusing(output):
-                attributes = {"collapsed_from": os.path.basename(file)}
-                write_table(path, table, star_text(copies.source), attributes, None)
-            interrupts.check()
-            copies.table.check_unchanged()
-            copies.source.check_unchanged()
-            publish(output, path, target, overwrite)
+        with target.writing([copies.table, copies.source], size_of(table)) as draft:
+            attributes = {"collapsed_from": os.path.basename(file)}
+            write_table(draft.path, table, star_text(copies.source), attributes, None)
         numbers, particles = np.unique(count, return_counts=True)
         return {
             "output": output,
@@ -94,7 +86,7 @@ def collapse(
             "of": copies.source.n_rows,
             "by": by,
             "keep": keep if by else None,
-            "notes": [*_notes(copies, by), *leftovers],
+            "notes": [*_notes(copies, by), *draft.notes],
             "counts": dict(zip(numbers.tolist(), particles.tolist(), strict=True)),
         }
 

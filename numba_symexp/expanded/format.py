@@ -106,7 +106,6 @@ def finish(path: str, attributes: Mapping[str, Any]) -> None:
         file.flush()
         sync_file(path)
         file.attrs["complete"] = 1
-    sync_file(path)
 
 
 def check_format(table: Hdf5Table) -> None:
@@ -227,7 +226,7 @@ def _offsets(path: str, columns: Sequence[OutputColumn], n_rows: int) -> dict[st
     if not n_rows:
         return found  # HDF5 gives a dataset without elements no place
     size = os.path.getsize(path)
-    with h5py.File(path, "r", locking="best-effort") as file:
+    with h5py.File(path, "r", locking=False) as file:  # this run holds a lock on it
         for column in columns:
             identifier = file[f"{TABLE}/{column.name}"].id
             offset, taken = identifier.get_offset(), identifier.get_storage_size()

@@ -10,9 +10,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from numba_symexp.clock import timestamp
 from numba_symexp.errors import FileFormatError
 from numba_symexp.expanded.format import SourceRecord
+from numba_symexp.output import timestamp
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.version import __version__

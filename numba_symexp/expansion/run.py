@@ -5,23 +5,16 @@ import time
 import warnings
 from typing import Any
 
-from numba_symexp import interrupts
 from numba_symexp.errors import ExpansionWarning, SourceError
 from numba_symexp.expanded.format import create, finish
 from numba_symexp.expanded.provenance import first_attributes, last_attributes
 from numba_symexp.expansion.job import ExpandJob, Summary
 from numba_symexp.expansion.plan import Plan, make_plan
 from numba_symexp.expansion.stream import MakeRows, Target, stream
-from numba_symexp.files import (
-    check_space,
-    check_target,
-    publish,
-    refusing,
-    reserve,
-    temporary,
-)
+from numba_symexp.files import reserve
 from numba_symexp.formats.registry import open_table
-from numba_symexp.leftovers import sweep
+from numba_symexp.kinds import HDF5
+from numba_symexp.output import OutputFile
 from numba_symexp.particles.fingerprint import Fingerprint
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.symmetry.descriptions import describe
@@ -92,13 +85,15 @@ def run(
         What is wrong, where, and what to do. Nothing was written then.
     """
     started = time.perf_counter()
-    target = _check_target(job)
+    output = _output(job)
     with open_table(job.source, job.table) as table:
-        plan = make_plan(job, table, target, paged=make_rows is not None)
-        notes = [] if job.dry_run else sweep(os.path.dirname(target))
-        check_space(job.output, target, plan.bytes)
-        if not job.dry_run:
-            _write(job, table, plan, target, started, make_rows or _stream, progress)
+        plan = make_plan(job, table, output.path, paged=make_rows is not None)
+        if job.dry_run:
+            output.check_space(plan.bytes)
+            size, notes = plan.bytes, list[str]()
+        else:
+            make = make_rows or _stream
+            size, notes = _write(job, table, plan, output, started, make, progress)
     return Summary(
         source=job.source,
         output=job.output,
@@ -108,7 +103,7 @@ def run(
         operators=len(plan.operators),
         particles=plan.source.n_rows,
         rows=plan.rows,
-        bytes=plan.bytes if job.dry_run else os.path.getsize(target),
+        bytes=size,
         warnings=(*plan.warnings, *notes),
         seconds=0.0 if job.dry_run else time.perf_counter() - started,
         dry_run=job.dry_run,
@@ -123,17 +118,14 @@ def check(job: ExpandJob) -> None:
     SymexpError
         What is wrong, where, and what to do.
     """
-    _check_target(job)
+    _output(job)
     open_table(job.source, job.table).close()
 
 
-def _check_target(job: ExpandJob) -> str:
-    """Path of the output, which must not be an input."""
+def _output(job: ExpandJob) -> OutputFile:
+    """Check the output, which must not be an input, and the symmetry."""
     job.full()
-    target = check_target(job.output, job.source, job.overwrite)
-    if job.operators_file is not None:
-        check_target(job.output, job.operators_file, job.overwrite)
-    return target
+    return OutputFile(job.output, HDF5, [job.source, job.operators_file], job.overwrite)
 
 
 def _description(plan: Plan) -> str:
@@ -146,35 +138,28 @@ def _write(
     job: ExpandJob,
     table: ParticleTable,
     plan: Plan,
-    target: str,
+    output: OutputFile,
     started: float,
     make_rows: MakeRows,
     progress: Progress | None,
-) -> None:
-    """Write the output under a hidden name, and name it when it is whole and on disk."""
-    with temporary(job.output, target) as path:
-        with refusing(job.output):
-            offsets = create(
-                path,
-                plan.written,
-                plan.rows,
-                plan.operators,
-                plan.source,
-                first_attributes(plan.operators),
-            )
-            descriptor = os.open(path, os.O_RDWR)
-            try:
-                reserve(descriptor, os.fstat(descriptor).st_size)
-                if plan.rows:
-                    make_rows(job, table, plan, Target(path, descriptor, offsets), progress)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            seconds = time.perf_counter() - started
-            finish(path, last_attributes(job.recorded(plan.operators), plan.source, seconds))
-        interrupts.check()
-        table.check_unchanged()
-        publish(job.output, path, target, job.overwrite)
+) -> tuple[int, list[str]]:
+    """Write the output; return its bytes, and what a user should know of its folder."""
+    with output.writing([table], plan.bytes) as draft:
+        offsets = create(
+            draft.path,
+            plan.written,
+            plan.rows,
+            plan.operators,
+            plan.source,
+            first_attributes(plan.operators),
+        )
+        reserve(draft.descriptor, os.fstat(draft.descriptor).st_size)
+        if plan.rows:
+            target = Target(draft.path, draft.descriptor, offsets)
+            make_rows(job, table, plan, target, progress)
+        seconds = time.perf_counter() - started
+        finish(draft.path, last_attributes(job.recorded(plan.operators), plan.source, seconds))
+    return draft.size, draft.notes
 
 
 def _stream(

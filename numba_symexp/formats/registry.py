@@ -4,8 +4,9 @@ import os
 
 from numba_symexp.errors import SourceError
 from numba_symexp.files import check_readable, first_bytes
-from numba_symexp.formats.cryosparc.table import CSDAT_MAGIC, NUMPY_MAGIC, open_cs
-from numba_symexp.formats.hdf5.table import SIGNATURE, Hdf5Table
+from numba_symexp.formats.cryosparc.table import open_cs
+from numba_symexp.formats.hdf5.table import Hdf5Table
+from numba_symexp.kinds import CS, HDF5
 from numba_symexp.particles.table import ParticleTable
 
 
@@ -26,10 +27,10 @@ def open_table(path: str, location: str | None = None) -> ParticleTable:
     """
     check_readable(path, "the particle table")
     start, suffix = first_bytes(path), os.path.splitext(path)[1].lower()
-    if start.startswith(SIGNATURE):
+    if HDF5.is_this(start):
         return Hdf5Table(path, location)
     table: ParticleTable
-    if start.startswith((NUMPY_MAGIC, CSDAT_MAGIC)) or suffix == ".cs":
+    if CS.is_this(start) or suffix == ".cs":
         table = open_cs(path)
     elif suffix == ".star" or (b"data_" in start and b"\0" not in start):
         from numba_symexp.formats.relion.table import StarTable  # needs the compiler

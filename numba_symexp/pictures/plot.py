@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from numba_symexp import interrupts
 from numba_symexp.errors import OutputError, UsageError
-from numba_symexp.files import check_target, publish, refusing, sync_file, temporary
-from numba_symexp.leftovers import sweep
+from numba_symexp.kinds import kind_of_suffix
+from numba_symexp.output import OutputFile
 from numba_symexp.pictures.picture import Picture, Shown
 from numba_symexp.pictures.sphere import relative_density
 from numba_symexp.pictures.subject import Subject, open_subject
@@ -80,22 +79,16 @@ def plot(
     _require_matplotlib(output)
     from numba_symexp.pictures.drawing import save
 
-    target = check_target(output, file, overwrite)
+    target = OutputFile(output, kind_of_suffix(suffix), [file, source], overwrite)
     columns = {"table": table, "pose": pose, "pose_format": pose_format, "shift": shift}
     with open_subject(file, symmetry, convention, source, **columns) as subject:
-        for each in subject.sets:
-            check_target(output, each.table.path, overwrite)
+        tables = [each.table for each in subject.sets]
+        for each in tables:
+            target.refuse_input(each.path)
         tallies = tally(subject.sets, subject.particles, progress)
-        for each in subject.sets:
-            each.table.check_unchanged()
         picture = _picture(os.path.basename(file), subject, tallies)
-    sweep(os.path.dirname(target))
-    with temporary(output, target) as path:
-        with refusing(output):
-            save(picture, path, suffix[1:])
-            sync_file(path)
-        interrupts.check()
-        publish(output, path, target, overwrite)
+        with target.writing(tables) as draft:
+            save(picture, draft.path, suffix[1:])
     return {
         "output": output,
         "source": file,

@@ -15,12 +15,10 @@ import numpy as np
 
 from numba_symexp.errors import SourceError
 from numba_symexp.files import check_readable, first_bytes
+from numba_symexp.kinds import CSDAT_MAGIC, NUMPY_MAGIC
 from numba_symexp.particles.schema import TABLE
 from numba_symexp.particles.table import Column, ParticleTable
 from numba_symexp.types import Array
-
-NUMPY_MAGIC = b"\x93NUMPY"
-CSDAT_MAGIC = b"\x95CSDAT"
 
 _MOST_HEADER_BYTES = 16 << 20
 _READ_BYTES = 4 << 20

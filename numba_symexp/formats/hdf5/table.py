@@ -15,12 +15,10 @@ import numpy as np
 
 from numba_symexp.errors import SourceError
 from numba_symexp.files import check_readable, first_bytes
+from numba_symexp.kinds import HDF5
 from numba_symexp.particles.schema import TABLE
 from numba_symexp.particles.table import Column, ParticleTable
 from numba_symexp.types import Array
-
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
-"""First bytes of an HDF5 file."""
 
 _NAMED_AT_MOST = 12
 
@@ -45,6 +43,8 @@ class Hdf5Table(ParticleTable):
         HDF5 file.
     location : str, optional
         The table inside the file; by default ``/particles``, else the root.
+    locking : bool
+        Lock the file against programs that write it, where its file system has locks.
 
     Attributes
     ----------
@@ -56,9 +56,9 @@ class Hdf5Table(ParticleTable):
         The file is missing, no HDF5 file, damaged, or has no such table.
     """
 
-    def __init__(self, path: str, location: str | None = None) -> None:
+    def __init__(self, path: str, location: str | None = None, locking: bool = True) -> None:
         self.path = path
-        self.file = _open(path)
+        self.file = _open(path, locking)
         self.watch(self.file.id.get_vfd_handle())
         try:
             with self.reading("its structure"):
@@ -205,13 +205,13 @@ class Hdf5Table(ParticleTable):
         }
 
 
-def _open(path: str) -> h5py.File:
+def _open(path: str, locking: bool) -> h5py.File:
     """Open an HDF5 file read-only, or say what is in the way."""
     check_readable(path, "the HDF5 file")
     try:
-        return h5py.File(path, "r", locking="best-effort")
+        return h5py.File(path, "r", locking="best-effort" if locking else False)
     except (OSError, RuntimeError) as error:
-        if not first_bytes(path).startswith(SIGNATURE):
+        if not HDF5.is_this(first_bytes(path)):
             hint = "give a particle table in HDF5, .cs or .star (numba-symexp example writes one)"
             raise SourceError(f"{path}: not an HDF5 file: {hint}") from error
         raise SourceError(

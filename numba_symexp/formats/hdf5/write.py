@@ -5,11 +5,10 @@ from typing import Any
 
 import h5py
 
-from numba_symexp.clock import timestamp
-from numba_symexp.files import sync_file
 from numba_symexp.formats.hdf5.safe_output import writing
 from numba_symexp.formats.relion.kept_text import write_star_text
 from numba_symexp.formats.relion.text import StarText
+from numba_symexp.output import timestamp
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import POSE, POSE_FORMATS, SHIFT, SHIFT_TEXTS, TABLE, units_of
 from numba_symexp.particles.table import Column, ParticleTable
@@ -33,7 +32,7 @@ def write_table(
     attributes: Mapping[str, Any],
     progress: Progress | None,
 ) -> None:
-    """Write a table in the order of its columns, and bring it to disk.
+    """Write a table in the order of its columns.
 
     Parameters
     ----------
@@ -63,7 +62,6 @@ def write_table(
                 datasets[name][start:stop] = rows
             if progress:
                 progress(stop, table.n_rows)
-    sync_file(path)
 
 
 def _create(group: h5py.Group, table: ParticleTable, name: str, column: Column) -> h5py.Dataset:
