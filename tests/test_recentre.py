@@ -76,9 +76,11 @@ def test_defocus_moves_by_the_depth_of_the_centre(
 ):
     source = write_table(tmp_path / "source.h5", columns)
     go("expand", source, "out.h5", *flags, CENTER, f"--defocus={sign}", "--carry=ctf/*")
-    (pose, index, *defocus), _, _ = read("out.h5", POSE, "source_index", *DEFOCUS)
-    for row in range(len(pose)):
-        depth_A = (naive.exp(pose[row]).T @ CENTER_A)[2]
+    (index, *defocus), stored, _ = read("out.h5", "source_index", *DEFOCUS)
+    for row in range(len(index)):
+        rotation, moved_A = stored[row % len(stored)]
+        of_particle = naive.exp(columns[POSE][index[row]].astype(float)).T
+        depth_A = (of_particle @ (rotation @ CENTER_A + moved_A))[2]
         for name, moved in zip(DEFOCUS, defocus, strict=True):
             wanted = float(columns[name][index[row]]) + factor * depth_A
             assert abs(moved[row] - wanted) < 2e-3
@@ -87,6 +89,28 @@ def test_defocus_moves_by_the_depth_of_the_centre(
     names = [check["name"] for check in report["checks"]]
     assert names[-2:] == ["defocus", "carried columns"]
     assert report["passed"]
+
+
+@pytest.mark.parametrize("sign", ["minus", "plus"])
+def test_the_depth_of_a_helix_is_that_of_the_point_at_the_image_center(
+    sign, columns, tmp_path, go, command
+):
+    """Unit k lies k rises up the axis: k x 100 A x cos(tilt) deeper, for a center near 0."""
+    source = write_table(tmp_path / "source.h5", columns)
+    helix = ("--twist=27.3", "--rise=100", "--order=3", "--center=0,0,0.001")
+    go("expand", source, "out.h5", *helix, f"--defocus={sign}")
+    (index, *defocus), _, _ = read("out.h5", "source_index", *DEFOCUS)
+    with h5py.File("out.h5") as file:
+        unit = file["operators/rise_index"][()][file["particles/operator_index"][()]]
+    cosine = np.array([naive.exp(v)[2, 2] for v in columns[POSE].astype(float)])[index]
+    for name, moved in zip(DEFOCUS, defocus, strict=True):
+        depth = unit * 100 * cosine * (-1 if sign == "minus" else 1)
+        assert np.abs(moved - columns[name][index] - depth).max() < 0.01
+    go("verify", "out.h5")
+    with h5py.File("out.h5", "r+") as file:
+        file["particles/ctf/df1_A"][5] = columns["ctf/df1_A"][index[5]]
+    report = json.loads(command("verify", "out.h5", "--json").stdout)
+    assert [c["name"] for c in report["checks"] if not c["passed"]] == ["defocus"]
 
 
 def test_without_the_flag_the_defocus_stays(columns, tmp_path, go):

@@ -28,7 +28,6 @@ class Expander:
         self._decode, self._expand, _ = CODECS[pose_format.name]
         self._quaternions = np.ascontiguousarray(operators.quaternion.T)
         self._translations = np.ascontiguousarray(operators.motion_A.T)
-        self._centres = np.ascontiguousarray((operators.matrix @ operators.center_A).T)
         self._moves = operators.moves
         self._fixed = operators.fixed
         self._order = len(operators)
@@ -94,7 +93,9 @@ class Expander:
             out[operator :: self._order] = shift
 
     def depths_A(self, count: int) -> Array:  # noqa: N802 - the unit is A
-        """Depth (A_g c)_z of the centre in each row of the n sources that were filled last.
+        """Depth of the point at the image center in each row of the n sources filled last.
+
+        The mate g shows the point g(c) = R c + t of the particle, at the depth (A (R c + t))_z.
 
         Parameters
         ----------
@@ -104,11 +105,11 @@ class Expander:
         Returns
         -------
         (n * G,) float64
-            A, along the beam as RELION and CryoSPARC have z; 0 without a centre.
+            A, along the beam as RELION and CryoSPARC have z; 0 where nothing moves.
         """
         depths = np.empty(count * self._order)
         with ONE_AT_A_TIME:
-            kernels.expand_depth(self._planes, self._centres, count, depths)
+            kernels.expand_depth(self._planes, self._translations, count, depths)
         return depths
 
 

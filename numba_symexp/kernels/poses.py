@@ -191,10 +191,10 @@ def expand_shift(
 
 @kernel
 def expand_depth(planes: Array, points: Array, count: int, out: Array) -> None:
-    """Depths (A) of a point in all mates, (count * G): (A_g c)_z = (A R_g c)_z.
+    """Depths (A) of one point of each operator in all mates, (count * G): (A x_g)_z.
 
-    ``points`` (3, G) are R_g c, in A. The third row of A is the third column of the matrix of the
-    pose's quaternion.
+    ``points`` (3, G) are x_g = R_g c + t_g, in A. The third row of A is the third column of the
+    matrix of the pose's quaternion.
     """
     order = points.shape[1]
     for source in prange(count):

@@ -126,6 +126,7 @@ class _RowChecker:
         center_A = operators.center_A
         moves = zip(self._rotations, operators.translation_A, strict=True)
         self._translations_A = np.array([t + R @ center_A for R, t in moves])
+        self._points_A = np.einsum("gji,gj->gi", self._rotations, self._translations_A)
         self._psize_A = expanded.psize_given_A
         self._columns = self._compared(expanded, columns)
         self._names = [column.name for column in self._columns]
@@ -197,8 +198,9 @@ class _RowChecker:
         from_source = self._source.read_at(self._source_names, sources)
         matrices = rotation_matrices(rows[self._pose], self._format)
         self._check_motion(start, rows, from_source, index, operator, matrices)
-        center_A = self._operators.center_A
-        depth_A = matrices[:, :, 2] @ center_A if self._depths else np.zeros(len(source))
+        depth_A = np.zeros(len(source))
+        if self._depths:
+            depth_A = self._depth_in_own_pose(matrices, operator)
         block = CheckedRows(
             rows,
             from_source,
@@ -209,11 +211,20 @@ class _RowChecker:
             self._first_id,
             self._source.path,
             depth_A,
-            float(np.linalg.norm(center_A)) * self._angle_tolerance,
+            float(np.abs(self._points_A).sum(axis=1).max()) * self._angle_tolerance,
         )
         for column in self._columns:
             for bad, what in column.offenders(block):
                 self.found.of(column.check_name).add(bad, start, what)
+
+    def _depth_in_own_pose(self, matrices: Array, operator: Array) -> Array:
+        """Depth of the point at the image center, from the row's own pose.
+
+        From the particle's box center to that point it is R c + t in the particle's frame, and
+        c + R^T t in the frame of the row: what the row's shift says in the image plane,
+        (A_g (c + R^T t))_xy = (s - s_g) psize, its third component says along the beam.
+        """
+        return np.einsum("ni,ni->n", matrices[:, :, 2], self._points_A[operator])
 
     def _check_motion(
         self,
