@@ -86,4 +86,4 @@ def kind_of_suffix(suffix: str) -> Kind:
 def is_particle_text_or_dataset(path: str, start: bytes) -> bool:
     """Whether a file is a .cs or .star, by its suffix or its first bytes."""
     named = path.lower().endswith((*CS.suffixes, *STAR.suffixes))
-    return named or CS.is_this(start) or STAR.is_this(start)
+    return named or CS.is_this(start) or (STAR.is_this(start) and not HDF5.is_this(start))

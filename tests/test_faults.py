@@ -5,6 +5,7 @@ run is to be hit, a function is wrapped in that process: it is hit before or aft
 """
 
 import dataclasses
+import errno
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ import numba
 import numpy as np
 import pytest
 from conftest import random_columns, write_table
-from inside import PREFIX, SUFFIX, RunMark, hidden_name, path_of, sweep
+from inside import PREFIX, SUFFIX, RunMark, hidden_name, hold, path_of, sweep
 from particle_files import write_cs
 from star_files import particles, star_text
 
@@ -743,3 +744,156 @@ def test_two_runs_to_one_output(words, overwrite, start, run, nursery, folder):
     assert sorted(each.returncode for each in done) == [0, 1]
     loser = next(each for each in done if each.returncode)
     assert_one_line(loser, 1, "appeared while this run was writing")
+
+
+# What file systems answer
+
+
+def failing(name, number, call=1):
+    """Text for a run's setup: from the n-th call on, a function of os fails with an error."""
+    error = f"OSError({int(number)}, os.strerror({int(number)}))"
+    return f"""
+really_{name}, calls_{name} = os.{name}, []
+def fail_{name}(*words, **named):
+    calls_{name}.append(1)
+    if len(calls_{name}) >= {call}:
+        raise {error}
+    return really_{name}(*words, **named)
+os.{name} = fail_{name}
+"""
+
+
+def folder_sync_fails(number):
+    return hit(OUTPUT, "sync_folder", f"lambda: exec({failing('fsync', number)!r}, globals())")
+
+
+@pytest.mark.parametrize("words", [EXPAND, IMPORT, EXPORT], ids=["expand", "import", "export"])
+def test_a_folder_that_cannot_be_brought_to_disk(words, run, folder):
+    """The output is whole by then: it is told, and where the file system never can, it is not."""
+    whole = reference(run, folder, words)
+    for number in (errno.EIO, errno.EINVAL, errno.EOPNOTSUPP):
+        done = run(*words, setup=folder_sync_fails(number))
+        assert done.returncode == 0, done.stderr
+        told = "could not be brought to disk" in done.stderr + done.stdout
+        assert told == (number == errno.EIO)
+        assert held(folder / output_of(words)) == whole
+        (folder / output_of(words)).unlink()
+
+
+@pytest.mark.parametrize(
+    "number", [errno.EINVAL, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EOPNOTSUPP]
+)
+def test_a_file_system_without_hard_links(number, run, folder):
+    whole = reference(run, folder, EXPAND)
+    assert run(*EXPAND, setup=failing("link", number)).returncode == 0
+    assert held(folder / "out.h5") == whole
+    assert_one_line(run(*EXPAND, setup=failing("link", number)), 1, "exists")
+    assert hidden(folder) == []
+
+
+def test_reserving_is_tried_again_after_a_signal(run, folder):
+    whole = reference(run, folder, EXPAND)
+    setup = f"import {FILES} as files\nreally, answers = files._system_call, [{errno.EINTR}] * 3\n"
+    setup += "files._system_call = lambda *words: answers.pop() if answers else really(*words)\n"
+    assert run(*EXPAND, setup=setup).returncode == 0
+    assert held(folder / "out.h5") == whole
+
+
+@pytest.mark.parametrize("epoch", ["99999999999999", "9" * 400, "9" * 5000])
+@pytest.mark.parametrize("words", [EXPAND, IMPORT, EXPORT], ids=["expand", "import", "export"])
+def test_a_time_that_is_none(words, epoch, run, folder):
+    others = names(folder)
+    setup = f"os.environ['SOURCE_DATE_EPOCH'] = {epoch!r}"
+    assert_one_line(run(*words, setup=setup), 2, "SOURCE_DATE_EPOCH=99999")
+    assert names(folder) == others
+
+
+@pytest.mark.parametrize("words", [EXPAND, IMPORT, EXPORT], ids=["expand", "import", "export"])
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
+def test_overwriting_keeps_the_mode(words, mode, run, folder):
+    target = folder / output_of(words)
+    target.write_bytes(OLD)
+    target.chmod(mode)
+    assert run(*words, "--overwrite").returncode == 0
+    assert target.stat().st_mode & 0o7777 == mode
+    assert target.read_bytes() != OLD
+
+
+def test_while_a_private_file_is_replaced_nobody_can_read_it(start, nursery, folder):
+    (folder / "out.h5").write_bytes(OLD)
+    (folder / "out.h5").chmod(0o600)
+    under_way = start(*EXPAND, "--overwrite", setup=hit("os", "pwrite", "wait_for('go')", 2))
+    wait_until(folder / "go.reached")
+    (temporary,) = hidden(folder)
+    assert (folder / temporary).stat().st_mode & 0o77 == 0
+    (folder / "go").touch()
+    assert nursery.finish(under_way).returncode == 0
+
+
+@pytest.mark.parametrize("source", ["in.h5"])
+def test_a_source_whose_file_system_has_no_locks(source, run, folder):
+    setup = """
+import h5py
+really = h5py.File
+def unlockable(path, *words, locking=None, **named):
+    if isinstance(path, str) and locking is not False:
+        raise OSError("Unable to synchronously open file (unable to lock file, errno = 37, "
+                      "error message = 'No locks available')")
+    return really(path, *words, **named)
+h5py.File = unlockable
+"""
+    whole = reference(run, folder, EXPAND)
+    done = run(*EXPAND, setup=setup)
+    assert done.returncode == 0, done.stderr
+    assert held(folder / "out.h5") == whole
+
+
+# Who still writes
+
+
+BLIND = {
+    "no /proc": f"import {path_of('leftovers')} as left\nleft._start_time = lambda pid: None\n"
+    "left._boot = lambda: '0'\nleft._namespaces = lambda: '0'\n",
+    "hidden processes": f"import {path_of('leftovers')} as left\nreal = left._start_time\n"
+    "left._start_time = lambda pid: real(pid) if pid == os.getpid() else None\n",
+    "another time namespace": f"import {path_of('leftovers')} as left\nreal = left._start_time\n"
+    "left._start_time = lambda pid: str(int(real(pid) or 0) + 7)\n"
+    "left._namespaces = lambda: '4026531836_1'\n",
+    "another host of this name": f"import {path_of('leftovers')} as left\n"
+    "left._boot = lambda: 'feedbeef'\nleft.file_system = lambda folder: 0x6969\n",
+    "no descriptors": f"import {path_of('leftovers')} as left\n"
+    "def none(*words, **named): raise OSError(24, 'Too many open files')\nleft.open = none\n"
+    "left._is_held = lambda path: None\n",
+}
+
+
+@pytest.mark.parametrize("locked", [True, False], ids=["locked", "lock lost"])
+@pytest.mark.parametrize("blind", list(BLIND))
+def test_a_living_run_that_cannot_be_seen_keeps_it(blind, locked, start, run, nursery, folder):
+    setup = hit("os", "pwrite", "wait_for('go')", 2)
+    if not locked:
+        setup += f"import {OUTPUT} as output\noutput.hold = lambda descriptor: None\n"
+    under_way = start(*EXPAND, setup=setup)
+    wait_until(folder / "go.reached")
+    living = hidden(folder)
+    other = run("expand", "in.h5", "other.h5", "--symmetry=C2", setup=BLIND[blind])
+    assert other.returncode == 0
+    assert hidden(folder) == living
+    (folder / "go").touch()
+    assert nursery.finish(under_way).returncode == 0
+    assert h5py.is_hdf5(folder / "out.h5")
+
+
+def test_a_lock_that_is_held_keeps_the_file_of_a_dead_run(folder):
+    gone = dataclasses.replace(RunMark.of_this_process(), started="1")
+    path = folder / f"{PREFIX}{'-'.join(vars(gone).values())}-00000000{SUFFIX}"
+    path.touch()
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        hold(descriptor)
+        assert sweep(str(folder)) == []
+        assert path.exists()
+    finally:
+        os.close(descriptor)
+    assert sweep(str(folder)) == []
+    assert not path.exists()

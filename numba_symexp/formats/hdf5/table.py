@@ -4,8 +4,10 @@ A table never leads to another file or place: links other than hard ones are not
 """
 
 import contextlib
+import errno
 import functools
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -211,6 +213,8 @@ def _open(path: str, locking: bool) -> h5py.File:
     try:
         return h5py.File(path, "r", locking="best-effort" if locking else False)
     except (OSError, RuntimeError) as error:
+        if locking and _has_no_locks(error):
+            return _open(path, locking=False)
         if not HDF5.is_this(first_bytes(path)):
             hint = "give a particle table in HDF5, .cs or .star (numba-symexp example writes one)"
             raise SourceError(f"{path}: not an HDF5 file: {hint}") from error
@@ -218,6 +222,12 @@ def _open(path: str, locking: bool) -> h5py.File:
             f"{path}: cannot be opened ({_first_line(error)}): it is cut short, damaged, or being "
             "written; copy it again"
         ) from error
+
+
+def _has_no_locks(error: BaseException) -> bool:
+    """Whether the file system refused to lock a file, rather than another program that holds it."""
+    answer = re.search(r"unable to lock file, errno = (\d+)", str(error))
+    return answer is not None and int(answer[1]) not in (errno.EAGAIN, errno.EACCES)
 
 
 def _first_line(error: BaseException) -> str:
