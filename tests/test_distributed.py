@@ -520,7 +520,7 @@ def test_dask_is_not_installed(command, folder, monkeypatch):
 
 
 def test_local_workers_that_cannot_start(command, folder, monkeypatch):
-    def fail(workers):
+    def fail(workers, security):
         raise RuntimeError("Nanny failed to start.")
 
     monkeypatch.setattr(cluster, "_started_cluster", fail)

@@ -17,6 +17,7 @@ from multiprocessing import resource_tracker
 from typing import Any, Self, TypeVar
 
 from numba_symexp import interrupts
+from numba_symexp.children import safe_spawning
 from numba_symexp.errors import ClusterError, UsageError
 
 LOCAL = "local"
@@ -136,14 +137,18 @@ def connected(cluster: Cluster) -> Iterator[Any]:
         if not isinstance(cluster.address, str):
             yield cluster.address
             return
-        address = cluster.address
+        address, security = cluster.address, None
         if cluster.is_local:
-            started = _local_cluster(cluster.workers)
+            security = _security()
+            stack.enter_context(safe_spawning())
+            started = _local_cluster(cluster.workers, security)
             stack.callback(_close, started)
             address = started.scheduler_address
         try:
             client = waited(
-                lambda: distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
+                lambda: distributed.Client(
+                    address, timeout=CONNECT_S, set_as_default=False, security=security
+                )
             )
         except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).partition("\n")[0] or type(error).__name__
@@ -188,7 +193,25 @@ def joined_workers(client: Any, address: str) -> dict[str, int]:
     return found
 
 
-def _local_cluster(workers: int | None) -> Any:
+def _security() -> Any:
+    """Keys for one run: nobody else on this machine can give its workers anything to do.
+
+    Raises
+    ------
+    ClusterError
+        The library that makes them is missing.
+    """
+    from distributed.security import Security
+
+    try:
+        return Security.temporary()
+    except ImportError as error:
+        raise ClusterError(
+            f"dask={LOCAL} needs cryptography: install numba_symexp[dask]"
+        ) from error
+
+
+def _local_cluster(workers: int | None, security: Any) -> Any:
     """Start a scheduler in this process, and workers in processes of one thread each.
 
     Raises
@@ -197,7 +220,7 @@ def _local_cluster(workers: int | None) -> Any:
         They do not start.
     """
     try:
-        return waited(lambda: _started_cluster(workers), _close)
+        return waited(lambda: _started_cluster(workers, security), _close)
     except (OSError, RuntimeError) as error:
         raise ClusterError(
             f"no workers can be started for dask={LOCAL} ({error}): use fewer; in a script, expand "
@@ -205,7 +228,7 @@ def _local_cluster(workers: int | None) -> Any:
         ) from error
 
 
-def _started_cluster(workers: int | None) -> Any:
+def _started_cluster(workers: int | None, security: Any) -> Any:
     """Start the cluster, in a thread of its own.
 
     The worker processes inherit that they do not get Ctrl-C, which a terminal sends to all: the
@@ -221,6 +244,9 @@ def _started_cluster(workers: int | None) -> Any:
         n_workers=workers or max(1, default_threads() // 2),
         threads_per_worker=1,
         processes=True,
+        security=security,
+        protocol="tls://",
+        host="127.0.0.1",
         dashboard_address=_ANY_PORT,
         worker_dashboard_address=_ANY_PORT,
         scheduler_kwargs={"dashboard": False},

@@ -1,33 +1,24 @@
 """A CryoSPARC dataset file as a particle table: NumPy's row format, or the CSDAT stream."""
 
 import ast
-import importlib.util
 import os
 import struct
-import subprocess
-import sys
-import tempfile
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from numba_symexp.errors import SourceError
 from numba_symexp.files import check_readable, first_bytes
 from numba_symexp.kinds import CSDAT_MAGIC, NUMPY_MAGIC
+from numba_symexp.formats.cryosparc.csdat import as_numpy
 from numba_symexp.particles.schema import TABLE
 from numba_symexp.particles.table import Column, ParticleTable
 from numba_symexp.types import Array
 
 _MOST_HEADER_BYTES = 16 << 20
 _READ_BYTES = 4 << 20
-
-_CONVERT = """
-import sys
-from cryosparc.dataset import NUMPY_FORMAT, Dataset
-Dataset.load(sys.argv[1]).save(sys.argv[2], format=NUMPY_FORMAT)
-"""
 
 
 def open_cs(path: str) -> ParticleTable:
@@ -53,8 +44,8 @@ class CsTable(ParticleTable):
     Parameters
     ----------
     path : str
-    stored : str, optional
-        File with the rows, where it is another one than messages name.
+    stored : file, optional
+        Open file with the rows, where it is another one than messages name; closed with the table.
 
     Raises
     ------
@@ -62,10 +53,10 @@ class CsTable(ParticleTable):
         The file is damaged or cut short, has no particles, or holds Python objects.
     """
 
-    def __init__(self, path: str, stored: str | None = None) -> None:
+    def __init__(self, path: str, stored: IO[bytes] | None = None) -> None:
         self.path, self.location, self.layout = path, TABLE, "a CryoSPARC dataset"
         self.attributes: dict[str, Any] = {}
-        self._file = open(stored or path, "rb")  # noqa: SIM115 - closed with the table
+        self._file = stored or open(path, "rb")  # noqa: SIM115 - closed with the table
         try:
             self.watch(self._file.fileno())
             self._read_structure()
@@ -130,31 +121,8 @@ class CsTable(ParticleTable):
 
 
 def _open_csdat(path: str) -> CsTable:
-    """Open a CSDAT stream, which cryosparc-tools turns into NumPy's rows in a process of its own.
-
-    A damaged stream can take the process that reads it down, and one of good size its memory.
-    """
-    if importlib.util.find_spec("cryosparc") is None:
-        raise SourceError(
-            f"{path}: a CSDAT file needs cryosparc-tools: install numba_symexp[cryosparc], or save "
-            "it as NumPy with Dataset.save"
-        )
-    with tempfile.NamedTemporaryFile(prefix="numba_symexp-", suffix=".cs") as stored:
-        done = subprocess.run(
-            [sys.executable, "-c", _CONVERT, path, stored.name],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        if done.returncode:
-            lines = done.stderr.strip().splitlines()
-            reason = lines[-1] if lines and done.returncode > 0 else "its reader came down"
-            raise SourceError(
-                f"{path}: cannot be read ({reason[:120]}): it is cut short or damaged; copy it "
-                "again"
-            )
-        table = CsTable(path, stored.name)
+    """Open a CSDAT stream, as NumPy's rows."""
+    table = CsTable(path, as_numpy(path))
     table.layout = "a CryoSPARC dataset (CSDAT)"
     return table
 
