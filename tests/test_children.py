@@ -160,7 +160,7 @@ def test_cryptography_is_not_installed(folder, command, monkeypatch):
     source = str(folder / "in.h5")
     done = command("expand", source, "out.h5", "--symmetry=C2", "--dask=local")
     assert done.returncode == 1
-    assert done.stderr == "error: dask=local needs cryptography: install numba_symexp[dask]\n"
+    assert done.stderr == "error: --dask=local needs cryptography: install numba_symexp[dask]\n"
 
 
 # The process that reads CSDAT
