@@ -11,8 +11,8 @@ import numpy as np
 
 from numba_symexp.errors import SourceError
 from numba_symexp.files import check_readable, first_bytes
-from numba_symexp.kinds import CSDAT_MAGIC, NUMPY_MAGIC
 from numba_symexp.formats.cryosparc.csdat import as_numpy
+from numba_symexp.kinds import CSDAT_MAGIC, NUMPY_MAGIC
 from numba_symexp.particles.schema import TABLE
 from numba_symexp.particles.table import Column, ParticleTable
 from numba_symexp.types import Array
