@@ -10,7 +10,7 @@ import naive
 import numpy as np
 import pytest
 from conftest import write_table
-from inside import Helix, Own, PointGroup, SourceError, SymmetryError, parse
+from inside import Helix, Own, PointGroup, SourceError, SymmetryError, SymmetryRequest, parse
 
 from numba_symexp import SymexpError, point_group, read_operators
 
@@ -452,6 +452,131 @@ def test_own_operators_need_no_other_symmetry(source, tmp_path, command):
     (tmp_path / "ops.txt").write_text(TEXTS["3x4"])
     done = command("expand", source, "o.h5", "--operators_file=ops.txt", "--symmetry=C2")
     assert (done.returncode, "brings its own symmetry" in done.stderr) == (2, True)
+
+
+# Operators about another point
+
+
+def about_corner(motions, center_A):
+    """The same motions in coordinates that count from the map's corner; the center lies there."""
+    return [(r, t + center_A - r @ center_A) for r, t in motions]
+
+
+BOX_PX, STAR_PSIZE_A = 256, 1.06
+TWO_FOLD = naive.turn((0, 0, 1), 180)
+STAR = f"""
+data_optics
+
+loop_
+_rlnOpticsGroup #1
+_rlnImagePixelSize #2
+_rlnImageSize #3
+1 {STAR_PSIZE_A} {BOX_PX}
+
+data_particles
+
+loop_
+_rlnImageName #1
+_rlnOpticsGroup #2
+_rlnAngleRot #3
+_rlnAngleTilt #4
+_rlnAnglePsi #5
+_rlnOriginXAngst #6
+_rlnOriginYAngst #7
+000001@a.mrcs 1 45.03 171.67 -88.24 -7.60 -5.15
+000002@a.mrcs 1 142.99 50.02 -19.77 -7.36 -0.94
+"""
+
+
+@pytest.mark.parametrize("flags", [("corner", "--box_px=256"), ("-135.68,-135.68,-135.68",)])
+@pytest.mark.parametrize("kind", ["chimerax", "pdb"])
+def test_operators_about_the_corner_leave_the_box_center_in_place(kind, flags, tmp_path, go):
+    """A 2-fold through the box center moves no origin."""
+    motions = about_corner([ONE, (TWO_FOLD, np.zeros(3))], np.full(3, BOX_PX // 2 * STAR_PSIZE_A))
+    text = view_matrix(motions) if kind == "chimerax" else biomt(motions)
+    (tmp_path / "c2.txt").write_text(text)
+    (tmp_path / "p.star").write_text(STAR)
+    shown = go(
+        "expand", "p.star", "o.h5", "--operators_file=c2.txt", f"--origin={flags[0]}", *flags[1:]
+    )
+    assert "the box center moves by up to 0 A" in shown
+    with h5py.File(tmp_path / "o.h5") as file:
+        shift = file["particles/alignments3D/shift"][()].reshape(-1, 2, 2)
+        assert not file["operators/translation_A"][()].any()
+    assert np.array_equal(shift[:, 0], shift[:, 1])
+    assert "verified" in go("verify", "o.h5")
+
+
+def test_operators_about_a_point_are_those_about_the_box_center(rng, tmp_path):
+    """A point of the map goes to the same place, whichever point its coordinates count from."""
+    origin_A = rng.normal(0, 50, 3)
+    (tmp_path / "ops.txt").write_text(as_rows(MOVED))
+    request = SymmetryRequest(
+        operators_file=str(tmp_path / "ops.txt"), origin=tuple(origin_A.tolist())
+    )
+    operators = request.full()
+    point_A = rng.normal(0, 80, 3)
+    for k, (rotation, moved_A) in enumerate(MOVED):
+        expected = rotation @ (point_A - origin_A) + moved_A + origin_A
+        found = operators.matrix[k] @ point_A + operators.translation_A[k]
+        assert np.allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["star", "h5"])
+def test_operators_that_move_the_box_center_far_are_told(kind, columns, tmp_path, command):
+    turn = naive.turn((0, 0, 1), 180)
+    (tmp_path / "far.txt").write_text(as_rows([ONE, (turn, np.array([272.0, 0, 0]))]))
+    (tmp_path / "near.txt").write_text(as_rows([ONE, (turn, np.array([20.0, 0, 0]))]))
+    (tmp_path / "p.star").write_text(STAR)
+    shape = np.full((len(columns["uid"]), 2), BOX_PX, np.uint32)
+    write_table(tmp_path / "p.h5", {**columns, "blob/shape": shape})
+    for name, said in (("far", True), ("near", False)):
+        done = command("expand", f"p.{kind}", f"{name}.h5", f"--operators_file={name}.txt")
+        assert done.returncode == 0
+        assert ("moves the box center by 272 A" in done.stderr) == said, done.stderr
+        assert f"the box center moves by up to {272 if said else 20} A" in done.stdout
+    assert (
+        "origin=corner"
+        in command("expand", f"p.{kind}", "j.h5", "--operators_file=far.txt", "--json").stdout
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--symmetry=C2", "--origin=corner", "--box_px=64"], "origin= goes with operators_file="),
+        (["--operators_file=ops.txt", "--origin=corner"], "origin= goes with box_px="),
+        (["--operators_file=ops.txt", "--origin=1,2"], "three numbers"),
+        (["--operators_file=ops.txt", "--origin=edge"], "not a number"),
+        (["--operators_file=ops.txt", "--origin=1,2,3", "--box_px=64"], "box_px= goes with"),
+    ],
+)
+def test_origins_that_are_none(flags, said, source, tmp_path, command):
+    (tmp_path / "ops.txt").write_text(TEXTS["3x4"])
+    done = command("expand", source, "o.h5", *flags)
+    plain = done.stderr.replace("--", "").replace("=", "")
+    assert (done.returncode, said.replace("=", "") in plain) == (2, True), done.stderr
+    assert not (tmp_path / "o.h5").exists()
+
+
+def test_the_corner_is_known_to_operators_and_to_a_map(tmp_path, go, rng):
+    mrcfile = pytest.importorskip("mrcfile")
+    box, psize_A = 24, 1.5
+    motions = about_corner([ONE, (TWO_FOLD, np.zeros(3))], np.full(3, (box // 2) * psize_A))
+    (tmp_path / "c2.txt").write_text(as_rows(motions))
+    flags = ("--operators_file=c2.txt", "--origin=corner")
+    made = json.loads(go("operators", *flags, f"--box_px={box}", f"--psize={psize_A}", "--json"))
+    assert [each["translation_A"] for each in made["operators"]] == [[0, 0, 0]] * 2
+    x, y, z = np.meshgrid(*[np.arange(box) - box // 2] * 3, indexing="ij")
+    density = np.zeros((box, box, box), np.float32)
+    for cx, cy, cz in rng.uniform(-7, 7, (6, 3)):
+        for sign in (1, -1):
+            far = (x - sign * cx) ** 2 + (y - sign * cy) ** 2 + (z - cz) ** 2
+            density += np.exp(-far / 4).astype(np.float32)
+    with mrcfile.new(tmp_path / "m.mrc") as file:
+        file.set_data(np.ascontiguousarray(density.transpose(2, 1, 0)))
+        file.voxel_size = psize_A
+    assert "m.mrc" in go("mapcheck", "m.mrc", *flags)
 
 
 # Orientations

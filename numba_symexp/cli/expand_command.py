@@ -3,7 +3,15 @@
 from dataclasses import asdict
 from typing import Any
 
-from numba_symexp.cli.request import Request, integer, is_on, number, numbers, point
+from numba_symexp.cli.request import (
+    Request,
+    integer,
+    is_on,
+    number,
+    numbers,
+    point,
+    point_or_corner,
+)
 
 
 def expand(
@@ -16,6 +24,7 @@ def expand(
     rise: str | None = None,
     order: str | None = None,
     operators_file: str | None = None,
+    origin: str | None = None,
     operators: str | None = None,
     modulo: str | None = None,
     axis: str | None = None,
@@ -65,7 +74,10 @@ def expand(
         Helix: number of units, 0, +1, -1, +2, ... cut after this many.
     operators_file
         Operators of your own: 3 x 3 or 3 x 4 matrices (text, .npy, PDB, mmCIF) or RELION's
-        symmetry file; translations in A about the box centre.
+        symmetry file; translations in A about the box center.
+    origin
+        Point x,y,z (A from the box center) from which the translations of that file count; or
+        corner, that of the map, as in ChimeraX and in PDB files: goes with --box_px.
     operators
         Use these operators only, such as 0,2,5-7.
     modulo
@@ -134,6 +146,7 @@ def expand(
         rise=number("rise", rise),
         order=integer("order", order),
         operators_file=operators_file,
+        origin=point_or_corner("origin", origin),
         operators=numbers("operators", operators),
         modulo=modulo,
         axis=point("axis", axis),

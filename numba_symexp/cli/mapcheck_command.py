@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from numba_symexp.cli.request import Request, integer, is_on, number
+from numba_symexp.cli.request import Request, integer, is_on, number, point_or_corner
 
 
 def mapcheck(
@@ -14,6 +14,7 @@ def mapcheck(
     rise: str | None = None,
     order: str | None = None,
     operators_file: str | None = None,
+    origin: str | None = None,
     mask: str | None = None,
     radius: str | None = None,
     psize: str | None = None,
@@ -44,6 +45,9 @@ def mapcheck(
         Helix: number of units, 0, +1, -1, +2, ... cut after this many.
     operators_file
         Operators of your own: 3 x 3 or 3 x 4 matrices, or RELION's symmetry file.
+    origin
+        Point x,y,z (A from the box center) from which the translations of that file count; or
+        corner, that of the map, as in ChimeraX and in PDB files.
     mask
         Map of the same box, above 0.5 where to compare; else the largest sphere in the box.
     radius
@@ -63,7 +67,7 @@ def mapcheck(
     from numba_symexp.cli.progress import ProgressBar
     from numba_symexp.maps.check import mapcheck as check
     from numba_symexp.maps.report import THRESHOLD
-    from numba_symexp.symmetry.request import SymmetryRequest
+    from numba_symexp.symmetry.request import CORNER, SymmetryRequest
 
     request = SymmetryRequest(
         symmetry=symmetry,
@@ -72,6 +76,7 @@ def mapcheck(
         rise=number("rise", rise),
         order=integer("order", order),
         operators_file=operators_file,
+        origin=point_or_corner("origin", origin),
     )
     radius_A, psize_A = number("radius", radius), number("psize", psize)
     factor, share = integer("bin", bin), number("threshold", threshold)
@@ -80,7 +85,17 @@ def mapcheck(
 
     def act() -> dict[str, Any]:
         with ProgressBar(silent) as bar:
-            found = check(file, request.full(), mask, radius_A, psize_A, factor, least, bar.show)
+            found = check(
+                file,
+                request.full(),
+                mask,
+                radius_A,
+                psize_A,
+                factor,
+                least,
+                bar.show,
+                origin == CORNER,
+            )
         return found.as_dict()
 
     return Request(act, map_text, is_on(json), silent, lambda report: 0 if report["fits"] else 1)

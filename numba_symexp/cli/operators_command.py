@@ -1,6 +1,18 @@
 """The verb that prints operators; as those of `commands`."""
 
-from numba_symexp.cli.request import Request, integer, is_on, number, numbers, point
+import math
+from typing import Any
+
+from numba_symexp.cli.request import (
+    Request,
+    integer,
+    is_on,
+    number,
+    numbers,
+    point,
+    point_or_corner,
+)
+from numba_symexp.errors import UsageError
 
 
 def operators(
@@ -11,6 +23,9 @@ def operators(
     rise: str | None = None,
     order: str | None = None,
     operators_file: str | None = None,
+    origin: str | None = None,
+    box_px: str | None = None,
+    psize: str | None = None,
     operators: str | None = None,
     modulo: str | None = None,
     axis: str | None = None,
@@ -37,6 +52,13 @@ def operators(
         Helix: number of units, 0, +1, -1, +2, ... cut after this many.
     operators_file
         Operators of your own: 3 x 3 or 3 x 4 matrices, or RELION's symmetry file.
+    origin
+        Point x,y,z (A from the box center) from which the translations of that file count; or
+        corner, that of the map, as in ChimeraX and in PDB files: goes with --box_px and --psize.
+    box_px
+        Side of the map in voxels.
+    psize
+        A per voxel of the map.
     operators
         Show these operators only, such as 0,2,5-7.
     modulo
@@ -62,6 +84,7 @@ def operators(
         rise=number("rise", rise),
         order=integer("order", order),
         operators_file=operators_file,
+        origin=_origin(origin, integer("box_px", box_px), number("psize", psize)),
         operators=numbers("operators", operators),
         modulo=modulo,
         axis=point("axis", axis),
@@ -70,3 +93,19 @@ def operators(
     )
     with_tables = is_on(tables)
     return Request(lambda: operators_record(request, with_tables), operators_text, is_on(json))
+
+
+def _origin(text: str | None, box_px: int | None, psize_A: float | None) -> Any:
+    """Point from which translations count; the corner needs the map's box and voxel size."""
+    from numba_symexp.symmetry.request import CORNER, corner_of
+
+    given = point_or_corner("origin", text)
+    if given != CORNER:
+        if box_px is not None or psize_A is not None:
+            raise UsageError(
+                "--box_px and --psize go with --origin=corner, which is missing: add it"
+            )
+        return given
+    if box_px is None or psize_A is None or not (box_px > 0 and 0 < psize_A < math.inf):
+        raise UsageError("--origin=corner needs --box_px and --psize, both above 0")
+    return tuple(corner_of(box_px, psize_A).tolist())

@@ -56,6 +56,11 @@ def point(name: str, text: str | None) -> tuple[float, float, float] | None:
     return tuple(part for part in parts if part is not None)  # type: ignore[return-value]
 
 
+def point_or_corner(name: str, text: str | None) -> tuple[float, float, float] | str | None:
+    """Point of a flag's text, as ``x,y,z``, or ``corner``."""
+    return text if text == "corner" else point(name, text)
+
+
 def numbers(name: str, text: str | None) -> tuple[int, ...]:
     """Whole numbers of a flag's text, as ``0,2,5-7``."""
     found: list[int] = []

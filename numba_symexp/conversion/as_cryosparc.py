@@ -9,6 +9,7 @@ from numba_symexp.errors import SourceError
 from numba_symexp.formats.relion.labels import (
     ANGLES,
     IMAGE,
+    IMAGE_SIZE,
     ORIGINS_A,
     ORIGINS_PX,
     PIXEL_SIZE,
@@ -39,7 +40,6 @@ _OPTICS = {
 }
 """Field: label of the optics, or of the particles before RELION 3.1."""
 
-_SIZE = "rlnImageSize"
 _CLASS = "rlnClassNumber"
 
 _CONSTANT: dict[str, tuple[Any, tuple[int, ...], Any]] = {
@@ -188,7 +188,7 @@ def _labels_by_field(text: StarText) -> dict[str, str]:
         _INDEX: IMAGE,
         **of_particles,
         **_OPTICS,
-        _SHAPE: _SIZE,
+        _SHAPE: IMAGE_SIZE,
         _GROUP: OPTICS_GROUP,
         _CLASS_FIELD: _CLASS,
     }

@@ -13,9 +13,12 @@ from numba_symexp.particles.schema import ORIGIN_Z
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.symmetry.descriptions import number_ranges
 from numba_symexp.symmetry.operators import Operators
-from numba_symexp.symmetry.request import at_one_place, nearly_on_axis
+from numba_symexp.symmetry.request import CORNER, at_one_place, corner_of, nearly_on_axis
 
 _SAME_PSIZE = 1e-6
+
+_FAR = 0.25
+"""Share of the box that an operator about the box center rarely moves it by."""
 
 
 def check_movable(
@@ -51,8 +54,11 @@ def chosen_operators(
     UsageError, SourceError
         The choice cannot be made; see `choose`.
     """
+    if job.origin == CORNER and job.box_px is not None:
+        psize_A = _one_psize(job, table, columns, found, "origin")
+        full = full.counted_from(corner_of(job.box_px, psize_A))
     if job.center_px is not None and job.box_px is not None:
-        psize_A = _one_psize(job, table, columns, found)
+        psize_A = _one_psize(job, table, columns, found, "center_px")
         centre_A = (np.array(job.center_px, np.float64) - job.box_px // 2) * psize_A
         full = replace(full, center_A=centre_A)
     return full, job.chosen(full)
@@ -79,13 +85,34 @@ def centre_warnings(full: Operators, operators: Operators) -> Iterator[str]:
         )
 
 
-def _one_psize(job: ExpandJob, table: ParticleTable, columns: PoseColumns, found: Scan) -> float:
+def move_warnings(
+    job: ExpandJob, table: ParticleTable, operators: Operators, found: Scan
+) -> Iterator[str]:
+    """A sentence about operators of a file that move the box center far."""
+    box_px = job.box_px or table.box_px()
+    if not operators.symmetry.from_file or box_px is None:
+        return
+    box_A = box_px * (found.psize_most_A if job.psize is None else job.psize)
+    moved_A = np.linalg.norm(operators.translation_A, axis=1)
+    number = int(np.argmax(moved_A))
+    if moved_A[number] > _FAR * box_A > 0:
+        yield (
+            f"operator {number} moves the box center by {moved_A[number]:.4g} A in a box of "
+            f"{box_A:.4g} A: where translations count from the map's corner, as in ChimeraX and "
+            f"PDB files, give origin=corner and box_px={box_px}"
+        )
+
+
+def _one_psize(
+    job: ExpandJob, table: ParticleTable, columns: PoseColumns, found: Scan, parameter: str
+) -> float:
     """A per pixel, which must be one for all particles."""
     if job.psize is not None:
         return job.psize
     if found.psize_most_A - found.psize_least_A > _SAME_PSIZE * found.psize_least_A:
         raise SourceError(
             f"{table.path}: {columns.psize} differs between particles ({found.psize_least_A:g} to "
-            f"{found.psize_most_A:g} A), so that center_px= is no one point: give center= in A"
+            f"{found.psize_most_A:g} A), so that {parameter}= is not one point: give it "
+            "in A from the box center"
         )
     return found.psize_least_A

@@ -8,7 +8,7 @@ from typing import Any, Self
 from numba_symexp.errors import FileFormatError, SymexpError, UsageError
 from numba_symexp.particles.schema import DEFOCUS_SIGNS
 from numba_symexp.symmetry.operators import Operators
-from numba_symexp.symmetry.request import Point, SymmetryRequest, check_point
+from numba_symexp.symmetry.request import CORNER, Point, SymmetryRequest, check_point
 
 MOST_SEED = 2**63 - 1
 
@@ -31,7 +31,7 @@ class ExpandJob(SymmetryRequest):
     center_px : tuple of float, optional
         The centre as voxel numbers, counted from 0, in a map of ``box_px`` voxels a side.
     box_px : int, optional
-        Side of that map.
+        Side of that map; also where ``origin`` is its corner.
     defocus : {"minus", "plus"}, optional
         Move the defocus by the depth of the centre: defocus - depth, or defocus + depth.
     table : str, optional
@@ -97,7 +97,10 @@ class ExpandJob(SymmetryRequest):
         if self.defocus is not None and not self.has_center:
             raise UsageError("defocus= goes with center=, which is missing: add it")
         self.needs("center_px", "box_px")
-        self.needs("box_px", "center_px")
+        if self.origin == CORNER:
+            self.needs("origin", "box_px")
+        else:
+            self.needs("box_px", "center_px")
         if self.center is not None and self.center_px is not None:
             raise UsageError("center= and center_px= are the same point: give one of them")
 
@@ -109,6 +112,8 @@ class ExpandJob(SymmetryRequest):
     def recorded(self, operators: Operators) -> dict[str, Any]:
         """What the provenance says of the job: all that decides which rows are written."""
         record = {name: value for name, value in vars(self).items() if name not in _ONLY_HOW}
+        if self.origin is None:  # files without it keep their bytes
+            del record["origin"]
         return {**record, "convention": operators.convention}
 
     @classmethod

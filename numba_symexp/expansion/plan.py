@@ -13,6 +13,7 @@ from numba_symexp.expansion.choice import (
     centre_warnings,
     check_movable,
     chosen_operators,
+    move_warnings,
 )
 from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.particles.columns import PoseColumns, expanded_by, find_columns
@@ -159,6 +160,7 @@ def _warnings(
     """Sentences about what can be done but deserves a look."""
     texts = [f"{table.path}: {sentence}" for sentence in found.odd]
     texts += centre_warnings(full, operators)
+    texts += move_warnings(job, table, full, found)
     if len(operators) == 1 and len(operators.fixed):
         texts.append(f"{operators.symmetry} has one operator: the set is copied, not expanded")
     if not columns.split and job.assign_halves is None:

@@ -131,7 +131,10 @@ def _output(job: ExpandJob) -> OutputFile:
 def _description(plan: Plan) -> str:
     """Where the axes lie and, where not all operators are used, which are."""
     chosen = plan.operators.chosen
-    return describe(plan.full) + (f"; {len(plan.operators):,} used: {chosen}" if chosen else "")
+    text = describe(plan.full) + (f"; {len(plan.operators):,} used: {chosen}" if chosen else "")
+    if plan.full.symmetry.from_file:
+        text += f"; the box center moves by up to {plan.full.largest_move_A:.4g} A"
+    return text
 
 
 def _write(

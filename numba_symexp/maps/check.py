@@ -28,6 +28,7 @@ from numba_symexp.maps.report import (
     verdict_of_no_fit,
 )
 from numba_symexp.symmetry.operators import Operators
+from numba_symexp.symmetry.request import corner_of
 from numba_symexp.types import AnyPath, Progress
 
 
@@ -40,6 +41,7 @@ def mapcheck(
     bin_factor: int | None = None,
     threshold: float = THRESHOLD,
     progress: Progress | None = None,
+    from_corner: bool = False,
 ) -> MapReport:
     """Tell whether a map has a symmetry, in the orientation that is named and about the box center.
 
@@ -52,7 +54,7 @@ def mapcheck(
     path : str or path
         Map, MRC2014; its box center is voxel N // 2, whatever its header says of an origin.
     operators : Operators
-        The symmetry, as `point_group`, `helix` or `resolve` give it.
+        The symmetry, as `point_group`, `helix` or `read_operators` give it.
     mask : str or path, optional
         Map of the same box, above 0.5 where to compare; by default the largest sphere in the box.
     radius_A : float, optional
@@ -67,6 +69,8 @@ def mapcheck(
         reaches it counts as a match.
     progress : callable, optional
         Called as ``progress(done, all)`` after each comparison.
+    from_corner : bool
+        Whether the translations of the operators count from the map's corner, voxel 0.
 
     Returns
     -------
@@ -82,8 +86,7 @@ def mapcheck(
         The map or the mask cannot be read, or holds nothing that could be compared.
     """
     started = time.perf_counter()
-    numbers = all_but_identity(operators)
-    if not numbers:
+    if not all_but_identity(operators):
         raise UsageError(f"{operators.symmetry} moves nothing: name a symmetry above C1 to check")
     if not 0 < threshold <= 1:
         raise UsageError(f"threshold {threshold:g} must be above 0, and at most 1")
@@ -91,6 +94,9 @@ def mapcheck(
         raise UsageError(f"radius {radius_A:g} must be a number of A above 0")
     path = os.fspath(path)
     grid = read_map(path, psize_A, bin_factor)
+    if from_corner:
+        operators = operators.counted_from(corner_of(grid.box, grid.voxel_A / grid.factor))
+    numbers = all_but_identity(operators)
     masked = None if mask is None else read_mask(os.fspath(mask), grid)
     over = means_over(operators)
     scene = make_scene(grid, over, masked, radius_A)

@@ -13,6 +13,8 @@ from numba_symexp.types import Array
 
 _NAMED_AT_MOST = 12
 
+_IMAGE_SHAPE = "blob/shape"
+
 _GAP_BYTES = 64 << 10
 """Reading on over a gap of so many bytes takes no longer than a read of its own."""
 
@@ -128,6 +130,13 @@ class ParticleTable(abc.ABC):
         value = self.attributes.get(name)
         return isinstance(value, str | int | np.integer) and bool(value == wanted)
 
+    def box_px(self) -> int | None:
+        """Side of the images in pixels, by the first row; None where the table does not say."""
+        column = self.columns.get(_IMAGE_SHAPE)
+        if column is None or column.dtype.kind not in "iu" or not column.shape or not self.n_rows:
+            return None
+        return int(self.read([_IMAGE_SHAPE], 0, 1)[_IMAGE_SHAPE].max())
+
     def listed(self) -> str:
         """Names of the columns, for a message."""
         names = sorted(self.columns)
@@ -154,6 +163,10 @@ class TableView(ParticleTable):
     def n_rows(self) -> int:
         """Number of rows."""
         return self._source.n_rows
+
+    def box_px(self) -> int | None:
+        """Side of the images in pixels."""
+        return self._source.box_px()
 
     def close(self) -> None:
         """Close the file."""

@@ -18,6 +18,9 @@ from numba_symexp.types import Array
 MAX_OPERATORS = 65_536
 """As many as operator_index, a uint16, can tell apart."""
 
+_ROUNDING_A = 1e-3
+"""What rounding leaves where two translations cancel, with a pixel size in float32."""
+
 FARTHEST_A = 1e9
 """No map is that large."""
 
@@ -231,6 +234,29 @@ class Operators:
         """Indices of the operators that change nothing (R = I, t + R c = 0)."""
         still = ~np.any(self.quaternion[:, 1:], axis=1) & ~np.any(self.motion_A, axis=1)
         return np.flatnonzero(still)
+
+    @property
+    def largest_move_A(self) -> float:  # noqa: N802 - the unit is A
+        """How far an operator moves the box center at most, in A."""
+        with np.errstate(over="ignore"):
+            return float(np.linalg.norm(self.translation_A, axis=1).max(initial=0.0))
+
+    def counted_from(self, origin_A: Array | Sequence[float]) -> "Operators":
+        """Operators about the box center, of which these are the same about another point.
+
+        Parameters
+        ----------
+        origin_A : (3,) float
+            The point, in A from the box center, from which these translations count.
+
+        Notes
+        -----
+        g(x) = R (x - o) + t + o, so that t' = t + o - R o.
+        """
+        origin = np.asarray(origin_A, np.float64)
+        moved_A = self.translation_A + origin - self.matrix @ origin
+        moved_A[np.abs(moved_A) < _ROUNDING_A] = 0.0
+        return replace(self, translation_A=moved_A + 0.0)
 
     def variants(self) -> "list[Operators]":
         """List these operators, and then the symmetry in its other orientations and hands."""

@@ -1,6 +1,7 @@
 """What somebody says of a symmetry: which operators, which of them, and about which point."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +24,9 @@ from numba_symexp.symmetry.subgroups import (
 from numba_symexp.types import Array
 
 Point = tuple[float, float, float]
+
+CORNER = "corner"
+"""Name of the map's corner as a point."""
 
 _SAME_PLACE_A = 0.1
 """Subunits whose centers are so close are one and the same."""
@@ -51,6 +55,10 @@ class SymmetryRequest:
         Helix: degrees and A per unit, number of units. All three or none.
     operators_file : str, optional
         File of operators, instead of a symmetry; see `read_operators`.
+    origin : tuple of float or "corner", optional
+        Point (x, y, z) of the map, in A from the box center, from which the translations of that
+        file count; by default the box center. ``corner`` is that of the map, voxel 0, as in
+        ChimeraX and in PDB files.
     operators : tuple of int
         Numbers of the operators to be used; by default all.
     modulo : str, optional
@@ -74,6 +82,7 @@ class SymmetryRequest:
     rise: float | None = None
     order: int | None = None
     operators_file: str | None = None
+    origin: Point | str | None = None
     operators: tuple[int, ...] = ()
     modulo: str | None = None
     axis: Point | None = None
@@ -83,6 +92,9 @@ class SymmetryRequest:
     def __post_init__(self) -> None:
         check_point("axis", self.axis)
         check_point("center", self.center)
+        if self.origin != CORNER:
+            check_point("origin", self.origin)
+        self.needs("origin", "operators_file")
         if self.axis is not None and not any(self.axis):
             raise UsageError("axis=0,0,0 has no direction: give x,y,z")
         ways = [name for name in ("operators", "modulo", "unique") if getattr(self, name)]
@@ -104,7 +116,7 @@ class SymmetryRequest:
             raise UsageError(f"{name}= goes with {other}=, which is missing: add it")
 
     def full(self, convention_of_table: object = None) -> Operators:
-        """All operators, with the center.
+        """All operators, with the center; about the corner where that is the origin.
 
         Parameters
         ----------
@@ -130,7 +142,10 @@ class SymmetryRequest:
         if self.operators_file is not None:
             if self.symmetry is not None or len(missing) < len(helical):
                 raise UsageError("operators_file= brings its own symmetry: give no other")
-            return read_operators(self.operators_file)
+            operators = read_operators(self.operators_file)
+            if self.origin is None or isinstance(self.origin, str):
+                return operators
+            return operators.counted_from(self.origin)
         if self.symmetry is None and len(missing) == len(helical):
             raise UsageError(
                 f"no symmetry: give symmetry= (one of {names(HOUSE[0])}), twist=, rise= and "
@@ -156,6 +171,18 @@ class SymmetryRequest:
             What `choose` refuses.
         """
         return choose(full, self.operators, self.modulo, self.axis, self.unique)
+
+
+def corner_of(box: int | Sequence[int], voxel_A: float) -> Array:
+    """Corner of a map, the center of voxel 0, in A from its box center, voxel N // 2.
+
+    Parameters
+    ----------
+    box : int or sequence of int
+        Voxels along a side, or along x, y and z.
+    voxel_A : float
+    """
+    return -(np.broadcast_to(np.asarray(box, np.int64), 3) // 2) * voxel_A
 
 
 def check_point(name: str, point: Any) -> None:

@@ -33,6 +33,7 @@ TRACKS = ("rlnHelicalTrackLengthAngst", "rlnHelicalTrackLength")
 """Place of a box on its track: in A since RELION 3.1, in pixels before."""
 
 PIXEL_SIZE = "rlnImagePixelSize"
+IMAGE_SIZE = "rlnImageSize"
 
 _IDS = (IMAGE, "rlnTomoParticleName")
 """The first of these that is there names a particle."""

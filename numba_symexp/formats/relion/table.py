@@ -1,6 +1,7 @@
 """A RELION particle file as a particle table; its rows are read from the text when asked for."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from numba_symexp import interrupts
 from numba_symexp.errors import SourceError
 from numba_symexp.files import check_readable
-from numba_symexp.formats.relion.labels import Meaning
+from numba_symexp.formats.relion.labels import IMAGE_SIZE, Meaning
 from numba_symexp.formats.relion.text import find_rows, finish_text, words_of
 from numba_symexp.formats.relion.words import as_bytes, mixed, word_hash
 from numba_symexp.kernels.text import MORE, QUOTE, WIDTH, cut_lines, take_words
@@ -78,6 +79,12 @@ class StarTable(ParticleTable):
     def n_rows(self) -> int:
         """Number of rows."""
         return self._stripe_rows[-1]
+
+    def box_px(self) -> int | None:
+        """Side of the images in pixels, the largest of the optics groups."""
+        sizes = [row[IMAGE_SIZE] for row in self.text.optics if IMAGE_SIZE in row]
+        whole = [int(size) for size in sizes if re.fullmatch(r"[0-9]{1,9}", size)]
+        return max(whole, default=None)
 
     def close(self) -> None:
         """Close the file."""
