@@ -60,7 +60,7 @@ def inspect(
             report["notes"] = found.odd
             report["fingerprint"] = found.fingerprint
             if views and source.n_rows:
-                from numba_symexp.pictures.statistics import view_statistics  # loads the compiler
+                from numba_symexp.pictures.tally import view_statistics  # loads the compiler
 
                 report["views"] = view_statistics(source, columns)
         except SymexpError as error:

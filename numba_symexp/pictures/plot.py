@@ -8,8 +8,7 @@ import numpy as np
 from numba_symexp.errors import OutputError, UsageError
 from numba_symexp.kinds import kind_of_suffix
 from numba_symexp.output import OutputFile
-from numba_symexp.pictures.picture import Picture, Shown
-from numba_symexp.pictures.sphere import relative_density
+from numba_symexp.pictures.picture import Picture, Shown, relative_density
 from numba_symexp.pictures.subject import Subject, open_subject
 from numba_symexp.pictures.tally import Tally, tally
 from numba_symexp.types import Array, Progress
