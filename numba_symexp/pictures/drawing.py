@@ -1,6 +1,6 @@
 """How a picture is drawn and written: places in inches, text as it stands, no date.
 
-A picture has hemispheres of viewing directions, maps of shifts, copies, color bars and marks of axes.
+A picture has hemispheres of viewing directions, maps of shifts, copies, color bars, marks of axes.
 """
 
 import logging
