@@ -1,15 +1,21 @@
 """Compiled kernels: without a place for the cache, with a full one, and never from a stale one."""
 
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+import h5py
 import numba
 import numpy as np
 import pytest
-from inside import UsageError, default_threads, jit, kernel_threads, most_threads, poses
+from conftest import HERE
+from inside import UsageError, default_threads, kernel_threads, most_threads
 
 from numba_symexp import expand_poses, point_group
+
+PACKAGE = HERE.parent / "numba_symexp"
 
 compiled_only = pytest.mark.skipif(
     bool(numba.config.DISABLE_JIT), reason="compilation is switched off"
@@ -22,17 +28,89 @@ def test_a_cache_that_cannot_be_written_does_not_matter(place, program, source):
     assert (result.returncode, result.stderr) == (0, "")
 
 
+def written_by(program, source, folder, cache):
+    """Expand with the package in a folder and a cache; gives the poses' bytes, and the cache."""
+    result = program(
+        *("expand", source, "o.h5", "--symmetry=C3", "--overwrite"),
+        NUMBA_CACHE_DIR=cache,
+        PYTHONPATH=folder,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    with h5py.File(folder / "o.h5") as file:
+        poses = file["particles/alignments3D/pose"][:].tobytes()
+    files = [Path(at) / name for at, _, names in os.walk(cache) for name in names]
+    return poses, {path.name: path.stat().st_mtime_ns for path in files}
+
+
 @compiled_only
-def test_kernels_are_cached(tmp_path, program, source):
+def test_kernels_are_cached_until_a_source_changes(tmp_path, program, source):
+    shutil.copytree(PACKAGE, tmp_path / "numba_symexp")
+    poses, made = written_by(program, source, tmp_path, tmp_path / "cache")
+    assert sum(name.endswith(".nbc") for name in made) == 3
+    assert written_by(program, source, tmp_path, tmp_path / "cache") == (poses, made)
+    algebra = tmp_path / "numba_symexp" / "kernels" / "polynomials.py"
+    algebra.write_text(algebra.read_text() + "\nSINC = tuple(1.01 * part for part in SINC)\n")
+    changed, remade = written_by(program, source, tmp_path, tmp_path / "cache")
+    assert changed != poses
+    assert remade != made
+
+
+DAMAGES = {
+    "empty": lambda data: b"",
+    "cut": lambda data: data[: len(data) // 2],
+    "noise": lambda data: np.random.default_rng(1).bytes(len(data)),
+    "one byte": lambda data: data[:-100] + bytes([data[-100] ^ 1]) + data[-99:],
+    "zeros": lambda data: bytes(len(data)),
+}
+
+
+@compiled_only
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("ending", [".nbi", ".nbc"])
+def test_a_damaged_cache_is_compiled_anew(ending, damage, tmp_path, program, source):
     cache = tmp_path / "cache"
-    for _ in range(2):
-        result = program(
-            "expand", source, "o.h5", "--symmetry=C3", "--overwrite", NUMBA_CACHE_DIR=cache
-        )
-        assert result.returncode == 0
-        names = [name for _, _, files in os.walk(cache) for name in files]
-        assert sum(name.endswith(".nbc") for name in names) == 3
-        assert len(names) == 6
+    shutil.copytree(PACKAGE, tmp_path / "numba_symexp")
+    poses, _ = written_by(program, source, tmp_path, cache)
+    for path in cache.rglob(f"*{ending}"):
+        path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    damaged = written_by(program, source, tmp_path, cache)
+    assert damaged[0] == poses
+    assert written_by(program, source, tmp_path, cache) == damaged
+
+
+IN_FORKS = """
+import concurrent.futures, multiprocessing, sys
+import numpy as np
+from numba_symexp import expand_poses, point_group
+
+def poses(seed):
+    rng = np.random.default_rng(seed)
+    found = expand_poses(rng.normal(size=(40, 3)), rng.normal(size=(40, 2)), point_group("D3"))
+    return found[0].tobytes() + found[1].tobytes()
+
+if __name__ == "__main__":
+    here = [poses(seed) for seed in range(4)]
+    fork = multiprocessing.get_context("fork")
+    with fork.Pool(2) as pool:
+        assert pool.map(poses, range(4)) == here
+    with concurrent.futures.ProcessPoolExecutor(2, fork) as pool:
+        assert list(pool.map(poses, range(4))) == here
+    print("done")
+"""
+
+
+def test_forked_children_work_after_an_expansion(tmp_path):
+    (tmp_path / "forks.py").write_text(IN_FORKS)
+    done = subprocess.run(
+        [sys.executable, "forks.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
 
 
 @compiled_only
@@ -54,16 +132,6 @@ def test_a_cache_that_cannot_be_saved_does_not_matter(tmp_path):
         check=False,
     )
     assert (result.stdout, result.returncode) == ("6\n", 0), result.stderr
-
-
-@compiled_only
-def test_the_cache_belongs_to_all_compiled_sources(monkeypatch):
-    """Numba alone would not notice a change of the algebra, which lives in another file."""
-    stamp = poses.expand_rotvec._cache._cache_file._source_stamp
-    assert stamp == jit.source_digest(poses.__file__)
-    assert {"poses.py", "quaternion.py", "polynomials.py"} <= set(jit._COMPILED_SOURCES)
-    monkeypatch.setattr(jit, "_COMPILED_SOURCES", jit._COMPILED_SOURCES[:-1])
-    assert stamp != jit.source_digest(poses.__file__)
 
 
 def test_threads_within_what_the_process_may_use(monkeypatch):

@@ -2,39 +2,74 @@
 
 import contextlib
 import hashlib
+import os
+import pickle
+import sys
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from numba import njit
+from numba import config, njit
+from numba.core.caching import IndexDataCacheFile
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_COMPILED_SOURCES = (
-    "blocks.py",
-    "jit.py",
-    "poses.py",
-    "polynomials.py",
-    "quaternion.py",
-    "text.py",
-)
+_FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+_DIGEST_BYTES = 32
 
 algebra = njit(error_model="numpy", forceinline=True)
 """Compile scalar algebra that kernels inline. No fastmath anywhere: IEEE rounding is the same on
 every processor, which keeps equal inputs at equal bytes."""
 
 
+class ParallelKernel:
+    """A kernel of many threads, and its serial twin for processes that cannot have threads.
+
+    GNU OpenMP ends a process that was forked from one in which it runs, as soon as it starts
+    threads there. The twin gives the same bits. It is compiled when it is first used.
+    """
+
+    in_fork = False
+    """Whether this process was forked from one whose threads had been started."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.py_func = function
+        self.__doc__ = function.__doc__
+        self.parallel = _cached(function, {**_FLAGS, "parallel": True})
+
+    @cached_property
+    def serial(self) -> Callable[..., Any]:
+        """The twin of one thread."""
+        return _cached(self.py_func, _FLAGS, twin="serial")
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Run it."""
+        return (self.serial if ParallelKernel.in_fork else self.parallel)(*arguments)
+
+
+def _after_fork() -> None:
+    """Use serial kernels in a child of a process whose threads had been started."""
+    pool = sys.modules.get("numba.np.ufunc.parallel")
+    ParallelKernel.in_fork |= bool(getattr(pool, "_is_initialized", True))
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 def kernel(function: Function) -> Function:
     """Compile a parallel kernel, cached on disk."""
-    return _cached(function, {"parallel": True, "nogil": True, "error_model": "numpy"})
+    if getattr(config, "DISABLE_JIT", 0):
+        return function
+    return ParallelKernel(function)  # type: ignore[return-value]
 
 
 def serial_kernel(function: Function) -> Function:
     """Compile a kernel of one thread, cached on disk."""
-    return _cached(function, {"nogil": True, "error_model": "numpy"})
+    return _cached(function, _FLAGS)
 
 
-def _cached(function: Function, options: dict[str, Any]) -> Function:
+def _cached(function: Function, options: dict[str, Any], twin: str = "") -> Function:
     """Compile with a cache, when any cache folder is writable.
 
     Numba raises at import when none is; the kernel then compiles anew in each process.
@@ -43,34 +78,77 @@ def _cached(function: Function, options: dict[str, Any]) -> Function:
         compiled = njit(cache=True, **options)(function)
     except RuntimeError:
         return njit(**options)(function)
-    _harden_cache(compiled)
+    _harden_cache(compiled, twin)
     return compiled
 
 
 def source_digest(*further: str) -> str:
-    """Digest of every source that ends up inside kernels, and of further files."""
-    folder = Path(__file__).parent
+    """Digest of every source beside this one, all of which may be in a kernel, and of others."""
     digest = hashlib.sha256()
-    for path in (*(folder / name for name in _COMPILED_SOURCES), *map(Path, further)):
-        digest.update(path.read_bytes())
+    for path in (*sorted(Path(__file__).parent.glob("*.py")), *map(Path, further)):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 
-def _harden_cache(compiled: Any) -> None:
-    """Tie a kernel's cache to all its sources, and survive a cache that cannot be saved.
+class _CheckedFile(IndexDataCacheFile):
+    """Numba's cache of one kernel, of which nothing is believed that its digest does not prove.
+
+    A file that a power cut left empty, cut or full of noise counts as absent: the kernel is
+    compiled, and the file is written again.
+    """
+
+    def _dump(self, obj: Any) -> bytes:
+        data: bytes = super()._dump(obj)  # type: ignore[no-untyped-call]
+        return hashlib.sha256(data).digest() + data
+
+    def _read(self, path: str) -> Any:
+        """Give what `_dump` made bytes of, or None."""
+        try:
+            data = Path(path).read_bytes()
+            if hashlib.sha256(data[_DIGEST_BYTES:]).digest() != data[:_DIGEST_BYTES]:
+                return None
+            return pickle.loads(data[_DIGEST_BYTES:])
+        except Exception:  # the cache may be anything: whatever is wrong means that it is absent
+            return None
+
+    def _load_index(self) -> dict[Any, str]:
+        found = self._read(self._index_path)
+        return found[2] if found and found[:2] == (self._version, self._source_stamp) else {}
+
+    def _save_index(self, overloads: dict[Any, str]) -> None:
+        with self._open_for_write(self._index_path) as file:
+            file.write(self._dump((self._version, self._source_stamp, overloads)))
+
+    def _load_data(self, name: str) -> Any:
+        return self._read(self._data_path(name))  # type: ignore[no-untyped-call]
+
+
+def _harden_cache(compiled: Any, twin: str) -> None:
+    """Tie a kernel's cache to all its sources, and survive one that is damaged or cannot be saved.
 
     Numba looks only at the file that holds the kernel: after a change of the algebra, which lives
     in another file, it would go on running the old poses. A cache that fills up while it is
     written costs speed, not the run.
     """
     cache: Any = getattr(compiled, "_cache", None)
-    if not hasattr(getattr(cache, "_cache_file", None), "_source_stamp"):
+    if not hasattr(cache, "_cache_file"):
         return  # compilation is switched off, or Numba keeps its cache in another way
-    cache._cache_file._source_stamp = source_digest(compiled.py_func.__code__.co_filename)
-    save = cache.save_overload
+    cache._cache_file = _CheckedFile(  # type: ignore[no-untyped-call]
+        cache_path=cache._cache_path,
+        filename_base=cache._impl.filename_base + twin,
+        source_stamp=source_digest(compiled.py_func.__code__.co_filename),
+    )
+    load, save = cache.load_overload, cache.save_overload
+
+    def load_if_possible(signature: Any, context: Any) -> Any:
+        try:
+            return load(signature, context)
+        except Exception:  # as above
+            return None
 
     def save_if_possible(signature: Any, data: Any) -> None:
         with contextlib.suppress(OSError):
             save(signature, data)
 
+    cache.load_overload = load_if_possible
     cache.save_overload = save_if_possible
