@@ -8,6 +8,8 @@ import numba
 import pytest
 from conftest import HERE
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="compilation is switched off")
 def test_the_bench_runs(tmp_path):

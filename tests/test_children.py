@@ -18,6 +18,8 @@ from test_cs import needs_cryosparc_tools, save, some, structured
 
 import numba_symexp
 
+pytestmark = pytest.mark.slow
+
 POSE, SHIFT = "alignments3D/pose", "alignments3D/shift"
 PLANTED = ("numpy", "h5py", "cryosparc", "pickle", "struct", "distributed", "multiprocessing")
 CSDAT = b"\x95CSDAT\r\n\x1a\n12345678901234567890"

@@ -54,6 +54,8 @@ from inside import (
 
 from numba_symexp import ExpandJob
 
+pytestmark = pytest.mark.slow
+
 distributed = pytest.importorskip("distributed")
 
 INTERPRETED = bool(numba.config.DISABLE_JIT)

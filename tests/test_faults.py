@@ -24,6 +24,8 @@ from inside import PREFIX, SUFFIX, RunMark, hidden_name, hold, path_of, sweep
 from particle_files import write_cs
 from star_files import particles, star_text
 
+pytestmark = pytest.mark.slow
+
 OLD = b"\x89HDF\r\n\x1a\ndata_old"
 """What stood there before: to be replaced by HDF5, and by a .star as well."""
 RUN, OUTPUT = path_of("expansion_run"), path_of("output")

@@ -17,6 +17,8 @@ from relion_peer import CASES, PROGRAM, PSIZE_A, TEXT_A, expand_with_relion, mak
 
 import numba_symexp
 
+pytestmark = pytest.mark.slow
+
 RECORD = json.loads(Path(__file__).with_name("relion_recorded.json").read_text())
 CASE = {str(case): case for case in CASES}
 

@@ -23,6 +23,7 @@ from relion_peer import PSIZE_A, star_text
 PROGRAM = "relion_reconstruct"
 
 pytestmark = [
+    pytest.mark.slow,
     needs(PROGRAM),
     pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="compilation is switched off"),
 ]
