@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from numba_symexp.version import __version__
 
 if TYPE_CHECKING:
-    from numba_symexp.conversion.export_table import export_particles
-    from numba_symexp.conversion.import_table import import_particles
-    from numba_symexp.copies.collapse import collapse
+    from numba_symexp.conversion.export_table import ExportReport, export_particles
+    from numba_symexp.conversion.import_table import ImportReport, import_particles
+    from numba_symexp.copies.collapse import CollapseReport, collapse
     from numba_symexp.copies.match import match
     from numba_symexp.copies.match_report import CopyReport, MatchReport
     from numba_symexp.errors import ExpansionWarning, SymexpError
+    from numba_symexp.example import ExampleReport, write_example
     from numba_symexp.expanded.table import ExpandedTable, open_expanded
     from numba_symexp.expansion.expander import expand_poses
     from numba_symexp.expansion.job import ExpandJob, Summary
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from numba_symexp.inspection import inspect
     from numba_symexp.maps.check import mapcheck
     from numba_symexp.maps.report import MapReport
-    from numba_symexp.pictures.plot import plot
+    from numba_symexp.pictures.plot import PlotReport, plot
     from numba_symexp.symmetry.operator_files import read_operators
     from numba_symexp.symmetry.operators import Operators
     from numba_symexp.symmetry.spec import helix, point_group
@@ -30,13 +31,18 @@ if TYPE_CHECKING:
     from numba_symexp.verification.verify import verify
 
 _HOME = {
+    "CollapseReport": "copies.collapse",
     "CopyReport": "copies.match_report",
+    "ExampleReport": "example",
     "ExpandJob": "expansion.job",
     "ExpandedTable": "expanded.table",
     "ExpansionWarning": "errors",
+    "ExportReport": "conversion.export_table",
+    "ImportReport": "conversion.import_table",
     "MapReport": "maps.report",
     "MatchReport": "copies.match_report",
     "Operators": "symmetry.operators",
+    "PlotReport": "pictures.plot",
     "Summary": "expansion.job",
     "SymexpError": "errors",
     "VerificationReport": "verification.report",
@@ -54,16 +60,22 @@ _HOME = {
     "point_group": "symmetry.spec",
     "read_operators": "symmetry.operator_files",
     "verify": "verification.verify",
+    "write_example": "example",
 }
 
 __all__ = [
+    "CollapseReport",
     "CopyReport",
+    "ExampleReport",
     "ExpandJob",
     "ExpandedTable",
     "ExpansionWarning",
+    "ExportReport",
+    "ImportReport",
     "MapReport",
     "MatchReport",
     "Operators",
+    "PlotReport",
     "Summary",
     "SymexpError",
     "VerificationReport",
@@ -82,6 +94,7 @@ __all__ = [
     "point_group",
     "read_operators",
     "verify",
+    "write_example",
 ]
 
 

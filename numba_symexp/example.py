@@ -1,11 +1,14 @@
 """A small particle table to try things on."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from numba_symexp.formats.hdf5.safe_output import writing
 from numba_symexp.kinds import HDF5
 from numba_symexp.output import OutputFile
 from numba_symexp.particles.schema import POSE, PSIZE, SHIFT, SPLIT, TABLE, UID
+from numba_symexp.types import AnyPath
 
 N_PARTICLES = 1000
 _SEED = 7
@@ -13,7 +16,24 @@ _SIZE = 128 << 10
 """A little more than the table takes on disk."""
 
 
-def write_example(output: str, overwrite: bool = False) -> int:
+@dataclass(frozen=True)
+class ExampleReport:
+    """What `write_example` wrote.
+
+    Attributes
+    ----------
+    output : str
+    particles : int
+    notes : tuple of str
+        What the user should know.
+    """
+
+    output: str
+    particles: int
+    notes: tuple[str, ...]
+
+
+def write_example(output: AnyPath, overwrite: bool = False) -> ExampleReport:
     """Write a table of random particles, the same every time.
 
     Poses are uniform over all rotations, shifts normal with 2 pixels, and there are ids,
@@ -21,15 +41,14 @@ def write_example(output: str, overwrite: bool = False) -> int:
 
     Parameters
     ----------
-    output : str
+    output : str or path
         HDF5 file to write.
     overwrite : bool
         Replace an existing file.
 
     Returns
     -------
-    int
-        Number of particles.
+    ExampleReport
 
     Raises
     ------
@@ -42,7 +61,7 @@ def write_example(output: str, overwrite: bool = False) -> int:
         file.create_group(TABLE).attrs["convention"] = "cryosparc"
         for name, values in columns.items():
             file[f"{TABLE}/{name}"] = values
-    return N_PARTICLES
+    return ExampleReport(target.name, N_PARTICLES, tuple(draft.notes))
 
 
 def _columns(random: np.random.Generator) -> dict[str, np.ndarray]:

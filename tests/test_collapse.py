@@ -300,7 +300,7 @@ def test_expand_verify_collapse(group, rows, seed, dtype, compound, spread, tmp_
     report = verify(expanded)
     assert report.passed, [check for check in report.checks if not check.passed]
     made = collapse(expanded, back, overwrite=True)
-    assert made["particles"] == rows
+    assert made.particles == rows
     found, _ = columns_of(back)
     for name, wanted in columns.items():
         assert_bit_equal(found[name], wanted)

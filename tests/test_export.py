@@ -1,5 +1,6 @@
 """Expanded tables, and tables as they are, written as .cs and .star."""
 
+import dataclasses
 import os
 import re
 
@@ -569,10 +570,21 @@ def test_a_full_disk_leaves_nothing(star, go, tmp_path, monkeypatch, capsys):
 
 def test_the_python_side(star, tmp_path):
     made = numba_symexp.import_particles([str(star)], str(tmp_path / "p.h5"))
-    assert (made["particles"], made["convention"]) == (12, "relion")
+    assert (made.particles, made.convention) == (12, "relion")
     seen = []
     made = numba_symexp.export_particles(
         str(tmp_path / "p.h5"), str(tmp_path / "o.cs"), progress=lambda *rows: seen.append(rows)
     )
-    assert [os.path.basename(path) for path in made["files"]] == ["o.cs", "o.csg"]
+    assert [os.path.basename(path) for path in made.files] == ["o.cs", "o.csg"]
     assert seen[-1] == (12, 12)
+
+
+def test_verbs_take_paths_and_give_dataclasses(star, tmp_path):
+    made = numba_symexp.write_example(tmp_path / "x.h5")
+    assert made == numba_symexp.ExampleReport(str(tmp_path / "x.h5"), 1000, ())
+    made = numba_symexp.import_particles([star], tmp_path / "p.h5")
+    assert made.source == (str(star),)
+    made = numba_symexp.export_particles(tmp_path / "p.h5", tmp_path / "o.star")
+    assert made.files == (str(tmp_path / "o.star"),)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        made.rows = 0

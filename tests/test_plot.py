@@ -281,10 +281,10 @@ def subset_of(expanded, path, keep):
 def test_copies_are_shown_where_they_differ(source, tmp_path, monkeypatch):
     out = str(tmp_path / "b.h5")
     expand(source, out, symmetry="C3")
-    assert plot(out, str(tmp_path / "whole.png"))["copies"] is None
+    assert plot(out, str(tmp_path / "whole.png")).copies is None
     keep = np.setdiff1d(np.arange(150), [0, 3, 4, 5, 30])
     some = subset_of(out, tmp_path / "some.h5", keep)
-    assert plot(some, str(tmp_path / "some.png"))["copies"] == {0: 1, 2: 2, 3: 47}
+    assert plot(some, str(tmp_path / "some.png")).copies == {0: 1, 2: 2, 3: 47}
     panels = {name: _panels(tmp_path / f"{name}.png", monkeypatch, path) for name, path in
               (("whole", out), ("some", some))}  # fmt: skip
     assert panels["some"] == panels["whole"] + 1
@@ -322,8 +322,8 @@ def test_text_says_what_is_shown(source, tmp_path):
     out = str(tmp_path / "b $no{math$.h5")
     expand(source, out, symmetry="D3")
     made = plot(out, str(tmp_path / "b.svg"))
-    assert made["rows"] == 300
-    assert [each["heading"] for each in made["sets"]] == [
+    assert made.rows == 300
+    assert [each["heading"] for each in made.sets] == [
         "source: 50 particles",
         "expanded: 300 rows",
     ]
@@ -427,7 +427,7 @@ def test_a_missing_source_can_be_named(source, tmp_path):
     (tmp_path / "source.h5").rename(tmp_path / "moved.h5")
     with pytest.raises(SourceError, match="is gone"):
         plot(out, str(tmp_path / "b.png"))
-    assert plot(out, str(tmp_path / "b.png"), source=str(tmp_path / "moved.h5"))["rows"] == 150
+    assert plot(out, str(tmp_path / "b.png"), source=str(tmp_path / "moved.h5")).rows == 150
 
 
 def test_a_file_that_names_no_symmetry_is_refused(source, tmp_path):

@@ -1,6 +1,7 @@
 """The verbs that read, write and prove files; as those of `commands`."""
 
 import os
+from dataclasses import asdict
 from typing import Any
 
 from numba_symexp.cli.request import Request, is_on
@@ -93,7 +94,7 @@ def collapse(
     def act() -> dict[str, Any]:
         probe(file, expanded)
         with ProgressBar(silent) as bar:
-            return undo(file, output, by, keep, expanded, is_on(overwrite), bar.show)
+            return asdict(undo(file, output, by, keep, expanded, is_on(overwrite), bar.show))
 
     def text(result: dict[str, Any]) -> str:
         return (counts_text(result) if with_counts else "") + collapse_text(result)
@@ -138,7 +139,7 @@ def import_particles(
     def act() -> dict[str, Any]:
         probe(*files)
         with ProgressBar(silent) as bar:
-            return write(files, output, is_on(overwrite), bar.show)
+            return asdict(write(files, output, is_on(overwrite), bar.show))
 
     return Request(act, import_text, is_on(json), silent)
 
@@ -181,6 +182,7 @@ def export_particles(
     def act() -> dict[str, Any]:
         probe(file)
         with ProgressBar(silent) as bar:
-            return write(file, output, is_on(keep_track_length), is_on(overwrite), bar.show)
+            made = write(file, output, is_on(keep_track_length), is_on(overwrite), bar.show)
+        return asdict(made)
 
     return Request(act, export_text, is_on(json), silent)

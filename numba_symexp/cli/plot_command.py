@@ -1,5 +1,6 @@
 """The verb that draws pictures; as those of `commands`."""
 
+from dataclasses import asdict
 from typing import Any
 
 from numba_symexp.cli.request import Request, is_on
@@ -62,7 +63,7 @@ def plot(
     def act() -> dict[str, Any]:
         probe(file, source)
         with ProgressBar(silent) as bar:
-            return draw(
+            made = draw(
                 file,
                 output,
                 symmetry=symmetry,
@@ -75,6 +76,7 @@ def plot(
                 overwrite=is_on(overwrite),
                 progress=bar.show,
             )
+        return asdict(made)
 
     return Request(act, plot_text, is_on(json), silent)
 
@@ -86,4 +88,5 @@ def plot_text(made: dict[str, Any]) -> str:
         f"{100 * each['empty_share']:.3g} % of the sphere without"
         for each in made["sets"]
     ]
-    return "\n".join([*lines, f"wrote {made['output']}"])
+    notes = [f"note: {note}" for note in made["notes"]]
+    return "\n".join([*notes, *lines, f"wrote {made['output']}"])

@@ -105,7 +105,8 @@ def export_text(made: dict[str, Any]) -> str:
 
 def example_text(made: dict[str, Any]) -> str:
     """Line about an example that was written."""
-    return f"wrote {made['output']}: {made['particles']:,} particles"
+    notes = "".join(f"note: {note}\n" for note in made["notes"])
+    return f"{notes}wrote {made['output']}: {made['particles']:,} particles"
 
 
 def _provenance(record: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """The verbs that look at a particle table, and write one to try; as those of `commands`."""
 
 import sys
+from dataclasses import asdict
 from typing import Any
 
 from numba_symexp.cli.request import Request, is_on
@@ -67,7 +68,7 @@ def example(output: str, *, overwrite: bool = False, json: bool = False) -> Requ
     from numba_symexp.example import write_example
 
     return Request(
-        lambda: {"output": output, "particles": write_example(output, is_on(overwrite))},
+        lambda: asdict(write_example(output, is_on(overwrite))),
         example_text,
         is_on(json),
     )

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,27 +18,53 @@ from numba_symexp.output import OutputFile, as_output_error, writing_together
 from numba_symexp.particles.columns import pixel_size_column
 from numba_symexp.particles.scan import blocks, scan
 from numba_symexp.poses import Poses, open_poses
-from numba_symexp.types import Progress
+from numba_symexp.types import AnyPath, Progress
 
 CS, STAR = ".cs", ".star"
 
 _SAME_PSIZE = 1e-6
 
 
+@dataclass(frozen=True)
+class ExportReport:
+    """What `export_particles` wrote.
+
+    Attributes
+    ----------
+    output : str
+    expanded : bool
+        Whether the rows are those of an expanded table.
+    files : tuple of str
+        All files that were written.
+    source : str
+        The table that was read.
+    rows : int
+    notes : tuple of str
+        What the user should know.
+    """
+
+    output: str
+    expanded: bool
+    files: tuple[str, ...]
+    source: str
+    rows: int
+    notes: tuple[str, ...]
+
+
 def export_particles(
-    file: str,
-    output: str,
+    file: AnyPath,
+    output: AnyPath,
     keep_track_length: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> ExportReport:
     """Write a particle table, expanded or not, as CryoSPARC's .cs or RELION's .star.
 
     Parameters
     ----------
-    file : str
+    file : str or path
         Expanded table, whose source must be there; or any particle table.
-    output : str
+    output : str or path
         File to write; its suffix tells the kind. Beside a .cs comes a result group, .csg.
     keep_track_length : bool
         Leave ``rlnHelicalTrackLengthAngst`` of all copies as it is.
@@ -49,8 +75,7 @@ def export_particles(
 
     Returns
     -------
-    dict
-        ``output``, ``files``, ``source``, ``rows``, ``expanded``, ``notes``.
+    ExportReport
 
     Raises
     ------
@@ -59,6 +84,7 @@ def export_particles(
     SymexpError
         What is wrong, where, and what to do. Nothing was written then.
     """
+    file, output = os.fspath(file), os.fspath(output)
     names = _outputs(output)
     kinds = [kind_of_suffix(os.path.splitext(name)[1]) for name in names]
     outputs = [
@@ -77,14 +103,14 @@ def export_particles(
                 group = result_group(names[0], drafts[0].path, fields, len(rows))
                 with as_output_error(names[1]), open(drafts[1].path, "w") as text:
                     text.write(group)
-        return {
-            "output": output,
-            "expanded": rows.expanded is not None,
-            "files": names,
-            "source": file,
-            "rows": len(rows),
-            "notes": [*notes, *drafts[0].notes],
-        }
+        return ExportReport(
+            output=output,
+            expanded=rows.expanded is not None,
+            files=tuple(names),
+            source=file,
+            rows=len(rows),
+            notes=(*notes, *drafts[0].notes),
+        )
 
 
 def _outputs(output: str) -> list[str]:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from numba_symexp.errors import UsageError
@@ -17,15 +18,39 @@ from numba_symexp.particles.columns import find_columns
 from numba_symexp.particles.scan import scan
 from numba_symexp.particles.schema import CONVENTION, REPEATED_IMAGES
 from numba_symexp.particles.table import ParticleTable
-from numba_symexp.types import Progress
+from numba_symexp.types import AnyPath, Progress
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What `import_particles` wrote.
+
+    Attributes
+    ----------
+    output : str
+    source : tuple of str
+        The files that were read.
+    particles, columns : int
+    convention : str
+        Of the poses.
+    notes : tuple of str
+        What the user should know.
+    """
+
+    output: str
+    source: tuple[str, ...]
+    particles: int
+    columns: int
+    convention: str
+    notes: tuple[str, ...]
 
 
 def import_particles(
-    files: Sequence[str],
-    output: str,
+    files: Sequence[AnyPath],
+    output: AnyPath,
     overwrite: bool = False,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> ImportReport:
     """Write the particles of CryoSPARC or RELION as an HDF5 table.
 
     Every field of a .cs comes along in its own type, those of passthrough files joined on uid.
@@ -34,9 +59,9 @@ def import_particles(
 
     Parameters
     ----------
-    files : sequence of str
+    files : sequence of str or path
         One .star; or one .cs and its passthrough files.
-    output : str
+    output : str or path
         HDF5 file to write.
     overwrite : bool
         Replace an existing file.
@@ -45,8 +70,7 @@ def import_particles(
 
     Returns
     -------
-    dict
-        ``output``, ``source``, ``particles``, ``columns``, ``convention``, ``notes``.
+    ImportReport
 
     Raises
     ------
@@ -59,21 +83,22 @@ def import_particles(
     """
     if not files:
         raise UsageError("nothing to import: name a .cs or .star file")
-    target = OutputFile(output, HDF5, files, overwrite)
-    with _open_all(files) as table:
+    sources = tuple(os.fspath(each) for each in files)
+    target = OutputFile(output, HDF5, sources, overwrite)
+    with _open_all(sources) as table:
         find_columns(table)
         with target.writing([table], size_of(table)) as draft:
             attributes = {"imported_from": os.path.basename(table.path)}
             write_table(draft.path, table, star_text(table), attributes, progress)
             odd = _scan_written(draft.path, table)
-        return {
-            "output": output,
-            "source": list(files),
-            "particles": table.n_rows,
-            "columns": len(table.columns),
-            "convention": table.attributes[CONVENTION],
-            "notes": [*_notes(table), *odd, *draft.notes],
-        }
+        return ImportReport(
+            output=target.name,
+            source=sources,
+            particles=table.n_rows,
+            columns=len(table.columns),
+            convention=table.attributes[CONVENTION],
+            notes=(*_notes(table), *odd, *draft.notes),
+        )
 
 
 @contextlib.contextmanager

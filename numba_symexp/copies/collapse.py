@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,29 +17,58 @@ from numba_symexp.output import OutputFile
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import CONVENTION, OPERATOR_INDEX, OPERATOR_INDEX_DTYPE
 from numba_symexp.particles.table import Column, ParticleTable
-from numba_symexp.types import Array, Progress
+from numba_symexp.types import AnyPath, Array, Progress
 
 COPIES, LABEL = "copies", "operator_label"
 
 _KEEP = ("max", "min")
 
 
+@dataclass(frozen=True)
+class CollapseReport:
+    """What `collapse` wrote.
+
+    Attributes
+    ----------
+    output, source : str
+        The table that was written, and the one that was read.
+    rows, particles, of : int
+        Copies that were read, particles that were written, and particles of the source.
+    by, keep : str or None
+        How the best copy was chosen.
+    notes : tuple of str
+        What the user should know.
+    counts : dict of int to int
+        How many particles have how many copies.
+    """
+
+    output: str
+    source: str
+    rows: int
+    particles: int
+    of: int
+    by: str | None
+    keep: str | None
+    notes: tuple[str, ...]
+    counts: dict[int, int]
+
+
 def collapse(
-    file: str,
-    output: str,
+    file: AnyPath,
+    output: AnyPath,
     by: str | None = None,
     keep: str = "max",
-    expanded: str | None = None,
+    expanded: AnyPath | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> CollapseReport:
     """Write one row per particle of which there are copies, with all columns of the source.
 
     Parameters
     ----------
-    file : str
+    file : str or path
         Expanded table, all of its rows or some; or a .cs or .star that came back of it.
-    output : str
+    output : str or path
         HDF5 particle table to write.
     by : str, optional
         Column of the copies that tells the best of each particle: its pose and shift are written,
@@ -46,7 +76,7 @@ def collapse(
         own pose and shift are. NaN is worst; of equals the first is taken.
     keep : {"max", "min"}
         Which value is best.
-    expanded : str, optional
+    expanded : str or path, optional
         The expanded table that a .cs or .star came from.
     overwrite : bool
         Replace an existing file.
@@ -55,9 +85,7 @@ def collapse(
 
     Returns
     -------
-    dict
-        ``output``, ``source``, ``rows`` read, ``particles`` written of ``of``, ``by``, ``keep``,
-        ``notes``, and ``counts``: how many particles have how many copies.
+    CollapseReport
 
     Raises
     ------
@@ -68,6 +96,8 @@ def collapse(
     """
     if keep not in _KEEP:
         raise UsageError(f"keep={keep} is neither {' nor '.join(_KEEP)}")
+    file = os.fspath(file)
+    expanded = None if expanded is None else os.fspath(expanded)
     target = OutputFile(output, HDF5, [file, expanded], overwrite)
     with open_copies(file, expanded) as copies:
         for each in (copies.source, copies.expanded):
@@ -78,17 +108,17 @@ def collapse(
             attributes = {"collapsed_from": os.path.basename(file)}
             write_table(draft.path, table, star_text(copies.source), attributes, None)
         numbers, particles = np.unique(count, return_counts=True)
-        return {
-            "output": output,
-            "source": file,
-            "rows": copies.table.n_rows,
-            "particles": table.n_rows,
-            "of": copies.source.n_rows,
-            "by": by,
-            "keep": keep if by else None,
-            "notes": [*_notes(copies, by), *draft.notes],
-            "counts": dict(zip(numbers.tolist(), particles.tolist(), strict=True)),
-        }
+        return CollapseReport(
+            output=target.name,
+            source=file,
+            rows=copies.table.n_rows,
+            particles=table.n_rows,
+            of=copies.source.n_rows,
+            by=by,
+            keep=keep if by else None,
+            notes=(*_notes(copies, by), *draft.notes),
+            counts=dict(zip(numbers.tolist(), particles.tolist(), strict=True)),
+        )
 
 
 def _notes(copies: Copies, by: str | None) -> list[str]:

@@ -1,6 +1,7 @@
 """A picture of a particle table: viewing directions on the sphere, and shifts."""
 
 import os
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,36 +12,70 @@ from numba_symexp.output import OutputFile
 from numba_symexp.pictures.picture import Picture, Shown, relative_density
 from numba_symexp.pictures.subject import Subject, open_subject
 from numba_symexp.pictures.tally import Tally, tally
-from numba_symexp.types import Array, Progress
+from numba_symexp.types import AnyPath, Array, Progress
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
 
+@dataclass(frozen=True)
+class PlotReport:
+    """What `plot` drew.
+
+    Attributes
+    ----------
+    output, source : str
+        The picture, and the table that was drawn.
+    particles, rows : int
+    symmetry : str or None
+        The symmetry whose axes are marked, in words.
+    unit : str
+        Of the shifts.
+    sets : tuple of dict
+        For the particles, and the expanded rows if there are any: ``heading``, the largest density
+        of directions relative to an even one, the share of the sphere without any, where the map
+        of shifts ends, and how many rows lie beyond.
+    copies : dict of int to int, or None
+        How many particles have how many copies, where they differ.
+    notes : tuple of str
+        What the user should know.
+    """
+
+    output: str
+    source: str
+    particles: int
+    rows: int
+    symmetry: str | None
+    unit: str
+    sets: tuple[dict[str, Any], ...]
+    copies: dict[int, int] | None
+    notes: tuple[str, ...]
+
+
 def plot(
-    file: str,
-    output: str,
+    file: AnyPath,
+    output: AnyPath,
     symmetry: str | None = None,
     convention: str | None = None,
-    source: str | None = None,
+    source: AnyPath | None = None,
     table: str | None = None,
     pose: str | None = None,
     pose_format: str = "rotvec",
     shift: str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> PlotReport:
     """Draw the viewing directions and shifts of a table; of an expanded one its source's too.
 
     Parameters
     ----------
-    file : str
+    file : str or path
         Particle table (HDF5, .cs, .star), expanded or not.
-    output : str
+    output : str or path
         Picture to write: .png, .svg or .pdf.
     symmetry, convention : str, optional
         Of a table that is not expanded: mark the axes of this symmetry; see `point_group`. The
         convention is by default the table's, else cryosparc.
-    source : str, optional
+    source : str or path, optional
         The table that an expanded one was expanded from, where it is no longer found.
     table, pose, pose_format, shift
         As in `ExpandJob`, of a table that is not expanded.
@@ -51,12 +86,7 @@ def plot(
 
     Returns
     -------
-    dict
-        ``output``, ``source`` (the file), ``particles``, ``rows``, ``symmetry``, ``unit`` of the
-        shifts; ``sets``: for the particles, and the expanded rows if there are any, the largest
-        density of directions relative to an even one, the share of the sphere without any, where
-        the map of shifts ends, and how many rows lie beyond; ``copies``: how many particles have
-        how many, where they differ.
+    PlotReport
 
     Raises
     ------
@@ -72,6 +102,8 @@ def plot(
     particle to the viewer, whatever psi is. The axes of a symmetry are directions in the same
     frame. The same file gives the same bytes.
     """
+    file, output = os.fspath(file), os.fspath(output)
+    source = None if source is None else os.fspath(source)
     suffix = os.path.splitext(output)[1].lower()
     if suffix not in SUFFIXES:
         raise UsageError(f"{output}: is no picture: give a name that ends in {_listed(SUFFIXES)}")
@@ -88,16 +120,17 @@ def plot(
         picture = _picture(os.path.basename(file), subject, tallies)
         with target.writing(tables) as draft:
             save(picture, draft.path, suffix[1:])
-    return {
-        "output": output,
-        "source": file,
-        "particles": subject.particles,
-        "rows": tallies[-1].rows,
-        "symmetry": subject.symmetry,
-        "unit": picture.unit,
-        "sets": [_numbers(each) for each in picture.sets],
-        "copies": picture.copies,
-    }
+    return PlotReport(
+        output=output,
+        source=file,
+        particles=subject.particles,
+        rows=tallies[-1].rows,
+        symmetry=subject.symmetry,
+        unit=picture.unit,
+        sets=tuple(_numbers(each) for each in picture.sets),
+        copies=picture.copies,
+        notes=tuple(draft.notes),
+    )
 
 
 def _picture(name: str, subject: Subject, tallies: list[Tally]) -> Picture:
