@@ -381,3 +381,28 @@ def test_a_terminal_sees_a_progress_bar_with_rows_per_second(source, tmp_path):
     os.close(terminal)
     assert b"150/150" in shown
     assert b"row/s" in shown
+
+
+@pytest.mark.parametrize(
+    "streams", ["2>&-", ">&-", ">&- 2>&-", ">/dev/full", "2>/dev/full", "| true"]
+)
+def test_streams_do_not_decide_about_what_was_written(streams, source, tmp_path):
+    words = "-m numba_symexp expand source.h5 out.h5 --symmetry=C2"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{sys.executable} {words} {streams}"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert len(file["particles/uid"]) == 100
+
+
+def test_control_characters_of_names_are_escaped(command):
+    done = command("inspect", "a\x1b[31mb.h5")
+    assert done.returncode == 1
+    assert "\x1b" not in done.stderr
+    assert "a\\x1b[31mb.h5" in done.stderr

@@ -4,6 +4,7 @@ import contextlib
 import inspect
 import json
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -73,6 +74,11 @@ def program() -> NoReturn:
     At once: taking the compiler's modules down one by one would cost 0.3 s of every run. All
     files are closed and all output is flushed when `main` returns.
     """
+    for number in range(3):  # else an output would take the place of a closed standard stream
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
     os._exit(main())
 
 
@@ -92,17 +98,22 @@ def _answer(words: list[str]) -> int:
         for text in result.get("warnings", ()):
             told(text)
     result["warnings"] = told.texts
-    if request.json:
-        _print(json.dumps(result))
-    elif not request.quiet:
-        _print(request.text(result))
+    published = ("output" in result or "files" in result) and not result.get("dry_run")
+    try:
+        if request.json:
+            _print(json.dumps(result))
+        elif not request.quiet:
+            _print(request.text(result))
+    except (BrokenPipeError, OutputError):
+        if not published:
+            raise  # what is written stays, whoever reads of it
     return request.exit_code(result)
 
 
 def _print(text: str) -> None:
     """Print a result; a reader that has gone is left to `main`."""
     try:
-        print(text, flush=True)
+        print(_printable(text, sys.stdout), flush=True)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -121,7 +132,7 @@ class _Told:
         line = " ".join(text.split())
         if line not in self.texts:
             self.texts.append(line)
-            print(f"warning: {line}", file=sys.stderr, flush=True)
+            _say(f"warning: {line}")
 
 
 @contextlib.contextmanager
@@ -154,6 +165,20 @@ def _told_in_flags(result: Any, words: list[str], key: str = "") -> Any:
     return _in_flags(result, words) if key in _TELLING and isinstance(result, str) else result
 
 
+def _say(line: str) -> None:
+    """Print a line on standard error, which may be closed or full: that changes no result."""
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stderr is not None:
+            print(_printable(line, sys.stderr), file=sys.stderr, flush=True)
+
+
+def _printable(text: str, stream: Any) -> str:
+    """Escape control characters, and letters that a stream does not know."""
+    shown = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: ascii(found[0])[1:-1], text)
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return shown.encode(encoding, "backslashreplace").decode(encoding)
+
+
 def _help(first_word: str) -> str:
     """Help on a command, or on the program."""
     if first_word in COMMANDS:
@@ -177,5 +202,5 @@ def _fail(error: BaseException, text: str, exit_code: int) -> int:
     if os.environ.get(DEBUG) == "1":
         traceback.print_exception(error)
     line = " ".join(text.split())
-    print(f"error: {line}", file=sys.stderr, flush=True)
+    _say(f"error: {line}")
     return exit_code

@@ -8,7 +8,7 @@ class ProgressBar:
     """Shows nothing when it is told to be silent, or when standard error is no terminal."""
 
     def __init__(self, silent: bool) -> None:
-        self._silent = silent or not sys.stderr.isatty()
+        self._silent = silent or sys.stderr is None or not sys.stderr.isatty()
         self._bar: Any = None
 
     def __enter__(self) -> Self:
