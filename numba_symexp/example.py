@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numba_symexp.formats.hdf5.safe_output import writing
+from numba_symexp.formats.hdf5.write import writing
 from numba_symexp.kinds import HDF5
 from numba_symexp.output import OutputFile
 from numba_symexp.particles.schema import POSE, PSIZE, SHIFT, SPLIT, TABLE, UID

@@ -4,7 +4,7 @@ from typing import Any
 
 from numba_symexp.errors import SymexpError
 from numba_symexp.expanded.table import open_expanded
-from numba_symexp.formats.registry import open_table
+from numba_symexp.formats import open_table
 from numba_symexp.particles.columns import expanded_by, find_columns
 from numba_symexp.particles.scan import scan
 from numba_symexp.particles.schema import FORMAT

@@ -9,10 +9,8 @@ import numpy as np
 from numba_symexp import interrupts
 from numba_symexp.errors import FileFormatError, SourceError
 from numba_symexp.expanded.table import ExpandedTable, open_expanded
-from numba_symexp.formats.registry import open_table
-from numba_symexp.formats.relion.kept_text import star_text
-from numba_symexp.formats.relion.labels import IMAGE
-from numba_symexp.formats.relion.words import word_hash
+from numba_symexp.formats import open_table
+from numba_symexp.formats.relion.labels import IMAGE, word_hash
 from numba_symexp.kernels.blocks import padded
 from numba_symexp.kernels.codecs import CODECS, ONE_AT_A_TIME, convert
 from numba_symexp.particles.columns import (
@@ -270,7 +268,7 @@ class Poses:
             found = [table.columns.get(name) for name in (key, copy)]
             if all(each and not each.shape and each.dtype.kind in "ui" for each in found):
                 return key, copy
-        if star_text(table) is not None and IMAGE in table.columns:
+        if table.header is not None and IMAGE in table.columns:
             return IMAGE, None
         raise SourceError(
             f"{table.path}: nothing tells whose copies its rows are (columns: {table.listed()}): "

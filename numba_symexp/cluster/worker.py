@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from numba_symexp.cluster.work import Machine, StoredWork, Work, check_pages, check_state
 from numba_symexp.errors import ClusterError, SymexpError
 from numba_symexp.expansion.stream import Target, stream
-from numba_symexp.formats.registry import open_table
+from numba_symexp.formats import open_table
 from numba_symexp.output import as_output_error
 from numba_symexp.particles.fingerprint import PAGE
 from numba_symexp.particles.table import ParticleTable

@@ -5,42 +5,25 @@ from typing import Any
 
 import numpy as np
 
-from numba_symexp.errors import SourceError
-from numba_symexp.formats.relion.labels import (
-    ANGLES,
-    IMAGE,
-    IMAGE_SIZE,
-    ORIGINS_A,
-    ORIGINS_PX,
-    PIXEL_SIZE,
-    SUBSET,
+from numba_symexp.conversion.correspondence import (
+    BOTH,
+    CORRESPONDENCES,
+    FROM_ROWS,
+    IMAGE_PATH,
+    IMAGE_PSIZE,
+    IMAGE_SHAPE,
+    OPTICS,
+    STRUCTURE,
+    Correspondence,
 )
-from numba_symexp.formats.relion.text import OPTICS_GROUP, StarText
-from numba_symexp.formats.relion.words import numbers
-from numba_symexp.particles.schema import POSE, PSIZE, SHIFT, SPLIT, UID
-from numba_symexp.particles.table import Column, ParticleTable, TableView
+from numba_symexp.errors import SourceError
+from numba_symexp.formats.relion.labels import IMAGE, LabelReader, numbers
+from numba_symexp.formats.relion.text import OPTICS_GROUP
+from numba_symexp.particles.schema import POSE, PSIZE, SHIFT, SPLIT, TUBE, UID
+from numba_symexp.particles.table import CRYOSPARC, Column, Header, ParticleTable, TableView
 from numba_symexp.types import Array
 
-_F4, _U4 = np.dtype("<f4"), np.dtype("<u4")
-
-_PLAIN = {
-    "ctf/df1_A": ("rlnDefocusU", 1.0),
-    "ctf/df2_A": ("rlnDefocusV", 1.0),
-    "ctf/df_angle_rad": ("rlnDefocusAngle", np.pi / 180),
-    "ctf/phase_shift_rad": ("rlnPhaseShift", np.pi / 180),
-    "ctf/bfactor": ("rlnCtfBfactor", 1.0),
-}
-"""Field: label of the particles, and factor."""
-
-_OPTICS = {
-    "blob/psize_A": PIXEL_SIZE,
-    "ctf/accel_kv": "rlnVoltage",
-    "ctf/cs_mm": "rlnSphericalAberration",
-    "ctf/amp_contrast": "rlnAmplitudeContrast",
-}
-"""Field: label of the optics, or of the particles before RELION 3.1."""
-
-_CLASS = "rlnClassNumber"
+_F4 = np.dtype("<f4")
 
 _CONSTANT: dict[str, tuple[Any, tuple[int, ...], Any]] = {
     "blob/sign": (_F4, (), 1.0),
@@ -67,57 +50,62 @@ _CONSTANT: dict[str, tuple[Any, tuple[int, ...], Any]] = {
 RELION's particles are white on black, which is sign 1.
 """
 
-_PATH, _INDEX, _SHAPE = "blob/path", "blob/idx", "blob/shape"
-_GROUP, _CLASS_FIELD = "ctf/exp_group_id", "alignments3D/class"
-
-_REAL = Column(_F4)
-_TYPES = {
-    _INDEX: Column(_U4),
-    _SHAPE: Column(_U4, (2,)),
-    _GROUP: Column(_U4),
-    _CLASS_FIELD: Column(_U4),
-}
-"""Types of the fields that are made of labels, where they are not `_REAL`."""
-
-_USED = {*ANGLES, *ORIGINS_A, *ORIGINS_PX, SUBSET, OPTICS_GROUP, "rlnOpticsGroupName"}
-
 
 class AsCryosparc(TableView):
-    """A table that came from a .star, with CryoSPARC's fields; see `_PLAIN` and the like.
+    """A table that came from a .star, with CryoSPARC's fields; see `correspondence`.
 
     Parameters
     ----------
     source : ParticleTable
-        With every label as text.
-    text : StarText
+        With a header, and every label as text.
 
     Attributes
     ----------
     dropped : list of str
-        Labels that have no field.
+        Labels that have no field, of the particles and of the optics.
     """
 
-    def __init__(self, source: ParticleTable, text: StarText) -> None:
+    vocabulary = CRYOSPARC
+
+    def __init__(self, source: ParticleTable) -> None:
         super().__init__(source)
-        self._groups = {row.get(OPTICS_GROUP, "1"): row for row in text.optics}
-        self._needs = _labels_by_field(text)
+        header = source.header
+        if header is None:
+            raise SourceError(f"{source.path}: has no labels of RELION")
+        self._reader = LabelReader.of(header)
+        self._made_of = _rows_by_field(self._reader)
         self.columns = {
             name: Column(_F4 if column.dtype.kind == "f" else column.dtype, column.shape)
             for name, column in source.columns.items()
-            if name in (POSE, SHIFT, PSIZE, SPLIT, UID)
+            if name in (POSE, SHIFT, PSIZE, SPLIT, UID, TUBE)
         }
-        for name in self._needs:
-            self.columns[name] = source.columns[IMAGE] if name == _PATH else _TYPES.get(name, _REAL)
+        if self._reader.has_pixel_size:
+            self.columns.setdefault(PSIZE, Column(_F4))
+        for name, each in self._made_of.items():
+            if name == IMAGE_PATH:
+                self.columns[name] = source.columns[IMAGE]
+            elif name != TUBE:
+                self.columns[name] = Column(each.dtype, each.shape)
         slots = {name.partition("/")[0] for name in self.columns}
         for name, (dtype, shape, _) in _CONSTANT.items():
             if name not in self.columns and name.partition("/")[0] in slots:
                 self.columns[name] = Column(dtype, shape)
-        used = {*_USED, *self._needs.values()}
-        self.dropped = [label for label in text.labels if label not in used]
+        self.dropped = self._find_dropped(header)
+
+    def _find_dropped(self, header: Header) -> list[str]:
+        """Labels of which nothing was made."""
+        used = {*STRUCTURE, OPTICS_GROUP}
+        for each in (*self._made_of.values(), *_FROM_ROWS):
+            used.update(each.labels)
+        used.update(self._reader.pixel_size_labels)
+        labels = (*header.labels, *self._reader.optics.labels)
+        return list(dict.fromkeys(label for label in labels if label not in used))
 
     def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         """Rows ``start`` to ``stop`` of some columns, by name."""
-        labels = {self._needs[name] for name in names if name in self._needs}
+        labels = {self._made_of[name].label for name in names if name in self._made_of}
+        if {PSIZE, IMAGE_PSIZE} & set(names):
+            labels |= {PSIZE, *self._reader.needs(PSIZE)}
         wanted = {*labels, OPTICS_GROUP, *names} & self._source.columns.keys()
         found = self._source.read(sorted(wanted), start, stop)
         return {name: self._made(name, found, start, stop) for name in names}
@@ -126,42 +114,37 @@ class AsCryosparc(TableView):
         """One field."""
         if name in found:
             return found[name]
-        if name not in self._needs:
+        if name in (PSIZE, IMAGE_PSIZE):
+            if PSIZE in found:
+                return found[PSIZE]
+            return self._reader.make(PSIZE, found, start, stop, self.path)
+        if name not in self._made_of:
             dtype, shape, value = _CONSTANT[name]
             return np.full((stop - start, *shape), value, dtype)
-        label = self._needs[name]
-        if label == IMAGE:
+        each = self._made_of[name]
+        if each.label == IMAGE:
             number, _, path = np.char.partition(found[IMAGE], b"@").T
             has_number = path != b""
-            if name == _PATH:
+            if name == IMAGE_PATH:
                 return np.where(has_number, path, number)
-            values = numbers(np.where(has_number, number, b"1"), self._what(label), start) - 1
-            return self._whole(values, label, start)
-        values = self._numbers(label, found, start, stop)
-        if self.columns[name].dtype.kind == "u":
-            values = self._whole(values, label, start)
-        if name == _SHAPE:
+            values = numbers(np.where(has_number, number, b"1"), self._what(IMAGE), start) - 1
+            return self._whole(values, IMAGE, start)
+        values = self._numbers(each, found, start, stop)
+        if each.dtype.kind == "u":
+            values = self._whole(values, each.label, start)
+        if name == IMAGE_SHAPE:
             return np.stack([values, values], axis=1)
-        if name == _CLASS_FIELD:
-            return np.maximum(values - 1, 0)
-        return values * _PLAIN[name][1] if name in _PLAIN else values
+        values = each.to_cryosparc(values)
+        return np.maximum(values, 0) if each.dtype.kind == "u" else values
 
-    def _numbers(self, label: str, found: Mapping[str, Array], start: int, stop: int) -> Array:
+    def _numbers(
+        self, each: Correspondence, found: Mapping[str, Array], start: int, stop: int
+    ) -> Array:
         """Numbers of a label, of the particles or of their optics group."""
-        if label in found:
-            return numbers(found[label], self._what(label), start)
-        group = found.get(OPTICS_GROUP, np.full(stop - start, next(iter(self._groups)).encode()))
-        names, place = np.unique(group, return_inverse=True)
-        words = []
-        for name in names:
-            row = self._groups.get(name.decode(), {})
-            if label not in row:
-                raise SourceError(
-                    f"{self.path}: optics group {name.decode()} has no _{label} in data_optics: "
-                    "add it"
-                )
-            words.append(row[label].encode())
-        return numbers(np.array(words), self._what(label), start)[place]
+        if each.label in found:
+            return numbers(found[each.label], self._what(each.label), start)
+        group = found.get(OPTICS_GROUP)
+        return self._reader.optics.of_rows(group, each.label, stop - start, self.path, start)
 
     def _whole(self, values: Array, label: str, start: int) -> Array:
         """Numbers that fit an unsigned 32-bit field."""
@@ -179,21 +162,19 @@ class AsCryosparc(TableView):
         return f"{self.path}: _{label}"
 
 
-def _labels_by_field(text: StarText) -> dict[str, str]:
-    """Label that each field is made of, as far as the labels go."""
-    in_optics = {label for row in text.optics for label in row}
-    of_particles = {name: label for name, (label, _) in _PLAIN.items()}
-    wanted = {
-        _PATH: IMAGE,
-        _INDEX: IMAGE,
-        **of_particles,
-        **_OPTICS,
-        _SHAPE: IMAGE_SIZE,
-        _GROUP: OPTICS_GROUP,
-        _CLASS_FIELD: _CLASS,
-    }
+def _rows_by_field(reader: LabelReader) -> dict[str, Correspondence]:
+    """Row of the correspondence that each field is made by, as far as the labels go."""
     return {
-        name: label
-        for name, label in wanted.items()
-        if label in text.labels or (label in in_optics and name in (*_OPTICS, _SHAPE))
+        each.field: each
+        for each in CORRESPONDENCES
+        if each.direction == BOTH
+        and each.field not in FROM_ROWS
+        and (
+            each.label in reader.labels
+            or (each.block == OPTICS and each.label in reader.optics)
+            or (each.field == IMAGE_PSIZE and reader.has_pixel_size)
+        )
     }
+
+
+_FROM_ROWS = [each for each in CORRESPONDENCES if each.field in FROM_ROWS]

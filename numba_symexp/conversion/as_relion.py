@@ -1,9 +1,23 @@
 """CryoSPARC's particles under RELION's labels, as far as RELION has a place for them."""
 
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 
 import numpy as np
 
+from numba_symexp.conversion.correspondence import (
+    CORRESPONDENCES,
+    FROM_ROWS,
+    GROUP,
+    IMAGE_INDEX,
+    IMAGE_PATH,
+    IMAGE_SHAPE,
+    MICROGRAPH_PATH,
+    MICROGRAPH_SHAPE,
+    OPTICS,
+    PARTICLES,
+    Correspondence,
+    rows_of,
+)
 from numba_symexp.errors import SourceError
 from numba_symexp.formats.relion.labels import (
     ANGLES,
@@ -12,37 +26,23 @@ from numba_symexp.formats.relion.labels import (
     ORIGINS_A,
     PIXEL_SIZE,
     SUBSET,
+    TUBE_ID,
+    as_bytes,
+    mixed,
+    word_hash,
 )
-from numba_symexp.formats.relion.text import OPTICS_GROUP, StarText
-from numba_symexp.formats.relion.words import as_bytes
+from numba_symexp.formats.relion.text import OPTICS_GROUP
 from numba_symexp.kernels.text import LARGEST, number_width, write_numbers
 from numba_symexp.particles.scan import blocks
-from numba_symexp.particles.schema import PSIZE, SPLIT, UID
-from numba_symexp.particles.table import Column, ParticleTable, TableView
+from numba_symexp.particles.schema import PSIZE, TUBE, UID
+from numba_symexp.particles.table import Column, Header, ParticleTable, TableView
 from numba_symexp.types import Array
 
-_PATH, _INDEX, _SHAPE, _BLOB_PSIZE = "blob/path", "blob/idx", "blob/shape", "blob/psize_A"
-_MICROGRAPH_PATH = "location/micrograph_path"
-_CENTER = ("location/center_x_frac", "location/center_y_frac", "location/micrograph_shape")
+_OPTICS = sorted(rows_of(OPTICS), key=lambda each: each.field.startswith("blob/"))
+"""Of the optics, the CTF's before the images': RELION's order."""
 
-_NUMBERS: dict[str, tuple[str, Callable[[Array], Array], int]] = {
-    "rlnDefocusU": ("ctf/df1_A", np.asarray, 6),
-    "rlnDefocusV": ("ctf/df2_A", np.asarray, 6),
-    "rlnDefocusAngle": ("ctf/df_angle_rad", np.rad2deg, 6),
-    "rlnPhaseShift": ("ctf/phase_shift_rad", np.rad2deg, 6),
-    "rlnCtfBfactor": ("ctf/bfactor", np.asarray, 6),
-    "rlnClassNumber": ("alignments3D/class", lambda number: number + 1, 0),
-}
-"""Label: field, what is done to it, decimals."""
-
-_OPTICS = {
-    "rlnVoltage": "ctf/accel_kv",
-    "rlnSphericalAberration": "ctf/cs_mm",
-    "rlnAmplitudeContrast": "ctf/amp_contrast",
-    PIXEL_SIZE: _BLOB_PSIZE,
-    "rlnImageSize": _SHAPE,
-}
-"""Label of the optics: field."""
+_FIELD_OF_OPTICS = {each.label: each.field for each in _OPTICS}
+_NUMBERS = {each.label: each for each in rows_of(PARTICLES) if each.is_number}
 
 _NEEDED_BY_RELION = ("rlnVoltage", "rlnSphericalAberration", PIXEL_SIZE, "rlnImageSize")
 """Without one of the first three RELION 3.1 reads no particle and does not complain; without the
@@ -51,7 +51,6 @@ last its reconstruction stops."""
 _TEXT = np.dtype("S")
 """Text as wide as the rows that are read need it."""
 
-_GROUP_FIELD = "ctf/exp_group_id"
 _NAME_DIGITS = 6
 
 
@@ -72,12 +71,8 @@ class AsRelion(TableView):
 
     Attributes
     ----------
-    text : StarText
-        Blocks and labels of RELION 3.1.
     dropped : list of str
         Fields that have no label.
-    notes : list of str
-        What a user should know.
     """
 
     def __init__(
@@ -86,16 +81,29 @@ class AsRelion(TableView):
         super().__init__(source)
         fields = source.columns
         _refuse_odd(source)
-        self._group_fields = [each for each in (_GROUP_FIELD, *_OPTICS.values()) if each in fields]
+        in_groups = (GROUP, *_FIELD_OF_OPTICS.values())
+        self._group_fields = [each for each in in_groups if each in fields]
         self._needs = {**_fields_by_label(fields), OPTICS_GROUP: tuple(self._group_fields)}
         self._numbers = self._number_groups()
         labels = (*self._needs, *ANGLES, *ORIGINS_A, *((SUBSET,) if split else ()))
-        self.text = StarText(self._head(labels), labels, b"\n")
+        self._header = Header(self._head(labels), labels, b"\n")
         self.columns = {label: Column(_TEXT) for label in self._needs}
-        used = {*replaced, PSIZE, SPLIT, UID, *self._group_fields}
+        if TUBE_ID in self._needs:
+            self._tubes, self._tube_numbers = self._number_tubes()
+        used = {*replaced, PSIZE, *FROM_ROWS, UID, *self._group_fields}
         used.update(field for needed in self._needs.values() for field in needed)
         self.dropped = [field for field in fields if field not in used]
-        self.notes = self._find_notes()
+        self._notes = self._find_notes()
+
+    @property
+    def header(self) -> Header:
+        """Blocks and labels of RELION 3.1."""
+        return self._header
+
+    @property
+    def notes(self) -> list[str]:
+        """What RELION will miss, and which files it will look for under another name."""
+        return self._notes
 
     def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         """Rows ``start`` to ``stop`` of some columns, by name."""
@@ -107,7 +115,7 @@ class AsRelion(TableView):
         """What RELION will miss, and which files it will look for under another name."""
         notes = []
         fields = self._source.columns
-        lacking = [label for label in _NEEDED_BY_RELION if _OPTICS[label] not in fields]
+        lacking = [label for label in _NEEDED_BY_RELION if _FIELD_OF_OPTICS[label] not in fields]
         if IMAGE not in self._needs:
             lacking.insert(0, IMAGE)
         if lacking:
@@ -115,8 +123,8 @@ class AsRelion(TableView):
                 f"{self.path}: nothing to make {', '.join(lacking)} of, which RELION needs: "
                 "import the passthrough files too"
             )
-        if _PATH in fields:
-            first = self._path(self._source.read([_PATH], 0, 1)[_PATH])[0]
+        if IMAGE_PATH in fields:
+            first = self._path(self._source.read([IMAGE_PATH], 0, 1)[IMAGE_PATH])[0]
             if first.endswith(b".mrc"):
                 notes.append(
                     "stacks are named .mrcs, as RELION wants them: link or rename "
@@ -127,22 +135,52 @@ class AsRelion(TableView):
     def _made(self, name: str, found: Mapping[str, Array], rows: int) -> Array:
         """One column."""
         if name == IMAGE:
-            path = self._path(found[_PATH])
+            path = self._path(found[IMAGE_PATH])
             stack = np.where(np.char.endswith(path, b".mrc"), np.char.add(path, b"s"), path)
-            if _INDEX not in found:
+            if IMAGE_INDEX not in found:
                 return stack
-            number = self._text(_INDEX, found[_INDEX] + 1.0, 0, _NAME_DIGITS)
+            number = self._text(IMAGE_INDEX, found[IMAGE_INDEX] + 1.0, 0, _NAME_DIGITS)
             return np.char.add(np.char.add(number, b"@"), stack)
         if name == MICROGRAPH:
-            return self._path(found[_MICROGRAPH_PATH])
-        if name == "rlnCoordinateX":
-            return self._text(_CENTER[0], found[_CENTER[0]] * found[_CENTER[2]][:, 1], 6)
-        if name == "rlnCoordinateY":
-            return self._text(_CENTER[1], (1 - found[_CENTER[1]]) * found[_CENTER[2]][:, 0], 6)
+            return self._path(found[MICROGRAPH_PATH])
         if name == OPTICS_GROUP:
-            return self._text(_GROUP_FIELD, self._groups_of(found, rows), 0)
-        field, change, decimals = _NUMBERS[name]
-        return self._text(field, change(found[field].astype(np.float64)), decimals)
+            return self._text(GROUP, self._groups_of(found, rows), 0)
+        if name == TUBE_ID:
+            place = np.searchsorted(self._tubes, self._tubes_of(found)[1])
+            return self._text(TUBE, self._tube_numbers[place], 0)
+        if name in _NUMBERS:
+            known = _NUMBERS[name]
+            return self._text(known.field, known.to_relion(found[known.field]), known.decimals)
+        x, y = (f"location/center_{axis}_frac" for axis in "xy")
+        if name == "rlnCoordinateX":
+            return self._text(x, found[x] * found[MICROGRAPH_SHAPE][:, 1], 6)
+        return self._text(y, (1 - found[y]) * found[MICROGRAPH_SHAPE][:, 0], 6)
+
+    def _tubes_of(self, found: Mapping[str, Array]) -> tuple[Array, Array]:
+        """Micrograph and tube of each row, as 64-bit numbers."""
+        tube = found[TUBE].astype(np.uint64)
+        micrograph = np.zeros(len(tube), np.uint64)
+        if MICROGRAPH_PATH in found:
+            micrograph = word_hash(self._path(found[MICROGRAPH_PATH]))
+        return micrograph, mixed([micrograph, tube])
+
+    def _number_tubes(self) -> tuple[Array, Array]:
+        """All tubes, ascending, and the number of each on its micrograph, from 1."""
+        names = list(self._needs[TUBE_ID])
+        micrographs, tubes = [], []
+        for start, stop in blocks(self._source, names):
+            micrograph, tube = self._tubes_of(self._source.read(names, start, stop))
+            first = np.sort(np.unique(tube, return_index=True)[1])
+            micrographs.append(micrograph[first])
+            tubes.append(tube[first])
+        micrograph, tube = np.concatenate(micrographs), np.concatenate(tubes)
+        known, first = np.unique(tube, return_index=True)
+        order = np.lexsort((first, micrograph[first]))
+        home = micrograph[first][order]
+        starts = np.searchsorted(home, home, side="left")
+        number = np.empty(len(known), np.int64)
+        number[order] = np.arange(len(known)) - starts + 1
+        return known, number
 
     def _text(self, field: str, values: Array, decimals: int, digits: int = 1) -> Array:
         """Numbers as words; NUL before them is no part of the word."""
@@ -198,10 +236,10 @@ class AsRelion(TableView):
         for group, number in self._numbers.items():
             known = dict(zip(self._group_fields, group, strict=False))
             row = {OPTICS_GROUP: str(number), "rlnOpticsGroupName": f"opticsGroup{number}"}
-            for label, field in _OPTICS.items():
+            for label, field in _FIELD_OF_OPTICS.items():
                 if field in known:
                     value = known[field]
-                    row[label] = f"{value:.0f}" if field == _SHAPE else f"{value:.6f}"
+                    row[label] = f"{value:.0f}" if field == IMAGE_SHAPE else f"{value:.6f}"
             optics.append({**row, "rlnImageDimensionality": "2"})
         lines = [_loop("optics", list(optics[0])), *(" ".join(r.values()) + "\n" for r in optics)]
         return "".join([*lines, "\n", _loop("particles", labels)]).encode()
@@ -214,34 +252,44 @@ def _loop(name: str, labels: Sequence[str]) -> str:
 
 
 def _fields_by_label(fields: Container[str]) -> dict[str, tuple[str, ...]]:
-    """Fields that each label is made of, in the order of the labels."""
+    """Fields that each label of the particles is made of, in the order of the labels."""
     needs: dict[str, tuple[str, ...]] = {}
-    if _PATH in fields:
-        needs[IMAGE] = (_PATH, _INDEX) if _INDEX in fields else (_PATH,)
-    if _MICROGRAPH_PATH in fields:
-        needs[MICROGRAPH] = (_MICROGRAPH_PATH,)
-    if all(field in fields for field in _CENTER):
-        needs["rlnCoordinateX"] = (_CENTER[0], _CENTER[2])
-        needs["rlnCoordinateY"] = (_CENTER[1], _CENTER[2])
-    needs.update({label: (field,) for label, (field, *_) in _NUMBERS.items() if field in fields})
+    for each in rows_of(PARTICLES):
+        if each.field == IMAGE_INDEX:
+            if IMAGE in needs and IMAGE_INDEX in fields:
+                needs[IMAGE] = (IMAGE_PATH, IMAGE_INDEX)
+        elif each.field == TUBE and TUBE in fields:
+            needs[TUBE_ID] = tuple(field for field in each.fields if field in fields)
+        elif each.field != GROUP and all(field in fields for field in each.fields):
+            needs[each.label] = each.fields
+    x, y = "rlnCoordinateX", "rlnCoordinateY"
+    if (x in needs) != (y in needs):
+        needs = {label: made for label, made in needs.items() if label not in (x, y)}
     return needs
 
 
 def _refuse_odd(table: ParticleTable) -> None:
     """Refuse fields that are not what CryoSPARC has under their names."""
-    numbers = [*_CENTER[:2], *(field for field, _, _ in _NUMBERS.values()), *_OPTICS.values()]
-    for name, kinds, shape in (
-        (_PATH, "SO", ()),
-        (_MICROGRAPH_PATH, "SO", ()),
-        (_INDEX, "ui", ()),
-        (_GROUP_FIELD, "ui", ()),
-        (_CENTER[2], "ui", (2,)),
-        (_SHAPE, "ui", (2,)),
-        *((name, "fui", ()) for name in numbers if name != _SHAPE),
-    ):
+    for name, (kinds, shape) in _kinds().items():
         column = table.columns.get(name)
         if column and (column.dtype.kind not in kinds or column.shape != shape):
             raise SourceError(
                 f"{table.path}: {name} is {column}, which is not what CryoSPARC has under that "
                 "name: convert it, or leave it out"
             )
+
+
+def _kinds() -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Kinds of type, and shape, that each field may have."""
+
+    def kinds_of(each: Correspondence) -> str:
+        if each.dtype.kind == "S":
+            return "SO"
+        return "fui" if each.dtype.kind == "f" or each.is_number else "ui"
+
+    known = {
+        each.field: (kinds_of(each), each.shape)
+        for each in CORRESPONDENCES
+        if each.field not in FROM_ROWS
+    }
+    return {**known, MICROGRAPH_SHAPE: ("ui", (2,))}

@@ -9,18 +9,15 @@ import numpy as np
 from numba_symexp.conversion.as_cryosparc import AsCryosparc
 from numba_symexp.conversion.as_relion import AsRelion
 from numba_symexp.errors import SourceError, UsageError
-from numba_symexp.formats.cryosparc.result_group import result_group
-from numba_symexp.formats.cryosparc.write import CsRows
-from numba_symexp.formats.relion.kept_text import star_text
-from numba_symexp.formats.relion.write import StarRows
+from numba_symexp.formats import FORMATS, format_of_suffix
+from numba_symexp.formats.interface import Format, RowWriter
 from numba_symexp.kinds import kind_of_suffix
 from numba_symexp.output import OutputFile, as_output_error, writing_together
 from numba_symexp.particles.columns import pixel_size_column
 from numba_symexp.particles.scan import blocks, scan
+from numba_symexp.particles.table import RELION, ParticleTable
 from numba_symexp.poses import Poses, open_poses
 from numba_symexp.types import AnyPath, Progress
-
-CS, STAR = ".cs", ".star"
 
 _SAME_PSIZE = 1e-6
 
@@ -85,7 +82,8 @@ def export_particles(
         What is wrong, where, and what to do. Nothing was written then.
     """
     file, output = os.fspath(file), os.fspath(output)
-    names = _outputs(output)
+    known = _format_of_output(output)
+    names = _outputs(output, known)
     kinds = [kind_of_suffix(os.path.splitext(name)[1]) for name in names]
     outputs = [
         OutputFile(name, kind, [file], overwrite) for name, kind in zip(names, kinds, strict=True)
@@ -94,15 +92,12 @@ def export_particles(
         _check(rows)
         for each in outputs:
             each.refuse_input(rows.source.path)
-        writer, notes = _writer(rows, names[0], keep_track_length)
-        size = len(rows) * writer.dtype.itemsize if isinstance(writer, CsRows) else 0
-        with writing_together(outputs, [rows.table, rows.source], size) as drafts:
+        writer, notes = _writer(rows, known, keep_track_length)
+        with writing_together(outputs, [rows.table, rows.source], writer.size) as drafts:
             _write_rows(drafts[0].path, writer, len(rows), progress)
-            if isinstance(writer, CsRows):
-                fields = writer.dtype.names or ()
-                group = result_group(names[0], drafts[0].path, fields, len(rows))
-                with as_output_error(names[1]), open(drafts[1].path, "w") as text:
-                    text.write(group)
+            for draft, name in zip(drafts[1:], names[1:], strict=True):
+                with as_output_error(name), open(draft.path, "wb") as beside:
+                    beside.write(writer.companion(output, drafts[0].path))
         return ExportReport(
             output=output,
             expanded=rows.expanded is not None,
@@ -113,12 +108,20 @@ def export_particles(
         )
 
 
-def _outputs(output: str) -> list[str]:
+def _format_of_output(output: str) -> Format:
+    """Format that the suffix of an output names."""
+    written = [each for each in FORMATS if each.written]
+    known = format_of_suffix(output)
+    if known not in written:
+        suffixes = " nor ".join(suffix for each in written for suffix in each.kind.suffixes)
+        raise UsageError(f"{output}: ends in neither {suffixes}: name it so")
+    return known
+
+
+def _outputs(output: str, known: Format) -> list[str]:
     """Files to be written: beside a .cs, a result group."""
-    stem, suffix = os.path.splitext(output)
-    if suffix.lower() not in (CS, STAR):
-        raise UsageError(f"{output}: ends in neither {CS} nor {STAR}: name it so")
-    return [output, f"{stem}.csg"] if suffix.lower() == CS else [output]
+    beside = [os.path.splitext(output)[0] + known.companion_suffix]
+    return [output, *(beside if known.companion_suffix else ())]
 
 
 def _check(rows: Poses) -> None:
@@ -134,7 +137,7 @@ def _check(rows: Poses) -> None:
         return
     source, given = rows.source, rows.psize_given_A
     own = pixel_size_column(source.columns, rows.columns.shift)
-    in_text = star_text(source) is not None  # where origins in A say what a pixel is
+    in_text = source.header is not None  # where origins in A say what a pixel is
     if given is None or own is None or not (in_text or rows.expanded.operators.moves):
         return
     for start, stop in blocks(source, [own]):
@@ -146,30 +149,23 @@ def _check(rows: Poses) -> None:
             )
 
 
-def _writer(
-    rows: Poses, output: str, keep_track_length: bool
-) -> tuple[CsRows | StarRows, list[str]]:
+def _writer(rows: Poses, known: Format, keep_track_length: bool) -> tuple[RowWriter, list[str]]:
     """Who writes the rows, and what a user should know of it."""
-    source, text = rows.source, star_text(rows.source)
+    source: ParticleTable = rows.source
     notes: list[str] = []
     dropped: list[str] = []
-    writer: CsRows | StarRows
-    if output.lower().endswith(CS):
-        if text is not None:
-            source = AsCryosparc(rows.source, text)
-            dropped += source.dropped
-        writer = CsRows(rows, source)
-        dropped += writer.dropped
-        notes += writer.notes
-    else:
-        if text is None:
+    if source.vocabulary != known.vocabulary:
+        converted: AsRelion | AsCryosparc
+        if known.vocabulary == RELION:
             particles = rows.particles()
             used = {*rows.replaced, rows.psize_column, particles.columns.split}
-            source = AsRelion(rows.source, rows.has_split, used)
-            text, dropped = source.text, source.dropped
-            notes += source.notes
-        writer = StarRows(rows, source, text, keep_track_length)
-        notes += writer.notes
+            converted = AsRelion(source, rows.has_split, used)
+        else:
+            converted = AsCryosparc(source)
+        source, notes, dropped = converted, [*converted.notes], [*converted.dropped]
+    writer = known.writer(rows, source, keep_track_length)
+    notes += writer.notes
+    dropped += writer.dropped
     if dropped:
         listed = ", ".join(_shortened(dropped, rows.source.columns))
         notes.append(f"dropped, for want of a place in the output: {listed}")
@@ -186,7 +182,7 @@ def _shortened(dropped: Sequence[str], columns: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(short))
 
 
-def _write_rows(path: str, writer: CsRows | StarRows, rows: int, progress: Progress | None) -> None:
+def _write_rows(path: str, writer: RowWriter, rows: int, progress: Progress | None) -> None:
     """Write all rows to a file."""
     with open(path, "wb") as file:
         for done in writer.write(file):

@@ -2,21 +2,18 @@
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from numba_symexp.errors import UsageError
-from numba_symexp.formats.cryosparc.joined import JoinedTable
+from numba_symexp.formats import format_of
 from numba_symexp.formats.hdf5.table import Hdf5Table
 from numba_symexp.formats.hdf5.write import size_of, write_table
-from numba_symexp.formats.registry import open_table
-from numba_symexp.formats.relion.kept_text import star_text
 from numba_symexp.kinds import HDF5
 from numba_symexp.output import OutputFile
 from numba_symexp.particles.columns import find_columns
 from numba_symexp.particles.scan import scan
-from numba_symexp.particles.schema import CONVENTION, REPEATED_IMAGES
+from numba_symexp.particles.schema import CONVENTION
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.types import AnyPath, Progress
 
@@ -89,7 +86,7 @@ def import_particles(
         find_columns(table)
         with target.writing([table], size_of(table)) as draft:
             attributes = {"imported_from": os.path.basename(table.path)}
-            write_table(draft.path, table, star_text(table), attributes, progress)
+            write_table(draft.path, table, attributes, progress)
             odd = _scan_written(draft.path, table)
         return ImportReport(
             output=target.name,
@@ -97,28 +94,28 @@ def import_particles(
             particles=table.n_rows,
             columns=len(table.columns),
             convention=table.attributes[CONVENTION],
-            notes=(*_notes(table), *odd, *draft.notes),
+            notes=(*table.notes, *odd, *draft.notes),
         )
 
 
 @contextlib.contextmanager
-def _open_all(files: Sequence[str]) -> Any:
-    """Open one .star, or .cs files as one table."""
+def _open_all(files: Sequence[str]) -> Iterator[ParticleTable]:
+    """Open one or several files of the same particles as one table."""
+    formats = [format_of(path) for path in files]
+    for path, each in zip(files, formats, strict=True):
+        if each.is_own:
+            raise UsageError(f"{path}: is {each.kind.name} already: expand it as it is")
+        if len(files) > 1 and not each.joins:
+            raise UsageError(
+                f"{path}: {each.kind.name} cannot be joined with other files: import it alone"
+            )
     with contextlib.ExitStack() as stack:
-        tables = [stack.enter_context(open_table(path)) for path in files]
-        for table in tables:
-            if isinstance(table, Hdf5Table):
-                raise UsageError(f"{table.path}: is HDF5 already: expand it as it is")
-            if len(tables) > 1 and star_text(table) is not None:
-                raise UsageError(
-                    f"{table.path}: a .star cannot be joined with other files: import it alone"
-                )
-        if len(tables) == 1 and star_text(tables[0]) is not None:
-            yield tables[0]
-            return
-        joined = JoinedTable(tables)
-        joined.attributes.setdefault(CONVENTION, "cryosparc")
-        yield joined
+        tables = [
+            stack.enter_context(each.open(path)) for path, each in zip(files, formats, strict=True)
+        ]
+        table = formats[0].join(tables)
+        table.attributes.setdefault(CONVENTION, formats[0].vocabulary)
+        yield table
 
 
 def _scan_written(path: str, table: ParticleTable) -> list[str]:
@@ -126,18 +123,3 @@ def _scan_written(path: str, table: ParticleTable) -> list[str]:
     with Hdf5Table(path, locking=False) as written:  # this run holds a lock on it
         written.path = table.path  # messages name the file that a user knows
         return scan(written, find_columns(written)).odd
-
-
-def _notes(table: ParticleTable) -> list[str]:
-    """What a user should know of what was imported."""
-    notes = list(getattr(table, "notes", ()))
-    skipped = getattr(table, "skipped", 0)
-    if skipped:
-        notes.append(f"{table.path}: {skipped:,} line(s) of comment among the rows left out")
-    repeated = table.attributes.get(REPEATED_IMAGES)
-    if repeated:
-        notes.append(
-            f"{table.path}: {repeated:,} row(s) show an image again, so the set is expanded "
-            "already; to expand it needs again=True"
-        )
-    return notes

@@ -10,13 +10,12 @@ import numpy as np
 from numba_symexp.copies.returned import Copies, open_copies
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.formats.hdf5.write import size_of, write_table
-from numba_symexp.formats.relion.kept_text import star_text
-from numba_symexp.formats.relion.words import numbers
+from numba_symexp.formats.relion.labels import numbers
 from numba_symexp.kinds import HDF5
 from numba_symexp.output import OutputFile
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import CONVENTION, OPERATOR_INDEX, OPERATOR_INDEX_DTYPE
-from numba_symexp.particles.table import Column, ParticleTable
+from numba_symexp.particles.table import Column, Header, ParticleTable
 from numba_symexp.types import AnyPath, Array, Progress
 
 COPIES, LABEL = "copies", "operator_label"
@@ -106,7 +105,7 @@ def collapse(
         table = CollapsedTable(copies, count, best)
         with target.writing([copies.table, copies.source], size_of(table)) as draft:
             attributes = {"collapsed_from": os.path.basename(file)}
-            write_table(draft.path, table, star_text(copies.source), attributes, None)
+            write_table(draft.path, table, attributes, None)
         numbers, particles = np.unique(count, return_counts=True)
         return CollapseReport(
             output=target.name,
@@ -159,6 +158,11 @@ class CollapsedTable(ParticleTable):
     def n_rows(self) -> int:
         """Number of particles with copies."""
         return len(self._kept)
+
+    @property
+    def header(self) -> Header | None:
+        """What stood around the rows of the source."""
+        return self._copies.source.header
 
     def close(self) -> None:
         """Nothing of its own is open."""

@@ -8,10 +8,8 @@ import numpy as np
 from numba_symexp.conversion.as_relion import AsRelion
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.expanded.table import ExpandedTable, open_expanded
-from numba_symexp.formats.registry import open_table
-from numba_symexp.formats.relion.kept_text import star_text
-from numba_symexp.formats.relion.labels import IMAGE
-from numba_symexp.formats.relion.words import word_hash
+from numba_symexp.formats import open_table
+from numba_symexp.formats.relion.labels import IMAGE, word_hash
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.particles.columns import find_columns, pixel_size_column
 from numba_symexp.particles.scan import blocks
@@ -174,7 +172,7 @@ class ReturnedCopies(Copies):
         """What rows are found by."""
         if _CS_SOURCE in self.table.columns:
             return _CS_SOURCE
-        return IMAGE if star_text(self.table) is not None else UID
+        return IMAGE if self.table.header is not None else UID
 
     def _row_keys(self, start: int, stop: int) -> Array:
         """Keys of rows that came back."""

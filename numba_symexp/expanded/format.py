@@ -21,8 +21,8 @@ from numba_symexp.errors import (
 )
 from numba_symexp.expanded.columns import OutputColumn
 from numba_symexp.files import sync_file
-from numba_symexp.formats.hdf5.safe_output import writing
-from numba_symexp.formats.hdf5.table import Hdf5Table
+from numba_symexp.formats.hdf5.table import Hdf5Table, object_at, small_array
+from numba_symexp.formats.hdf5.write import writing
 from numba_symexp.particles.schema import FORMAT, FORMAT_VERSION, OPERATORS, SOURCE, TABLE
 from numba_symexp.symmetry.operators import FARTHEST_A, MAX_OPERATORS, Operators, Symmetry
 from numba_symexp.symmetry.spec import Unknown, parse
@@ -57,7 +57,7 @@ class SourceRecord:
         ValueError, KeyError
             It is not what it must be.
         """
-        attributes = file[SOURCE].attrs
+        attributes = _group_at(file, SOURCE).attrs
         rows = attributes["n_rows"]
         if not isinstance(rows, int | np.integer) or rows < 0:
             raise ValueError(f"n_rows is {str(rows)[:40]}")
@@ -157,33 +157,43 @@ def write_operators(group: h5py.Group, operators: Operators) -> None:
 
 def read_operators(file: h5py.File, attributes: dict[str, Any]) -> Operators:
     """Operators of an expanded table."""
-    group = file[OPERATORS]
-    order = len(group["label"])
+    group = _group_at(file, OPERATORS)
+    names = ("label", *_OPERATOR_SHAPES, *(("subgroup",) if "subgroup" in group else ()))
+    found = {name: small_array(file, f"{OPERATORS}/{name}") for name in names}
+    order = len(found["label"])
     for name, shape in _OPERATOR_SHAPES.items():
-        values = group[name]
-        if values.shape != (order, *shape) or not np.all(np.abs(values[()]) < FARTHEST_A):
+        values = found[name]
+        if values.shape != (order, *shape) or not np.all(np.abs(values) < FARTHEST_A):
             raise ValueError(f"{OPERATORS}/{name} is no such column of {order} operators")
     center_A = np.array(group.attrs.get("center_A", np.zeros(3)), np.float64)
     full_order = int(group.attrs.get("full_order", order))
     if center_A.shape != (3,) or not np.all(np.abs(center_A) < FARTHEST_A):
         raise ValueError(f"{OPERATORS} has a centre that is no point")
-    most = int(group["full_index"][()].max(initial=0))
+    most = int(found["full_index"].max(initial=0))
     if not max(order, most + 1) <= full_order <= MAX_OPERATORS:
         raise ValueError(f"{OPERATORS} has {order} operators of {full_order}")
     typed = bool(group.attrs.get("typed", 0))
     return Operators(
-        quaternion=group["quaternion"][()],
-        translation_A=group["translation_A"][()],
-        label=tuple(label.decode() for label in group["label"][()]),
+        quaternion=found["quaternion"],
+        translation_A=found["translation_A"],
+        label=tuple(label.decode() for label in found["label"]),
         symmetry=_symmetry(str(attributes["symmetry"]), str(attributes["convention"]), typed),
         kind=str(group.attrs["kind"]),
-        rise_index=group["rise_index"][()],
-        full_index=group["full_index"][()],
+        rise_index=found["rise_index"],
+        full_index=found["full_index"],
         full_order=full_order,
         chosen=str(group.attrs.get("chosen", "")),
-        subgroup=group["subgroup"][()] if "subgroup" in group else np.zeros(0, np.uint16),
+        subgroup=found.get("subgroup", np.zeros(0, np.uint16)),
         center_A=center_A,
     )
+
+
+def _group_at(file: h5py.File, path: str) -> h5py.Group:
+    """Return a group that must be there."""
+    group = object_at(file, path)
+    if not isinstance(group, h5py.Group):
+        raise ValueError(f"{path} is missing")
+    return group
 
 
 def _symmetry(name: str, convention: str, typed: bool) -> Symmetry:

@@ -19,8 +19,8 @@ from numba_symexp.expanded.columns import (
 )
 from numba_symexp.expanded.format import SourceRecord, check_format, read_operators
 from numba_symexp.expanded.provenance import read_provenance
+from numba_symexp.formats import open_table
 from numba_symexp.formats.hdf5.table import Hdf5Table
-from numba_symexp.formats.registry import open_table
 from numba_symexp.particles.columns import native
 from numba_symexp.particles.fingerprint import Fingerprint
 from numba_symexp.particles.scan import blocks

@@ -12,7 +12,7 @@ from numba_symexp.expansion.job import ExpandJob, Summary
 from numba_symexp.expansion.plan import Plan, make_plan
 from numba_symexp.expansion.stream import MakeRows, Target, stream
 from numba_symexp.files import reserve
-from numba_symexp.formats.registry import open_table
+from numba_symexp.formats import open_table
 from numba_symexp.kinds import HDF5
 from numba_symexp.output import OutputFile
 from numba_symexp.particles.fingerprint import Fingerprint

@@ -11,6 +11,9 @@ import numpy as np
 from numba_symexp.errors import SourceError
 from numba_symexp.types import Array
 
+CRYOSPARC, RELION = "cryosparc", "relion"
+"""Vocabularies: whose names the columns of a table have."""
+
 _NAMED_AT_MOST = 12
 
 _IMAGE_SHAPE = "blob/shape"
@@ -39,8 +42,29 @@ class Column:
         return f"({rows}{',' if not self.shape else ''}) {self.dtype}"
 
 
+@dataclass(frozen=True)
+class Header:
+    """What stands around the rows of a text file, and goes out again with them.
+
+    Attributes
+    ----------
+    head : bytes
+        From the first line to the last label of the particles; lines end in LF.
+    labels : tuple of str
+        Of the particles, in the order of the file; each is a column of text.
+    tail : bytes
+        What follows the rows.
+    """
+
+    head: bytes
+    labels: tuple[str, ...]
+    tail: bytes
+
+
 class ParticleTable(abc.ABC):
     """A particle table, open for reading; rows are read in ranges, columns by name.
+
+    All that users of a table need is here; no user asks for the class of a table.
 
     Attributes
     ----------
@@ -92,6 +116,21 @@ class ParticleTable(abc.ABC):
     @abc.abstractmethod
     def n_rows(self) -> int:
         """Number of rows."""
+
+    @property
+    def header(self) -> Header | None:
+        """What stood around the rows in the text file that they came from, if they did."""
+        return None
+
+    @property
+    def vocabulary(self) -> str:
+        """Whose names the columns have: ``cryosparc``, or ``relion`` where there is a header."""
+        return CRYOSPARC if self.header is None else RELION
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences for the user about what was read, left out or repaired."""
+        return []
 
     @abc.abstractmethod
     def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
@@ -171,6 +210,10 @@ class TableView(ParticleTable):
     def close(self) -> None:
         """Close the file."""
         self._source.close()
+
+    def check_unchanged(self) -> None:
+        """Refuse a source that was written to since it was opened."""
+        self._source.check_unchanged()
 
 
 def _state(descriptor: int) -> tuple[int, int]:

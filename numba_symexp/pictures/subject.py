@@ -7,7 +7,7 @@ from typing import Any
 
 from numba_symexp.errors import FileFormatError, SymmetryError, UsageError
 from numba_symexp.expanded.table import ExpandedTable, open_expanded
-from numba_symexp.formats.registry import open_table
+from numba_symexp.formats import open_table
 from numba_symexp.particles.columns import find_columns
 from numba_symexp.particles.schema import CONVENTION, FORMAT
 from numba_symexp.particles.table import ParticleTable

@@ -1,7 +1,9 @@
 """A CryoSPARC dataset file as a particle table: NumPy's row format, or the CSDAT stream."""
 
 import ast
+import hashlib
 import os
+import re
 import struct
 import warnings
 from collections.abc import Sequence
@@ -13,15 +15,22 @@ from numba_symexp.errors import SourceError
 from numba_symexp.files import check_readable, first_bytes
 from numba_symexp.formats.cryosparc.csdat import as_numpy
 from numba_symexp.kinds import CSDAT_MAGIC, NUMPY_MAGIC
-from numba_symexp.particles.schema import TABLE
+from numba_symexp.particles.schema import TABLE, UID
 from numba_symexp.particles.table import Column, ParticleTable
 from numba_symexp.types import Array
 
 _MOST_HEADER_BYTES = 16 << 20
 _READ_BYTES = 4 << 20
 
+_RESULT = re.compile(r"^ *metafile: *([^\n]{1,400}?) *\n +num_items: *(\d{1,18}) *$", re.MULTILINE)
 
-def open_cs(path: str) -> ParticleTable:
+_END_BYTES = 400
+
+BELONGS_TO = "# belongs to the dataset with SHA-256 "
+"""Begins the last line, a comment to CryoSPARC: two files are never renamed in one step."""
+
+
+def open_cs(path: str) -> "CsTable":
     """Open a .cs file of either kind.
 
     Raises
@@ -36,6 +45,76 @@ def open_cs(path: str) -> ParticleTable:
     if start.startswith(CSDAT_MAGIC):
         return _open_csdat(path)
     raise SourceError(f"{path}: neither kind of CryoSPARC dataset (NumPy, CSDAT): copy it again")
+
+
+def open_csg(path: str) -> ParticleTable:
+    """Open the datasets that a result group names, joined.
+
+    Raises
+    ------
+    SourceError
+        It names none, one in another folder, one that is not there, or one that has another
+        number of rows than the group says: then the two are of different exports.
+    """
+    check_readable(path, "the result group")
+    with open(path, "rb") as file:
+        text = file.read(_MOST_HEADER_BYTES).decode(errors="replace")
+    items = {name.strip("'\" >"): int(rows) for name, rows in _RESULT.findall(text)}
+    if not items:
+        raise SourceError(f"{path}: names no dataset of particles: give the .cs itself")
+    tables: list[CsTable] = []
+    try:
+        for name, rows in items.items():
+            if os.path.basename(name) != name:
+                raise SourceError(
+                    f"{path}: {name[:80]!r} is in another folder: give the .cs itself"
+                )
+            tables.append(open_cs(os.path.join(os.path.dirname(path), name)))
+            if tables[-1].n_rows != rows:
+                raise SourceError(
+                    f"{path}: says {rows:,} rows of {name}, which has {tables[-1].n_rows:,}: the "
+                    "two are not of one export; give the .cs itself"
+                )
+            if is_mixed_pair(tables[-1].path, path):
+                raise SourceError(
+                    f"{path}: belongs to another {name} than the one beside it: export again, or "
+                    "give the .cs itself"
+                )
+        joined = JoinedTable(tables)
+    except BaseException:
+        for table in tables:
+            table.close()
+        raise
+    joined.path, joined.layout = path, "a CryoSPARC result group"
+    return joined
+
+
+def is_mixed_pair(cs_path: str, group_path: str) -> bool:
+    """Whether a result group says that it belongs to another dataset than the one beside it.
+
+    One that does not say, as CryoSPARC's own, belongs to any.
+
+    Parameters
+    ----------
+    cs_path, group_path : str
+        The .cs and the .csg.
+
+    Raises
+    ------
+    OSError
+        A file cannot be read.
+    """
+    with open(group_path, "rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - _END_BYTES))
+        end = file.read(_END_BYTES).decode(errors="replace")
+    _, found, stated = end.rpartition(BELONGS_TO)
+    return bool(found) and stated.partition(",")[0] != digest(cs_path)
+
+
+def digest(path: str) -> str:
+    """SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class CsTable(ParticleTable):
@@ -165,3 +244,102 @@ def _columns_of(dtype: np.dtype[Any], path: str) -> dict[str, Column]:
                 "with cryosparc-tools"
             )
     return {name: Column(dtype[name].base, dtype[name].shape) for name in dtype.names}
+
+
+class JoinedTable(ParticleTable):
+    """Particles of the first table, with the columns that only the others have.
+
+    Parameters
+    ----------
+    tables : sequence of ParticleTable
+        Each has a column ``uid``; rows may be in any order. They are closed with this one.
+
+    Raises
+    ------
+    SourceError
+        An id is missing, or stands twice in one table.
+    """
+
+    def __init__(self, tables: Sequence[ParticleTable]) -> None:
+        self._tables = list(tables)
+        first = self._tables[0]
+        self.path, self.location, self.layout = first.path, first.location, first.layout
+        self.attributes: dict[str, Any] = dict(first.attributes)
+        self.columns = dict(first.columns)
+        self._notes: list[str] = []
+        self._home = dict.fromkeys(first.columns, 0)
+        self._index: list[Array | None] = [None]
+        if len(self._tables) == 1:
+            return
+        uids = _uids(first)
+        for place, table in enumerate(self._tables[1:], start=1):
+            self._index.append(self._rows_of(table, uids))
+            for name, column in table.columns.items():
+                if name not in self.columns:
+                    self.columns[name], self._home[name] = column, place
+
+    @property
+    def notes(self) -> list[str]:
+        """What was left out."""
+        return [*self._notes, *(note for table in self._tables for note in table.notes)]
+
+    def check_unchanged(self) -> None:
+        """Refuse files that were written to since they were opened."""
+        for table in self._tables:
+            table.check_unchanged()
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return self._tables[0].n_rows
+
+    def close(self) -> None:
+        """Close all files."""
+        for table in self._tables:
+            table.close()
+
+    def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
+        """Rows ``start`` to ``stop`` of some columns, by name."""
+        rows: dict[str, Array] = {}
+        for place, (table, index) in enumerate(zip(self._tables, self._index, strict=True)):
+            own = [name for name in names if self._home[name] == place]
+            if own and index is None:
+                rows.update(table.read(own, start, stop))
+            elif own and index is not None:
+                rows.update(table.read_at(own, index[start:stop]))
+        return rows
+
+    def _rows_of(self, table: ParticleTable, uids: Array) -> Array:
+        """Rows of a further table that belong to the ids of the first."""
+        own = _uids(table)
+        order = np.argsort(own, kind="stable")
+        place = np.minimum(np.searchsorted(own[order], uids), len(own) - 1)
+        missing = own[order][place] != uids
+        if missing.any():
+            row = int(np.argmax(missing))
+            raise SourceError(
+                f"{table.path}: uid {uids[row]} of {self.path}, row {row}, is missing "
+                f"({np.count_nonzero(missing):,} id(s) in all): give the passthrough file of the "
+                "same job"
+            )
+        if len(own) > len(uids):
+            self._notes.append(
+                f"{table.path}: {len(own) - len(uids):,} row(s) left out, whose particles are not "
+                f"in {self.path}"
+            )
+        return order[place]
+
+
+def _uids(table: ParticleTable) -> Array:
+    """Ids of a table, all different."""
+    if UID not in table.columns:
+        raise SourceError(f"{table.path}: has no column {UID}, so it cannot be joined")
+    uids = table.read([UID], 0, table.n_rows)[UID].astype(np.uint64)
+    kept, first = np.unique(uids, return_index=True)
+    if len(kept) < len(uids):
+        row = int(np.setdiff1d(np.arange(len(uids)), first)[0])
+        raise SourceError(
+            f"{table.path}: {UID} {uids[row]} stands twice, again in row {row} "
+            f"({len(uids) - len(kept):,} double id(s) in all): remove the duplicates"
+        )
+    return uids

@@ -1,13 +1,17 @@
 """Write rows as a CryoSPARC dataset."""
 
-from collections.abc import Iterator, Mapping
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from numba_symexp.errors import SourceError
-from numba_symexp.formats.relion.words import mixed
+from numba_symexp.formats.cryosparc.table import BELONGS_TO, digest
+from numba_symexp.formats.relion.labels import mixed
+from numba_symexp.output import timestamp
 from numba_symexp.particles.schema import (
     BLOB_PSIZE,
     CRYOSPARC_EXPANDED,
@@ -24,6 +28,9 @@ from numba_symexp.poses import Block, Poses, mates
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.spec import Helix
 from numba_symexp.types import Array
+
+_VERSION = "v2.15.0"
+"""Oldest version of CryoSPARC whose result groups look like this."""
 
 _SOURCE_UID, _OPERATOR = "sym_expand/src_uid", "sym_expand/idx"
 
@@ -95,6 +102,8 @@ class CsRows:
         Columns that a dataset cannot hold.
     notes : list of str
         What a user should know.
+    size : int
+        Bytes of all rows.
     """
 
     def __init__(self, rows: Poses, source: ParticleTable) -> None:
@@ -125,6 +134,7 @@ class CsRows:
             columns.update({name: Column(value.dtype) for name, value in constants.items()})
             self._constants.update(constants)
         self.dtype = np.dtype([(n, c.dtype.str, c.shape) for n, c in columns.items()])
+        self.size = len(rows) * self.dtype.itemsize
         made = {UID, POSE, SHIFT, _SOURCE_UID, _OPERATOR, *self._constants, *rows.defocus}
         made.update(name for slot in self._slots for name in slot.columns)
         if rows.has_split:
@@ -163,6 +173,10 @@ class CsRows:
                 f"left out, since nothing says how they turn with the copies: {', '.join(gone)}"
             )
         return slots
+
+    def companion(self, name: str, path: str) -> bytes:
+        """Text of the result group that belongs beside the dataset."""
+        return _result_group(name, path, self.dtype.names or (), len(self._rows)).encode()
 
     def write(self, file: BinaryIO) -> Iterator[int]:
         """Write the whole dataset as NumPy writes it; yields how many rows are done."""
@@ -262,3 +276,49 @@ def _write_header(file: BinaryIO, header: dict[str, Any]) -> None:
         np.lib.format.write_array_header_1_0(file, header)
     except ValueError:  # more than 64 KiB of field names
         np.lib.format.write_array_header_2_0(file, header)
+
+
+def _result_group(name: str, cs_path: str, fields: Sequence[str], rows: int) -> str:
+    """Text of a result group of particles, for CryoSPARC's Import Result Group.
+
+    Parameters
+    ----------
+    name : str
+        Path of the dataset; only its last part is written, since both files stand in one folder.
+    cs_path : str
+        Where the dataset is now, whole.
+    fields : sequence of str
+        Of the dataset.
+    rows : int
+        Of the dataset.
+    """
+    created = timestamp().rstrip("Z").replace("T", " ")
+    lines = [
+        f"created: {created}.000000",
+        "group:",
+        "  description: All particles that were expanded, including alignments",
+        "  name: particles",
+        "  title: All particles",
+        "  type: particle",
+        "results:",
+    ]
+    metafile = ">" + os.path.basename(name)
+    for slot in sorted({field.partition("/")[0] for field in fields if "/" in field}):
+        lines += [
+            f"  {_quoted(slot)}:",
+            f"    metafile: {_quoted(metafile)}",
+            f"    num_items: {rows}",
+            f"    type: particle.{_type_of(slot)}",
+        ]
+    lines += [f"version: {_VERSION}", f"{BELONGS_TO}{digest(cs_path)}, {rows} rows", ""]
+    return "\n".join(lines)
+
+
+def _type_of(slot: str) -> str:
+    """Type of a slot: slots of several classes share one."""
+    return re.sub(r"^alignments_class_\d+$", "alignments3D", slot)
+
+
+def _quoted(text: str) -> str:
+    """Text in YAML: plain where it is a name, else in single quotes."""
+    return text if re.fullmatch(r"[A-Za-z_]\w*", text) else "'" + text.replace("'", "''") + "'"

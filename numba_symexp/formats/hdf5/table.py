@@ -15,22 +15,24 @@ from typing import Any
 import h5py
 import numpy as np
 
-from numba_symexp.errors import SourceError
+from numba_symexp.errors import SourceError, SymexpError
 from numba_symexp.files import check_readable, first_bytes
+from numba_symexp.formats.interface import describe_other
 from numba_symexp.kinds import HDF5
 from numba_symexp.particles.schema import TABLE
-from numba_symexp.particles.table import Column, ParticleTable
+from numba_symexp.particles.table import Column, Header, ParticleTable
 from numba_symexp.types import Array
+
+HEADER, HEAD, LABELS, TAIL = "/star", "head", "labels", "tail"
+"""Where the header of the text file is kept that a table came from."""
 
 _NAMED_AT_MOST = 12
 
-_WHATEVER = (
-    OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError,
-)  # fmt: skip
-"""What HDF5 and h5py make of a damaged file."""
-
 _MOST_GROUPS = 10_000
 """Hard links can make more paths than anyone can walk."""
+
+_MOST_SMALL_BYTES = 256 << 20
+"""Most bytes of what is read as a whole, such as a header; rows are read in blocks."""
 
 _MOST_COMPRESSED = 1_000_000
 """No filter makes data of particles smaller by this factor; a damaged header may say so."""
@@ -106,53 +108,53 @@ class Hdf5Table(ParticleTable):
         """Turn whatever HDF5 raises into a SourceError that names the place."""
         try:
             yield
-        except _WHATEVER as error:
+        except SymexpError:
+            raise
+        except Exception as error:  # HDF5 and h5py raise almost anything over a damaged file
             rows = f" rows {start} to {stop - 1}" if stop > start else ""
             raise SourceError(
                 f"{self.path}: cannot read {what}{rows} ({_first_line(error)}): the file is "
                 "damaged; copy it again or repair it"
             ) from error
 
+    @functools.cached_property
+    def header(self) -> Header | None:
+        """What stood around the rows of the .star file that the table came from, if it did.
+
+        Raises
+        ------
+        SourceError
+            What was kept is damaged.
+        """
+        with self.reading("its .star text"):
+            if object_at(self.file, HEADER) is None:
+                return None
+            head, tail = (
+                small_array(self.file, f"{HEADER}/{name}").tobytes().replace(b"\r\n", b"\n")
+                for name in (HEAD, TAIL)
+            )
+            words = small_array(self.file, f"{HEADER}/{LABELS}")
+            labels = tuple(label.decode() for label in words)
+        for label in labels:
+            column = self.columns.get(label)
+            if column is None or column.shape or column.dtype.kind != "S":
+                raise SourceError(
+                    f"{self.path}: column {label[:40]} of its .star file is missing, or no text: "
+                    "import it again"
+                )
+        return Header(head, labels, tail)
+
     def _find(self, location: str | None) -> tuple[Any, str]:
         """Find the table's group or dataset."""
         if location is None:
             has_default = self.file.get(TABLE, getlink=True) is not None
             location = TABLE if has_default else "/"
-        node: Any = self.file
-        walked = ""
-        for part in location.strip("/").split("/") if location.strip("/") else ():
-            walked += f"/{part}"
-            link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
-            if link is None:
-                raise SourceError(
-                    f"{self.path}: no table at {location} ({walked} does not exist): "
-                    f"table= must name one of {self._candidates()}"
-                )
-            if not isinstance(link, h5py.HardLink):
-                raise SourceError(
-                    f"{self.path}: {walked} is a link to another place, and links are not "
-                    "followed: name the table itself with table="
-                )
-            node = node[part]
+        node = object_at(self.file, location)
+        if node is None:
+            raise SourceError(
+                f"{self.path}: no table at {location}: table= must name one of {self._candidates()}"
+            )
         return node, "/" + location.strip("/")
-
-    def _refuse_not_here(self, name: str, dataset: h5py.Dataset) -> None:
-        """Refuse a dataset whose rows are in other files, or nowhere."""
-        if dataset.is_virtual or dataset.external:
-            raise SourceError(
-                f"{self.path}: {name} keeps its rows in other files, which are not followed: copy "
-                "the table into one file (h5repack)"
-            )
-        if dataset.shape is None:
-            raise SourceError(f"{self.path}: {name} is empty: move it out of the table")
-        stored = dataset.id.get_storage_size()
-        if dataset.size and not stored:
-            raise SourceError(f"{self.path}: {name} was never written: make the table again")
-        if dataset.nbytes > stored * _MOST_COMPRESSED:
-            raise SourceError(
-                f"{self.path}: {name} claims {dataset.shape[0]:,} rows and keeps {stored:,} bytes: "
-                "the file is damaged; copy it again"
-            )
 
     def _candidates(self) -> str:
         """Places in the file that could be a table, for a message."""
@@ -192,9 +194,9 @@ class Hdf5Table(ParticleTable):
         if not self._compound:
             self._datasets = dict(_datasets(self._node))
             for name, dataset in self._datasets.items():
-                self._refuse_not_here(name, dataset)
+                refuse_elsewhere(name, dataset)
             return {name: Column(d.dtype, d.shape[1:]) for name, d in self._datasets.items()}
-        self._refuse_not_here(self.location, self._node)
+        refuse_elsewhere(self.location, self._node)
         if self._node.dtype.names is None or self._node.ndim != 1:
             raise SourceError(
                 f"{self.path}: {self.location} is a dataset of shape {self._node.shape} and "
@@ -207,6 +209,89 @@ class Hdf5Table(ParticleTable):
         }
 
 
+def object_at(root: h5py.Group, path: str) -> Any:
+    """Find an object in an HDF5 file: the one way to any of them, whatever it is for.
+
+    Hard links alone are followed, and the data of a dataset must be in this file: a file must not
+    lead the program to others.
+
+    Returns
+    -------
+    h5py.Group, h5py.Dataset or None
+        None where nothing has that name.
+
+    Raises
+    ------
+    SourceError
+        The path goes over another kind of link, or data are kept elsewhere.
+    """
+    node: Any = root
+    walked = ""
+    for part in filter(None, path.split("/")):
+        walked += f"/{part}"
+        link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
+        if link is None:
+            return None
+        if not isinstance(link, h5py.HardLink):
+            raise SourceError(
+                f"{root.file.filename}: {walked} is a link to another place, and links are not "
+                "followed: name the table itself with table=, or copy it into one file (h5repack)"
+            )
+        node = node[part]
+    if isinstance(node, h5py.Dataset):
+        refuse_elsewhere(path, node)
+    elif not isinstance(node, h5py.Group):
+        raise SourceError(f"{root.file.filename}: {path} is neither a group nor a dataset")
+    return node
+
+
+def small_array(root: h5py.Group, path: str) -> Array:
+    """Read a dataset as a whole; it must be there, and of bounded size.
+
+    Raises
+    ------
+    KeyError
+        It is missing.
+    SourceError
+        It is kept elsewhere, or too large.
+    """
+    dataset = object_at(root, path)
+    if not isinstance(dataset, h5py.Dataset):
+        raise KeyError(f"{path} is missing")
+    if dataset.nbytes > _MOST_SMALL_BYTES:
+        raise SourceError(
+            f"{root.file.filename}: {path} has {dataset.nbytes:,} bytes, which cannot be right: "
+            "the file is damaged"
+        )
+    return np.asarray(dataset[()])
+
+
+def refuse_elsewhere(name: str, dataset: h5py.Dataset) -> None:
+    """Refuse a dataset whose rows are in other files, or nowhere.
+
+    Raises
+    ------
+    SourceError
+        Says where they are.
+    """
+    path = dataset.file.filename
+    if dataset.is_virtual or dataset.external:
+        raise SourceError(
+            f"{path}: {name} keeps its rows in other files, which are not followed: copy "
+            "the table into one file (h5repack)"
+        )
+    if dataset.shape is None:
+        raise SourceError(f"{path}: {name} is empty: move it out of the table")
+    stored = dataset.id.get_storage_size()
+    if dataset.size and not stored:
+        raise SourceError(f"{path}: {name} was never written: make the table again")
+    if dataset.nbytes > stored * _MOST_COMPRESSED:
+        raise SourceError(
+            f"{path}: {name} claims {dataset.size:,} numbers and keeps {stored:,} bytes: "
+            "the file is damaged; copy it again"
+        )
+
+
 def _open(path: str, locking: bool) -> h5py.File:
     """Open an HDF5 file read-only, or say what is in the way."""
     check_readable(path, "the HDF5 file")
@@ -216,8 +301,7 @@ def _open(path: str, locking: bool) -> h5py.File:
         if locking and _has_no_locks(error):
             return _open(path, locking=False)
         if not HDF5.is_this(first_bytes(path)):
-            hint = "give a particle table in HDF5, .cs or .star (numba-symexp example writes one)"
-            raise SourceError(f"{path}: not an HDF5 file: {hint}") from error
+            raise SourceError(f"{path}: not an HDF5 file: {describe_other(path)}") from error
         raise SourceError(
             f"{path}: cannot be opened ({_first_line(error)}): it is cut short, damaged, or being "
             "written; copy it again"

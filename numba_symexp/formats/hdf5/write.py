@@ -1,17 +1,19 @@
 """Write a particle table to an HDF5 file, a column a dataset."""
 
-from collections.abc import Mapping
+import contextlib
+import errno
+import io
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import h5py
+import numpy as np
 
-from numba_symexp.formats.hdf5.safe_output import writing
-from numba_symexp.formats.relion.kept_text import write_star_text
-from numba_symexp.formats.relion.text import StarText
+from numba_symexp.formats.hdf5.table import HEAD, HEADER, LABELS, TAIL
 from numba_symexp.output import timestamp
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import POSE, POSE_FORMATS, SHIFT, SHIFT_TEXTS, TABLE, units_of
-from numba_symexp.particles.table import Column, ParticleTable
+from numba_symexp.particles.table import Column, Header, ParticleTable
 from numba_symexp.types import Progress
 from numba_symexp.version import __version__
 
@@ -28,7 +30,6 @@ def size_of(table: ParticleTable) -> int:
 def write_table(
     path: str,
     table: ParticleTable,
-    text: StarText | None,
     attributes: Mapping[str, Any],
     progress: Progress | None,
 ) -> None:
@@ -39,8 +40,6 @@ def write_table(
     path : str
         File that may be overwritten.
     table : ParticleTable
-    text : StarText or None
-        Of the .star file that the table came from.
     attributes : mapping
         Of the file, beside when and by what it was written.
     progress : callable or None
@@ -50,8 +49,8 @@ def write_table(
         file.attrs.update(
             {"generated_by": f"numba_symexp {__version__}", "created": timestamp(), **attributes}
         )
-        if text is not None:
-            write_star_text(file, text)
+        if table.header is not None:
+            _write_header(file, table.header)
         group = file.create_group(TABLE, track_order=True)
         group.attrs.update(table.attributes)
         datasets = {
@@ -62,6 +61,14 @@ def write_table(
                 datasets[name][start:stop] = rows
             if progress:
                 progress(stop, table.n_rows)
+
+
+def _write_header(file: h5py.File, header: Header) -> None:
+    """Keep what stood around the rows of a text file."""
+    group = file.create_group(HEADER)
+    for name, text in ((HEAD, header.head), (TAIL, header.tail)):
+        group[name] = np.frombuffer(text, np.uint8)
+    group[LABELS] = np.array([label.encode() for label in header.labels])
 
 
 def _create(group: h5py.Group, table: ParticleTable, name: str, column: Column) -> h5py.Dataset:
@@ -85,3 +92,70 @@ def _described(name: str, column: Column) -> dict[str, str]:
     if name == SHIFT:
         return dict(zip(("units", "description"), SHIFT_TEXTS, strict=True))
     return {"units": "text" if column.dtype.kind == "S" else units_of(name)}
+
+
+@contextlib.contextmanager
+def writing(path: str, mode: str, **options: Any) -> Iterator[h5py.File]:
+    """Open an HDF5 file to be written: ``"w"`` a new one, ``"r+"`` one that is there.
+
+    Parameters
+    ----------
+    path : str
+    mode : {"w", "r+"}
+    **options
+        Of ``h5py.File``.
+
+    Raises
+    ------
+    OSError
+        What the file system said.
+    """
+    with _Output(path, "w+b" if mode == "w" else "r+b") as output:
+        try:
+            with h5py.File(output, mode, **options) as file:
+                yield file
+        except RuntimeError as error:
+            output.check()
+            raise OSError(errno.EIO, str(error)) from error
+        output.check()
+
+
+class _Output(io.FileIO):
+    """A file for HDF5 to write, which never tells it of an error, but remembers the first.
+
+    After a write that failed, HDF5 keeps objects that it cannot close, and takes the process down.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        with self._noted():
+            done = 0
+            while done < len(view):
+                done += super().write(view[done:])
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        with self._noted():
+            return super().truncate(size)
+        return size or 0
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        view[:] = bytes(len(view))
+        with self._noted():
+            super().readinto(view)
+        return len(view)
+
+    def check(self) -> None:
+        """Raise the first error that there was."""
+        if self.error is not None:
+            raise self.error
+
+    @contextlib.contextmanager
+    def _noted(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.error = self.error or error

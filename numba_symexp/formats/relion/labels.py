@@ -1,14 +1,19 @@
-"""What the columns of a RELION particle file mean: poses, shifts, pixel sizes, half-sets, ids."""
+"""Columns made of the words of a RELION particle file: poses, shifts, pixel sizes, ids."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from numba_symexp.errors import SourceError
-from numba_symexp.formats.relion.text import OPTICS_GROUP, StarText
-from numba_symexp.formats.relion.words import mixed, numbers, word_hash
+from numba_symexp.formats.relion.text import (
+    OPTICS_GROUP,
+    block_text,
+    loops_in,
+    pairs_in,
+)
 from numba_symexp.kernels.codecs import convert
+from numba_symexp.kernels.text import MORE, cut_lines, read_numbers, take_words
 from numba_symexp.particles.schema import (
     HALF_SET_DTYPE,
     POSE,
@@ -19,7 +24,7 @@ from numba_symexp.particles.schema import (
     UID,
     UID_DTYPE,
 )
-from numba_symexp.particles.table import Column
+from numba_symexp.particles.table import Column, Header
 from numba_symexp.types import Array
 
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
@@ -35,40 +40,143 @@ TRACKS = ("rlnHelicalTrackLengthAngst", "rlnHelicalTrackLength")
 PIXEL_SIZE = "rlnImagePixelSize"
 IMAGE_SIZE = "rlnImageSize"
 
-_IDS = (IMAGE, "rlnTomoParticleName")
-"""The first of these that is there names a particle."""
-
 _DETECTOR, _MAGNIFICATION = "rlnDetectorPixelSize", "rlnMagnification"
 _UM_PER_A = 1e4
 
+PIXEL_SIZES = ((PIXEL_SIZE,), ("rlnPixelSize",), (_DETECTOR, _MAGNIFICATION))
+"""Where A per pixel may stand: the first of these that all stand in the particles, else in the
+optics, is used."""
+
+_NAMES = (IMAGE, "rlnTomoParticleName")
+"""The first of these that is there names a particle."""
+
+_AREAS = (MICROGRAPH, "rlnTomoName")
+_COORDINATES = (
+    ("rlnCoordinateX", "rlnCoordinateY"),
+    ("rlnCenteredCoordinateXAngst", "rlnCenteredCoordinateYAngst"),
+)
+_DEPTHS = ("rlnCoordinateZ", "rlnCenteredCoordinateZAngst")
+
+_STRIPE_ROWS, _STRIPE_WORDS = 4096, 1 << 18
+_LONGEST_OPTICS_WORD = 4096
+
 _F8 = np.dtype("<f8")
+
+_FNV_START, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 
 
 @dataclass(frozen=True)
-class Meaning:
-    """How the particles of one file are to be read.
+class Optics:
+    """Rows of the optics block; none in files of RELION 3.0.
+
+    Attributes
+    ----------
+    labels : tuple of str
+    n_rows : int
+    """
+
+    labels: tuple[str, ...] = ()
+    n_rows: int = 0
+    _words: Mapping[str, Array] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, header: Header) -> "Optics":
+        """Optics that a file's header describes."""
+        block = block_text(header.head, "optics")
+        loops = loops_in(block)
+        if not loops:
+            pairs = pairs_in(block)
+            words = {label: np.array([word]) for label, word in pairs.items()}
+            return cls(tuple(pairs), 1 if pairs else 0, words)
+        first, end, names = loops[0]
+        labels = tuple(name.decode(errors="replace") for name in names)
+        parts: dict[str, list[Array]] = {label: [np.zeros(0, "S1")] for label in labels}
+        for data, starts, lengths, _, _ in cut_rows(block[first:end], len(labels)):
+            for place, label in enumerate(labels):
+                if int(lengths[:, place].max(initial=0)) > _LONGEST_OPTICS_WORD:
+                    raise SourceError(f"a word of _{label} in data_optics is too long: repair it")
+                parts[label].append(words_at(data, starts[:, place], lengths[:, place]))
+        rows = {label: np.concatenate(each) for label, each in parts.items()}
+        return cls(labels, len(next(iter(rows.values()), ())), rows)
+
+    def __contains__(self, label: str) -> bool:
+        return label in self.labels
+
+    def words(self, label: str) -> Array:
+        """Words of a label, (n_rows,) bytes, without their quotes."""
+        return np.char.strip(self._words[label], b"\"'")
+
+    def groups(self) -> Array:
+        """Number of each row's group as a word; files with one group may leave it out."""
+        if OPTICS_GROUP in self.labels:
+            return self.words(OPTICS_GROUP)
+        return np.array([b"%d" % number for number in range(1, self.n_rows + 1)] or [b"1"])
+
+    def of_rows(self, group: Array | None, label: str, rows: int, path: str, start: int) -> Array:
+        """Value of a label in the optics group of each particle, (rows,) float64.
+
+        Parameters
+        ----------
+        group : (rows,) bytes or None
+            Words of the particles' groups; None where particles name no group.
+        label : str
+        rows : int
+        path : str
+            Of the file, for messages.
+        start : int
+            First row, for messages.
+
+        Raises
+        ------
+        SourceError
+            A group is not described, or a word is no number.
+        """
+        values = numbers(self.words(label), f"{path}: data_optics: _{label}", 0)
+        if group is None:
+            if len(values) != 1:
+                raise SourceError(
+                    f"{path}: particles have no _{OPTICS_GROUP}, and data_optics has "
+                    f"{len(values)} groups: add it"
+                )
+            return np.full(rows, values[0])
+        known = numbers(self.groups(), f"{path}: data_optics: _{OPTICS_GROUP}", 0)
+        wanted = numbers(group, f"{path}: _{OPTICS_GROUP}", start)
+        order = np.argsort(known, kind="stable")
+        place = np.searchsorted(known[order], wanted, side="right") - 1
+        missing = (place < 0) | (known[order][place] != wanted)
+        if missing.any():
+            row = int(np.argmax(missing))
+            raise SourceError(
+                f"{path}: row {start + row} is of optics group {wanted[row]:g}, for which "
+                f"data_optics has no _{label}: add it"
+            )
+        return values[order][place]
+
+
+@dataclass(frozen=True)
+class LabelReader:
+    """Makes the columns of the field of the words of a particle file.
 
     Attributes
     ----------
     labels : tuple of str
         Of the particles.
-    optics : list of dict
-        Rows of the optics block.
+    optics : Optics
     """
 
     labels: tuple[str, ...]
-    optics: list[dict[str, str]]
+    optics: Optics
 
     @classmethod
-    def of(cls, text: StarText) -> "Meaning":
-        """Meaning of a file's columns."""
-        return cls(text.labels, text.optics)
+    def of(cls, header: Header) -> "LabelReader":
+        """Return the reader of a file's columns."""
+        return cls(header.labels, Optics.of(header))
 
     @property
     def in_angstrom(self) -> bool:
         """Whether origins are in A, as since RELION 3.1; else they are in pixels."""
         return any(label in self.labels for label in ORIGINS_A) or (
-            bool(self.optics) and not any(label in self.labels for label in ORIGINS_PX)
+            self.optics.n_rows > 0 and not any(label in self.labels for label in ORIGINS_PX)
         )
 
     @property
@@ -83,7 +191,7 @@ class Meaning:
         if ANGLES[0] in self.labels and ANGLES[1] in self.labels:
             found[POSE] = Column(_F8, (3,))
             found[SHIFT] = Column(_F8, (2,))
-        if self.in_angstrom or self._has_detector:
+        if self.in_angstrom or self.has_pixel_size:
             found[PSIZE] = Column(_F8)
         if SUBSET in self.labels:
             found[SPLIT] = Column(HALF_SET_DTYPE)
@@ -96,7 +204,7 @@ class Meaning:
         """Labels that a column is made of; those of ids are `id_labels`."""
         wanted = {
             POSE: ANGLES,
-            SHIFT: (*self.origins, *self._psize_labels),
+            SHIFT: (*self.origins, *(self._psize_labels if self.in_angstrom else ())),
             PSIZE: self._psize_labels,
             SPLIT: (SUBSET,),
             TUBE: (MICROGRAPH, TUBE_ID),
@@ -105,8 +213,40 @@ class Meaning:
 
     @property
     def id_labels(self) -> tuple[str, ...]:
-        """Label that names a particle, if there is one."""
-        return tuple(label for label in _IDS if label in self.labels)[:1]
+        """Labels that tell one particle from another.
+
+        The name of the image; else where the particle is: micrograph or tomogram, coordinates;
+        else its pose; none where there are not even angles.
+        """
+        names = tuple(label for label in _NAMES if label in self.labels)[:1]
+        areas = tuple(label for label in _AREAS if label in self.labels)[:1]
+        if names or not areas:
+            return names or tuple(
+                label for label in (*ANGLES, *self.origins) if label in self.labels
+            )
+        for pair in _COORDINATES:
+            if set(pair) <= set(self.labels):
+                depth = tuple(label for label in _DEPTHS if label in self.labels)[:1]
+                return (*areas, *pair, *depth)
+        return (*areas, *(label for label in (*ANGLES, *self.origins) if label in self.labels))
+
+    @property
+    def ids_tell_images(self) -> bool:
+        """Whether rows with the same id show the same image; else they only share a pose."""
+        return any(
+            label in (*_NAMES, *_COORDINATES[0], *_COORDINATES[1]) for label in self.id_labels
+        )
+
+    def ids(self, words: Mapping[str, Array], path: str, start: int) -> Array:
+        """64-bit ids of some rows, never 0, of the words of `id_labels`."""
+        parts = []
+        for label, text in words.items():
+            if label in (*_NAMES, *_AREAS):
+                parts.append(word_hash(text))
+            else:  # 1.0 and 1.00 are one number; so are 0 and -0
+                parts.append((numbers(text, f"{path}: _{label}", start) + 0.0).view(np.uint64))
+        value = parts[0] if len(parts) == 1 else mixed(parts)
+        return np.where(value == 0, np.uint64(1), value)
 
     def make(self, name: str, text: Mapping[str, Array], start: int, stop: int, path: str) -> Array:
         """Make a column from the words of the labels that it needs.
@@ -149,30 +289,46 @@ class Meaning:
         return mixed([word_hash(text[label]) for label in self.needs(TUBE)])
 
     @property
-    def _has_detector(self) -> bool:
-        return _DETECTOR in self.labels and _MAGNIFICATION in self.labels
+    def has_pixel_size(self) -> bool:
+        """Whether the file says how many A a pixel has."""
+        return bool(self._psize_place[0])
+
+    @property
+    def pixel_size_labels(self) -> tuple[str, ...]:
+        """Labels that the pixel size is made of, wherever they stand."""
+        return self._psize_place[0]
+
+    @property
+    def _psize_place(self) -> tuple[tuple[str, ...], bool]:
+        """Labels that the pixel size is made of, and whether they are in the optics."""
+        for labels in PIXEL_SIZES:
+            for is_optics, place in ((False, self.labels), (True, self.optics.labels)):
+                if all(label in place for label in labels):
+                    return labels, is_optics
+        return (), False
 
     @property
     def _psize_labels(self) -> tuple[str, ...]:
-        """Labels that a pixel size is made of."""
-        if not self.in_angstrom:
-            return (_DETECTOR, _MAGNIFICATION) if self._has_detector else ()
-        if PIXEL_SIZE in self.labels:
-            return (PIXEL_SIZE,)
-        return (OPTICS_GROUP,) if OPTICS_GROUP in self.labels else ()
+        """Labels of the particles that a pixel size is made of."""
+        labels, is_optics = self._psize_place
+        return (OPTICS_GROUP,) if is_optics else labels
 
     def _psize(self, text: Mapping[str, Array], start: int, stop: int, path: str) -> Array:
         """A per pixel of each row; 1, so that pixels are A, where no size is given."""
-        labels = [label for label in self._psize_labels if label in text]
-        values = [numbers(text[label], f"{path}: _{label}", start) for label in labels]
-        if labels == [_DETECTOR, _MAGNIFICATION]:
+        labels, is_optics = self._psize_place
+        if not labels:
+            return np.ones(stop - start)
+        if is_optics:
+            group = text.get(OPTICS_GROUP)
+            values = [
+                self.optics.of_rows(group, label, stop - start, path, start) for label in labels
+            ]
+        else:
+            values = [numbers(text[label], f"{path}: _{label}", start) for label in labels]
+        size = values[0]
+        if len(labels) > 1:
             with np.errstate(divide="ignore", invalid="ignore"):
                 size = values[0] * _UM_PER_A / values[1]
-        elif labels == [PIXEL_SIZE]:
-            size = values[0]
-        else:
-            groups = values[0] if values else np.full(stop - start, np.nan)
-            size = self._size_of_group(groups, start, path)
         bad = ~(np.isfinite(size) & (size > 0))
         if bad.any():
             row = int(np.argmax(bad))
@@ -180,30 +336,6 @@ class Meaning:
                 f"{path}: pixel size {size[row]:g} A in row {start + row}: repair the file"
             )
         return size
-
-    def _size_of_group(self, groups: Array, first_row: int, path: str) -> Array:
-        """Pixel size of each row's optics group."""
-        known = {}
-        for place, group in enumerate(self.optics):
-            if PIXEL_SIZE in group:
-                words = [group.get(OPTICS_GROUP, "1").encode(), group[PIXEL_SIZE].encode()]
-                number, size = numbers(np.array(words), f"{path}: data_optics", place)
-                known[number] = size
-        if not known:
-            return np.ones(len(groups))
-        if np.isnan(groups).all() and len(known) == 1:
-            return np.full(len(groups), next(iter(known.values())))
-        sizes = np.full(len(groups), np.nan)
-        for number, size in known.items():
-            sizes[groups == number] = size
-        missing = np.isnan(sizes)
-        if missing.any():
-            row = int(np.argmax(missing))
-            raise SourceError(
-                f"{path}: row {first_row + row} is of optics group {groups[row]:g}, for which "
-                f"data_optics has no _{PIXEL_SIZE}: add it"
-            )
-        return sizes
 
 
 def rotation_vectors(angles_deg: Array) -> Array:
@@ -220,3 +352,78 @@ def _half_sets(subset: Array, first_row: int, path: str) -> Array:
             f"{path}: _{SUBSET} is {subset[row]:g} in row {first_row + row}, not 1 or 2: repair it"
         )
     return (subset - 1).astype(HALF_SET_DTYPE)
+
+
+def cut_rows(text: bytes, columns: int) -> Iterator[tuple[Array, Array, Array, int, int]]:
+    """Cut the rows of a loop into words.
+
+    Yields bytes, starts and lengths of the words of some rows, where in the text they end, and
+    how the cutting ended (see `kernels.text`).
+    """
+    data = np.frombuffer(text if text.endswith(b"\n") else text + b"\n", np.uint8)
+    starts, lengths = np.empty((2, stripe_rows(columns + 1), columns + 1), np.int64)
+    at, status, lines = 0, MORE, len(starts)
+    while lines == len(starts):
+        lines, at, status, _ = cut_lines(data, at, columns, starts, lengths)
+        yield data, starts[:lines], lengths[:lines], at, status
+
+
+def stripe_rows(words: int) -> int:
+    """Rows whose words are cut at once: so many that their places take a few MB."""
+    return max(1, min(_STRIPE_ROWS, _STRIPE_WORDS // words))
+
+
+def words_at(data: Array, starts: Array, lengths: Array) -> Array:
+    """Words of one column, left-aligned."""
+    words = np.zeros(len(starts), f"S{max(1, int(lengths.max(initial=1)))}")
+    take_words(data, starts, lengths, as_bytes(words))
+    return words
+
+
+def as_bytes(words: Array) -> Array:
+    """Words (n,) of fixed length as (n, width) uint8; shares memory."""
+    words = np.ascontiguousarray(words)
+    return words.view(np.uint8).reshape(len(words), words.dtype.itemsize)
+
+
+def numbers(words: Array, what: str, first_row: int) -> Array:
+    """Words (n,) as float64, exactly rounded.
+
+    Raises
+    ------
+    SourceError
+        A word is no finite number; ``what`` says of what it is the value.
+    """
+    values, done = np.empty(len(words)), np.empty(len(words), np.bool_)
+    read_numbers(as_bytes(words), values, done)
+    for row in np.flatnonzero(~done):
+        try:  # Python takes 1_000 for a number; no other program does
+            values[row] = np.nan if b"_" in words[row] else float(words[row])
+        except ValueError:
+            values[row] = np.nan
+        if not np.isfinite(values[row]):
+            shown = words[row][:40].decode(errors="replace")
+            raise SourceError(
+                f"{what} is {shown!r} in row {first_row + row}, not a number: remove this particle "
+                "or repair it"
+            )
+    return values
+
+
+def word_hash(words: Array) -> Array:
+    """64-bit hash of each word (n,): FNV-1a over its bytes, then a mix of the bits."""
+    value = np.full(len(words), _FNV_START)
+    for byte in as_bytes(words).T:
+        value = np.where(byte == 0, value, (value ^ byte) * _FNV_PRIME)
+    return mixed([value])
+
+
+def mixed(parts: list[Array]) -> Array:
+    """One 64-bit number of several, whose every bit depends on all (the mix of SplitMix64)."""
+    value = np.zeros(len(parts[0]), np.uint64)
+    for part in parts:
+        value = value * _FNV_PRIME + part
+        value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        value = value ^ (value >> np.uint64(31))
+    return value

@@ -1,43 +1,33 @@
-"""The structure of a .star file: its blocks, its optics, and where its particles are."""
+"""The structure of a .star file: its blocks, and where the rows of its particles are."""
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from numba_symexp.errors import SourceError
+from numba_symexp.particles.table import Header
 
 OPTICS_GROUP = "rlnOpticsGroup"
 
-_MOST_HEAD_BYTES = 64 << 20
+MOST_LABELS = 4096
+"""RELION knows a few hundred."""
+
+_MOST_TEXT_BYTES = 64 << 20
+"""Most bytes before the rows, and after them."""
+
+_FIRST_BYTES = 64 << 10
 _PARTICLE_LABELS = {"rlnImageName", "rlnAngleRot", "rlnTomoParticleName"}
-_WORD = re.compile(rb"""(["']).*?\1(?=\s|$)|\S+""")
 
+_BLOCK = re.compile(rb"^[ \t]*data_([^\s]*)", re.MULTILINE)
+_LOOP_OR_BLOCK = re.compile(rb"^[ \t]*(?:data_([^\s]*)|loop_(?=[ \t\r]*$))", re.MULTILINE)
+_LABEL_LINES = re.compile(rb"[ \t\r]*+\n(?:[ \t\r]*+(?:[_#][^\n]*+)?\n)*+")
+"""What follows ``loop_``: labels, comments and empty lines."""
 
-@dataclass(frozen=True)
-class StarText:
-    """All of a .star file but the rows of its particles, in the order of writing.
-
-    Attributes
-    ----------
-    head : bytes
-        From the first line to the last label of the particles; the optics are in it.
-    labels : tuple of str
-        Of the particles, without the leading underscore.
-    tail : bytes
-        What follows the rows.
-    """
-
-    head: bytes
-    labels: tuple[str, ...]
-    tail: bytes
-
-    @property
-    def optics(self) -> list[dict[str, str]]:
-        """Rows of the optics block: label -> word; none in files of RELION 3.0."""
-        for name, text in _split_blocks(self.head):
-            if name == "optics":
-                return _rows_of(text)
-        return []
+_LOOP = re.compile(rb"^[ \t]*loop_[ \t\r]*$", re.MULTILINE)
+_CONTENT = re.compile(rb"^[ \t\r]*[^\s#][^\n]*", re.MULTILINE)
+_IS_LABEL = re.compile(rb"\w[!-.0-~]*")  # HDF5 takes a slash for a folder
+_LABEL = re.compile(rb"^[ \t\r]*_([^\s]*)[^\n]*", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -59,125 +49,204 @@ class ParticleRows:
 
 
 def find_rows(file: BinaryIO, path: str) -> ParticleRows:
-    """Find the loop of particles in a .star file.
+    """Find the loop of particles in a .star file, and go to its first row.
 
     Raises
     ------
     SourceError
         There is none, or its labels are no labels.
     """
-    lines: list[bytes] = []
-    size = block_start = since_last_block = 0
-    name = ""
-    while line := file.readline(_MOST_HEAD_BYTES):
-        word = line.strip()
-        if word.startswith(b"data_"):
-            name, block_start = word[5:].decode(errors="replace"), since_last_block
-        lines.append(line)
-        size += len(line)
-        if size > _MOST_HEAD_BYTES:
-            break
-        if word == b"loop_":
-            labels = _read_labels(file, path, lines)
-            size = sum(map(len, lines))
-            if name != "optics" and (name == "particles" or _PARTICLE_LABELS & set(labels)):
-                return ParticleRows(b"".join(lines), block_start, labels)
-        if word and not word.startswith(b"#"):
-            since_last_block = size
-    raise SourceError(
-        f"{path}: no loop of particles (a block data_particles, or a loop with rlnImageName): give "
-        "a particle file of RELION"
-    )
-
-
-def _read_labels(file: BinaryIO, path: str, lines: list[bytes]) -> tuple[str, ...]:
-    """Read the labels of a loop, up to its first row, onto the lines."""
-    labels: list[str] = []
+    size = _FIRST_BYTES
     while True:
-        before = file.tell()
-        line = file.readline(_MOST_HEAD_BYTES)
-        word = line.strip()
-        if not line or (word and not word.startswith((b"_", b"#"))):
-            file.seek(before)
-            break
-        lines.append(line)
-        if word.startswith(b"_"):
-            name = word.split()[0][1:]
-            if not re.fullmatch(rb"\w[!-.0-~]*", name):  # HDF5 takes a slash for a folder
-                raise SourceError(f"{path}: {word[:40]!r} is no label: repair the file")
-            labels.append(name.decode())
-    for label in labels:
-        if labels.count(label) > 1:
-            raise SourceError(f"{path}: two columns are called _{label}: remove one")
+        file.seek(0)
+        text = file.read(size)
+        is_whole = len(text) < size or size >= _MOST_TEXT_BYTES
+        found = _find_particles(text, is_whole, path)
+        if found is not None:
+            file.seek(len(found.head))
+            return found
+        if is_whole:
+            raise SourceError(
+                f"{path}: no loop of particles (a block data_particles, or a loop with "
+                "rlnImageName): give a particle file of RELION"
+            )
+        size = min(8 * size, _MOST_TEXT_BYTES)
+
+
+def _find_particles(text: bytes, is_whole: bool, path: str) -> ParticleRows | None:
+    """Find the loop of particles in the beginning of a file, or None."""
+    name, block_start = "", 0
+    for match in _LOOP_OR_BLOCK.finditer(text):
+        if match[1] is not None:
+            name = match[1].decode(errors="replace")
+            block_start = _back_over_comments(text, match.start())
+            continue
+        lines = _LABEL_LINES.match(text, match.end())
+        if lines is None or (lines.end() == len(text) and not is_whole):
+            return None
+        labels = _labels_in(lines[0], path)
+        if name != "optics" and (name == "particles" or _PARTICLE_LABELS & set(labels)):
+            return ParticleRows(text[: lines.end()], block_start, labels)
+    return None
+
+
+def _labels_in(lines: bytes, path: str) -> tuple[str, ...]:
+    """Labels of a loop."""
+    labels: list[str] = []
+    for match in _LABEL.finditer(lines):
+        if not _IS_LABEL.fullmatch(match[1]):
+            raise SourceError(f"{path}: {match[0].strip()[:40]!r} is no label: repair the file")
+        labels.append(match[1].decode())
+        if len(labels) > MOST_LABELS:
+            raise SourceError(
+                f"{path}: a loop has over {MOST_LABELS:,} labels: this is no particle file"
+            )
+    label, count = Counter(labels).most_common(1)[0] if labels else ("", 0)
+    if count > 1:
+        raise SourceError(f"{path}: two columns are called _{label}: remove one")
     return tuple(labels)
 
 
-def finish_text(rows: ParticleRows, tail: bytes, path: str) -> StarText:
-    """Put head and tail in the order of writing: the optics before the particles.
+def finish_header(rows: ParticleRows, file: BinaryIO, path: str) -> Header:
+    """Read what follows the rows, and put head and tail in the order of writing.
+
+    The optics go before the particles, and lines end in LF, as RELION wants both.
+
+    Parameters
+    ----------
+    rows : ParticleRows
+    file : binary file
+        At the end of the rows.
+    path : str
+        Of the file, for messages.
 
     Raises
     ------
     SourceError
-        Rows follow an empty line; RELION would not read them.
+        Rows follow an empty line, where RELION would not read them; or no .star has so much text
+        behind its rows.
     """
-    for line in tail.splitlines():
-        word = line.strip()
-        if word and not word.startswith(b"#"):
-            if not word.startswith(b"data_"):
-                raise SourceError(
-                    f"{path}: an empty line stands among the particles, before {_shown(word)}: "
-                    "RELION would stop there; remove the empty line"
-                )
-            break
-    head = rows.head
-    blocks = _split_blocks(tail)
+    tail = file.read(_MOST_TEXT_BYTES + 1)
+    if len(tail) > _MOST_TEXT_BYTES:
+        raise SourceError(
+            f"{path}: over {_MOST_TEXT_BYTES >> 20} MB follow the rows of the particles: remove "
+            "what is no part of a particle file"
+        )
+    first = re.search(rb"^[ \t\r]*([^\s#][^\n]*)", tail, re.MULTILINE)
+    if first and not first[1].startswith(b"data_"):
+        raise SourceError(
+            f"{path}: an empty line stands among the particles, before {_shown(first[1])}: "
+            "RELION would stop there; remove the empty line"
+        )
+    head, blocks = rows.head, _split_blocks(tail)
     moved = b"".join(text for name, text in blocks if name == "optics")
     if moved:
         moved = moved.rstrip() + b"\n\n\n"
         tail = b"".join(text for name, text in blocks if name != "optics")
         head = head[: rows.block_start] + moved + head[rows.block_start :]
-    return StarText(head, rows.labels, tail)
+    return Header(with_lf(head), rows.labels, with_lf(tail))
+
+
+def with_lf(text: bytes) -> bytes:
+    """Text whose lines end in LF: RELION 4 and 5 read no particle from others."""
+    return text.replace(b"\r\n", b"\n")
+
+
+def block_text(text: bytes, wanted: str) -> bytes:
+    """Text of the first block with some name; empty where there is none."""
+    return next((block for name, block in _split_blocks(text) if name == wanted), b"")
+
+
+def loops_in(text: bytes) -> list[tuple[int, int, tuple[bytes, ...]]]:
+    """Loops in some text: the first row's place, the end of what may be its rows, and labels."""
+    found = []
+    marks = list(_LOOP_OR_BLOCK.finditer(text))
+    for number, match in enumerate(marks):
+        lines = _LABEL_LINES.match(text, match.end()) if match[1] is None else None
+        if lines is not None:
+            labels = tuple(label[1] for label in _LABEL.finditer(lines[0]))
+            end = marks[number + 1].start() if number + 1 < len(marks) else len(text)
+            found.append((lines.end(), end, labels))
+    return found
+
+
+def pairs_in(block: bytes) -> dict[str, bytes]:
+    """Labels and words of a block without a loop: one row, written downwards."""
+    pairs: dict[str, bytes] = {}
+    for match in _LABEL.finditer(block):
+        words = words_of(without_comment(match[0]))
+        if len(words) > 1:
+            pairs[words[0][1:].decode(errors="replace")] = words[1]
+    return pairs
+
+
+def misshapen_pair(text: bytes) -> int | None:
+    """Where a line of a block without loops is that is not a label and one word, or None."""
+    place = 0
+    for name, block in _split_blocks(text):
+        if name and not _LOOP.search(block):
+            for match in _CONTENT.finditer(block):
+                line = match[0].strip()
+                is_pair = line.startswith(b"_") and len(words_of(without_comment(line))) == 2
+                if not line.startswith(b"data_") and not is_pair:
+                    return place + match.start()
+        place += len(block)
+    return None
+
+
+def without_comment(line: bytes) -> bytes:
+    """A line without the comment at its end."""
+    return re.split(rb"\s#", line, maxsplit=1)[0]
 
 
 def words_of(line: bytes) -> list[bytes]:
-    """Words of a line, quotes kept."""
-    return [match[0] for match in _WORD.finditer(line)]
+    """Words of a line, quotes kept; time is linear in its length."""
+    words = []
+    at = 0
+    no_end = set()
+    while match := _WORD.search(line, at):
+        start, at = match.span()
+        quote = line[start : start + 1]
+        if quote in _ENDS and quote not in no_end:
+            end = _ENDS[quote].search(line, start + 1)
+            if end:
+                at = end.end()
+            else:
+                no_end.add(quote)
+        words.append(line[start:at])
+    return words
+
+
+_WORD = re.compile(rb"\S+")
+_ENDS = {quote: re.compile(quote + rb"(?=\s|$)") for quote in (b'"', b"'")}
 
 
 def _split_blocks(text: bytes) -> list[tuple[str, bytes]]:
     """Cut text into blocks; comments and empty lines before ``data_`` belong to the block."""
-    blocks: list[tuple[str, list[bytes]]] = [("", [])]
-    waiting: list[bytes] = []
-    for line in text.splitlines(keepends=True):
-        word = line.strip()
-        if word.startswith(b"data_"):
-            blocks.append((word[5:].decode(errors="replace"), waiting))
-            waiting = []
-        if word and not word.startswith(b"#"):
-            blocks[-1][1].extend([*waiting, line])
-            waiting = []
-        else:
-            waiting.append(line)
-    blocks[-1][1].extend(waiting)
-    return [(name, b"".join(lines)) for name, lines in blocks]
+    marks = list(_BLOCK.finditer(text))
+    starts = [_back_over_comments(text, match.start()) for match in marks]
+    ends = [*starts[1:], len(text)][: len(marks)]
+    blocks = [
+        (match[1].decode(errors="replace"), text[start:end])
+        for match, start, end in zip(marks, starts, ends, strict=True)
+    ]
+    return [("", text[: starts[0] if starts else len(text)]), *blocks]
 
 
-def _rows_of(block: bytes) -> list[dict[str, str]]:
-    """Rows of a small block, be it a loop or one row of pairs."""
-    labels: list[str] = []
-    rows: list[dict[str, str]] = []
-    pairs: dict[str, str] = {}
-    for line in block.splitlines():
-        words = [unquoted(word) for word in words_of(line.partition(b" #")[0])]
-        if not words or words[0].startswith(("#", "data_", "loop_")):
+def _back_over_comments(text: bytes, position: int) -> int:
+    """Where the comments and empty lines before a line begin."""
+    while position:
+        some = text[max(0, position - _FIRST_BYTES) : position]
+        kept = len(some.rstrip())
+        end = position - len(some) + kept
+        if not kept:
+            position = end
             continue
-        if not words[0].startswith("_"):
-            rows.append(dict(zip(labels, words, strict=False)))
-        elif len(words) > 1:
-            pairs[words[0][1:]] = words[1]
-        else:
-            labels.append(words[0][1:])
-    return [pairs] if pairs else rows
+        start = text.rfind(b"\n", 0, end) + 1
+        if not text[start:end].lstrip().startswith(b"#"):
+            return min(text.find(b"\n", end) + 1 or position, position)
+        position = start
+    return 0
 
 
 def unquoted(word: bytes) -> str:
@@ -188,4 +257,4 @@ def unquoted(word: bytes) -> str:
 
 def _shown(word: bytes) -> str:
     """A word for a message, bounded."""
-    return repr(word[:40].decode(errors="replace"))
+    return repr(word.strip()[:40].decode(errors="replace"))

@@ -7,20 +7,26 @@ from typing import BinaryIO
 import numpy as np
 
 from numba_symexp.errors import SourceError
-from numba_symexp.formats.relion.labels import ANGLES, ORIGINS_A, ORIGINS_PX, SUBSET, Meaning
-from numba_symexp.formats.relion.table import COMMENT
-from numba_symexp.formats.relion.text import StarText
-from numba_symexp.formats.relion.track_lengths import (
-    DECIMALS,
-    refuse_same_places,
-    told_apart,
-    track_label,
+from numba_symexp.formats.relion.labels import (
+    ANGLES,
+    MICROGRAPH,
+    ORIGINS_A,
+    ORIGINS_PX,
+    SUBSET,
+    TRACKS,
+    TUBE_ID,
+    LabelReader,
+    as_bytes,
+    mixed,
+    numbers,
+    word_hash,
 )
-from numba_symexp.formats.relion.words import as_bytes, numbers
+from numba_symexp.formats.relion.table import COMMENT
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.kernels.text import LARGEST, number_width, write_numbers
+from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import DEFOCUS, POSE, SHIFT
-from numba_symexp.particles.table import ParticleTable
+from numba_symexp.particles.table import Header, ParticleTable
 from numba_symexp.poses import Block, Poses, mates
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.types import Array
@@ -33,6 +39,18 @@ _ORIGIN_PRIORS = (
 """Priors of origins: in A since RELION 3.1, in pixels before."""
 
 _ON_AXIS = 1e-9
+
+_STEP = 0.001
+"""How far on its track the mates of a box are set apart, in the column's unit.
+
+RELION's helical refinement stops when two rows of one tube have the same place (to 1e-5). A mate's
+place is its box's, since RELION's priors turn rot along the track: so it is moved by far less than
+a box.
+"""
+
+_DECIMALS = 6
+
+_SAME = 1e-5
 
 
 @dataclass(frozen=True)
@@ -53,9 +71,7 @@ class StarRows:
     ----------
     rows : Poses
     source : ParticleTable
-        With every label as text.
-    text : StarText
-        What stands around the rows.
+        With a header, and every label as text.
     keep_track_length : bool
         Leave places on helical tracks as they are.
 
@@ -63,6 +79,10 @@ class StarRows:
     ----------
     notes : list of str
         What a user should know.
+    dropped : list of str
+        Empty: every label has its place.
+    size : int
+        Bytes that are known before the rows are written.
 
     Raises
     ------
@@ -74,28 +94,36 @@ class StarRows:
         self,
         rows: Poses,
         source: ParticleTable,
-        text: StarText,
         keep_track_length: bool = False,
     ) -> None:
+        header = source.header
+        if header is None:
+            raise SourceError(f"{source.path}: has no labels of RELION: convert it first")
         self._rows, self._source = rows, source
-        self._meaning = Meaning.of(text)
-        if self._meaning.in_angstrom:
+        self._reader = LabelReader.of(header)
+        if self._reader.in_angstrom:
             rows.require_psize("RELION's origins are in A")
         added = [
             label
-            for label in (*ANGLES, *self._meaning.origins, SUBSET)
-            if label not in text.labels and (label != SUBSET or rows.has_split)
+            for label in (*ANGLES, *self._reader.origins, SUBSET)
+            if label not in header.labels and (label != SUBSET or rows.has_split)
         ]
         self.notes: list[str] = []
-        self._priors = [each for each in (*_PRIORS, *_ORIGIN_PRIORS) if each in text.labels]
-        self._labels = (*text.labels, *added)
-        self._head = _with_labels(text, added)
-        self._tail = text.tail
-        self._track = None if keep_track_length else track_label(text.labels)
+        self.dropped: list[str] = []
+        self._priors = [each for each in (*_PRIORS, *_ORIGIN_PRIORS) if each in header.labels]
+        self._labels = (*header.labels, *added)
+        self._head = _with_labels(header, added)
+        self._tail = header.tail
+        self.size = len(self._head) + len(self._tail)
+        self._track = None if keep_track_length else _track_label(header.labels)
         order = len(rows.operators) if rows.operators else 1
         if self._track and rows.operators:
-            refuse_same_places(source, self._track, order)
+            _refuse_same_places(source, self._track, order)
         self._track = self._track if rows.operators else None
+
+    def companion(self, name: str, path: str) -> bytes:
+        """Nothing belongs beside a particle file."""
+        return b""
 
     def write(self, file: BinaryIO) -> Iterator[int]:
         """Write the whole file; yields how many rows are done."""
@@ -144,9 +172,9 @@ class StarRows:
         if self._rows.operators and self._priors:
             new.update(self._turned_priors(block, source, self._rows.operators))
         if self._track:
-            place = told_apart(self._told(self._track, block, source), block.operator)
+            place = _set_apart(self._told(self._track, block, source), block.operator)
             self._refuse_large(place, f"a _{self._track}")
-            new[self._track] = Numbers(place, DECIMALS, block.operator == 0)
+            new[self._track] = Numbers(place, _DECIMALS, block.operator == 0)
         return new
 
     def _turned_priors(
@@ -187,20 +215,20 @@ class StarRows:
 
     def _origins(self, block: Block) -> Iterator[tuple[tuple[str, str], Array]]:
         """Origins of rows, in A or in pixels or, where a file has them twice, in both."""
-        if self._meaning.in_angstrom:
+        if self._reader.in_angstrom:
             yield ORIGINS_A, block.shift_A
-        if not self._meaning.in_angstrom or ORIGINS_PX[0] in self._labels:
+        if not self._reader.in_angstrom or ORIGINS_PX[0] in self._labels:
             yield ORIGINS_PX, block.shift.astype(np.float64)
 
     def _unchanged(self, block: Block, source: dict[str, Array]) -> Array:
         """Rows whose pose and shift are what their source's text says."""
-        labels, pose = (*ANGLES, *self._meaning.origins), block.rotvec
+        labels, pose = (*ANGLES, *self._reader.origins), block.rotvec
         if not all(label in source for label in labels) or pose.dtype != np.float64:
             return np.zeros(len(block), np.bool_)
         first, count = int(block.sources[0]), len(block.sources)
         same = np.ones(len(block), np.bool_)
         for name, values in ((POSE, pose), (SHIFT, block.shift)):
-            told = self._meaning.make(name, source, first, first + count, self._source.path)
+            told = self._reader.make(name, source, first, first + count, self._source.path)
             same &= (told[block.index] == values).all(axis=1)
         return same
 
@@ -273,9 +301,63 @@ def turned_angles(angles: Array, operators: Operators, operator: Array) -> Array
     return np.where(np.abs(turned) > 180, 180 - np.remainder(180 - turned, 360), turned)
 
 
-def _with_labels(text: StarText, added: list[str]) -> bytes:
+def _with_labels(header: Header, added: list[str]) -> bytes:
     """Head of a file with further labels after its own."""
-    head = text.head.rstrip() + b"\n" if added else text.head
-    for place, label in enumerate(added, start=len(text.labels) + 1):
+    head = header.head.rstrip() + b"\n" if added else header.head
+    for place, label in enumerate(added, start=len(header.labels) + 1):
         head += f"_{label} #{place}\n".encode()
     return head
+
+
+def _track_label(labels: tuple[str, ...]) -> str | None:
+    """Label of the places on tracks, if there is one."""
+    return next((label for label in TRACKS if label in labels), None)
+
+
+def _refuse_same_places(table: ParticleTable, label: str, order: int) -> None:
+    """Refuse a source whose mates would share a place with others of their tube.
+
+    Parameters
+    ----------
+    table : ParticleTable
+        With every label as text.
+    label : str
+        Of the places.
+    order : int
+        Number of operators; mate g lies ``g * _STEP`` further.
+
+    Raises
+    ------
+    SourceError
+        Names two such rows.
+    """
+    place, tube = np.empty(table.n_rows), np.empty(table.n_rows, np.uint64)
+    names = [label, *(each for each in (MICROGRAPH, TUBE_ID) if each in table.columns)]
+    for start, stop in blocks(table, names):
+        words = table.read(names, start, stop)
+        place[start:stop] = numbers(words[label], f"{table.path}: _{label}", start)
+        parts = [word_hash(words[each]) for each in names[1:]]
+        tube[start:stop] = mixed(parts) if parts else 0
+    rows = np.lexsort((place, tube))
+    span = (order - 1) * _STEP + _SAME
+    for further in range(1, table.n_rows):
+        one, other = rows[:-further], rows[further:]
+        apart = place[other] - place[one]
+        near = (tube[one] == tube[other]) & (apart < span)
+        if not near.any():
+            return
+        steps = apart / _STEP
+        same = near & (np.abs(steps - np.rint(steps)) * _STEP < 2 * _SAME)
+        if same.any():
+            found = int(np.argmax(same))
+            raise SourceError(
+                f"{table.path}: rows {one[found]} and {other[found]} of one tube have places on "
+                f"their track (_{label}) so close that copies of them could not be told apart, "
+                "and RELION's helical refinement would stop: repair them, or add "
+                "keep_track_length=True"
+            )
+
+
+def _set_apart(place: Array, operator: Array) -> Array:
+    """Places of rows by their operator."""
+    return place + _STEP * operator
