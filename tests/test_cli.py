@@ -406,3 +406,13 @@ def test_control_characters_of_names_are_escaped(command):
     assert done.returncode == 1
     assert "\x1b" not in done.stderr
     assert "a\\x1b[31mb.h5" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flag", "ours"),
+    [("--sym=C2", "symmetry"), ("--angpix=1", "psize"), ("-i", "source"), ("--o=x.h5", "output")],
+)
+def test_flags_of_other_programs_are_hinted(flag, ours, command):
+    done = command("expand", flag)
+    assert done.returncode == 2
+    assert f"(did you mean {ours}?)" in done.stderr

@@ -15,6 +15,15 @@ from numba_symexp.errors import UsageError
 
 HELP_FLAGS = ("--help", "-h")
 
+_ELSEWHERE = {
+    "sym": ("symmetry",),
+    "angpix": ("psize",),
+    "apix": ("psize",),
+    "i": ("source", "file"),
+    "o": ("output",),
+}
+"""Flags of other programs, and our names for them."""
+
 _SWITCH_WORDS = {"true": "True", "yes": "True", "false": "False", "no": "False"}
 
 
@@ -167,7 +176,8 @@ def _switch(name: str, value: str) -> str:
 
 def _nearest(word: str, known: Iterable[str]) -> str:
     """Suggest what a mistyped word may have meant."""
-    near = difflib.get_close_matches(word, known, n=1)
+    near = [name for name in _ELSEWHERE.get(word.lstrip("-_"), ()) if name in known]
+    near = near or difflib.get_close_matches(word, known, n=1)
     return f" (did you mean {near[0]}?)" if near else ""
 
 
