@@ -11,7 +11,7 @@ from conftest import random_columns, write_table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from inside import CsTable
-from star_files import particles, star_text
+from star_files import particles, read_star, star_text
 from test_cs import save, structured
 
 from numba_symexp import collapse, expand, verify
@@ -304,3 +304,100 @@ def test_expand_verify_collapse(group, rows, seed, dtype, compound, spread, tmp_
     found, _ = columns_of(back)
     for name, wanted in columns.items():
         assert_bit_equal(found[name], wanted)
+
+
+def foreign(rows, rng):
+    """The same rows as another program would write them: other ids, another order of copies."""
+    rows = rows.copy()
+    mates = rows["sym_expand/idx"] > 0
+    rows["uid"][mates] = rng.integers(2**40, 2**62, np.count_nonzero(mates))
+    rows["sym_expand/idx"] = 3 * (len(set(rows["sym_expand/idx"])) - rows["sym_expand/idx"])
+    return rows[rng.permutation(len(rows))]
+
+
+def save_rows(path, rows):
+    """A .cs file."""
+    with open(path, "wb") as file:
+        np.save(file, rows)
+
+
+@pytest.fixture
+def exported(rng, go, tmp_path):
+    """Rows of an expanded set as a .cs, with a score of each."""
+    write_table(tmp_path / "p.h5", random_columns(rng, 20))
+    go("expand", "p.h5", "e.h5", "--symmetry=D3")
+    go("export", "e.h5", "e.cs")
+    rows = np.load(tmp_path / "e.cs")
+    score = rng.uniform(size=len(rows)).astype(np.float32)
+    fields = [*rows.dtype.descr, ("score", "<f4")]
+    scored = np.zeros(len(rows), fields)
+    for name in rows.dtype.names:
+        scored[name] = rows[name]
+    scored["score"] = score
+    save_rows(tmp_path / "scored.cs", scored)
+    return scored
+
+
+def test_operators_of_another_program_are_told_by_the_pose(exported, rng, go, tmp_path):
+    go("collapse", "scored.cs", "own.h5", "--expanded=e.h5", "--by=score")
+    save_rows(tmp_path / "other.cs", foreign(exported, rng))
+    go("collapse", "other.cs", "other.h5", "--expanded=e.h5", "--by=score")
+    with h5py.File(tmp_path / "own.h5") as own, h5py.File(tmp_path / "other.h5") as other:
+        for name in ("operator_index", "operator_label", "alignments3D/pose", "copies"):
+            assert (own["particles"][name][()] == other["particles"][name][()]).all()
+        best = exported["score"].reshape(20, 6).argmax(axis=1)
+        assert (own["particles/operator_index"][()] == best).all()
+
+
+def test_a_pose_that_no_operator_makes_is_refused(exported, rng, command, tmp_path):
+    rows = foreign(exported, rng)
+    worst = int(rows["score"].argmax())
+    rows["uid"][worst] = 2**63 + 1
+    angles = naive.turn((1, 2, 3), 25)
+    turned = naive.exp(rows["alignments3D/pose"][worst]) @ angles
+    axis = np.array([turned[2, 1] - turned[1, 2], turned[0, 2] - turned[2, 0],
+                     turned[1, 0] - turned[0, 1]])  # fmt: skip
+    angle = np.arccos((np.trace(turned) - 1) / 2)
+    rows["alignments3D/pose"][worst] = axis / np.linalg.norm(axis) * angle
+    save_rows(tmp_path / "other.cs", rows)
+    done = command("collapse", "other.cs", "o.h5", "--expanded=e.h5", "--by=score")
+    assert (done.returncode, f"row {worst} " in done.stderr) == (1, True)
+
+
+def test_a_row_that_stands_twice_counts_once(exported, go, tmp_path):
+    save_rows(tmp_path / "twice.cs", np.concatenate([exported, exported[5:9]]))
+    assert "4 row(s) stand twice" in go("collapse", "twice.cs", "c.h5", "--expanded=e.h5")
+    with h5py.File(tmp_path / "c.h5") as file:
+        assert (file["particles/copies"][()] == 6).all()
+
+
+def test_a_best_row_that_did_not_move_is_the_particle_itself(exported, go, tmp_path):
+    rows = exported.copy()
+    rows["score"] = rows["sym_expand/idx"] == 0
+    save_rows(tmp_path / "scored.cs", rows)
+    go("collapse", "scored.cs", "c.h5", "--expanded=e.h5", "--by=score")
+    with h5py.File(tmp_path / "c.h5") as file, h5py.File(tmp_path / "p.h5") as source:
+        for name in ("alignments3D/pose", "alignments3D/shift"):
+            assert (file["particles"][name][()] == source["particles"][name][()]).all()
+
+
+@pytest.mark.parametrize("linked", ["original", "place", "near"])
+def test_new_images_are_joined_by_what_links_them(linked, rng, go, tmp_path):
+    columns = particles(rng, 12)
+    columns["rlnMicrographName"] = [f"m{k // 6}.mrc" for k in range(12)]
+    columns["rlnCoordinateX"] = [f"{100.25 + 40 * (k % 6):.2f}" for k in range(12)]
+    columns["rlnCoordinateY"] = [f"{200.5 + 30 * (k % 6):.2f}" for k in range(12)]
+    (tmp_path / "p.star").write_text(star_text(columns))
+    go("expand", "p.star", "e.h5", "--symmetry=C3")
+    go("export", "e.h5", "e.star")
+    back = read_star((tmp_path / "e.star").read_text())
+    if linked == "original":
+        back["rlnImageOriginalName"] = back["rlnImageName"]
+    back["rlnImageName"] = [f"{k + 1:06d}@Subtract/job1/s.mrcs" for k in range(36)]
+    if linked == "near":
+        back["rlnCoordinateX"] = [str(float(word) + 0.4) for word in back["rlnCoordinateX"]]
+    (tmp_path / "b.star").write_text(star_text({k: v[:30] for k, v in back.items()}))
+    assert "10 of 12 particles, of 30 copies" in go("collapse", "b.star", "c.h5", "--expanded=e.h5")
+    with h5py.File(tmp_path / "c.h5") as file:
+        kept = [word.decode() for word in file["particles/rlnImageName"][()]]
+    assert kept == columns["rlnImageName"][:10]

@@ -115,18 +115,21 @@ def collapse(
             of=copies.source.n_rows,
             by=by,
             keep=keep if by else None,
-            notes=(*_notes(copies, by), *draft.notes),
+            notes=(*_notes(copies, by, int(count.sum())), *draft.notes),
             counts=dict(zip(numbers.tolist(), particles.tolist(), strict=True)),
         )
 
 
-def _notes(copies: Copies, by: str | None) -> list[str]:
+def _notes(copies: Copies, by: str | None, counted: int) -> list[str]:
     """What a user should know of the poses that are written."""
-    center_A = copies.expanded.operators.center_A
-    if by is None or not center_A.any():
-        return []
-    point = ", ".join(f"{part:g}" for part in center_A)
-    return [f"shifts are those of the best copies, about the point ({point}) A of the map"]
+    center_A, notes = copies.expanded.operators.center_A, []
+    double = copies.table.n_rows - counted
+    if double:
+        notes.append(f"{double:,} row(s) stand twice in {copies.table.path} and count once")
+    if by is not None and center_A.any():
+        point = ", ".join(f"{part:g}" for part in center_A)
+        notes.append(f"shifts are those of the best copies, about the point ({point}) A of the map")
+    return notes
 
 
 class CollapsedTable(ParticleTable):
@@ -205,14 +208,13 @@ def _gather(
 ) -> tuple[Array, Array | None]:
     """Count the copies of each particle, and find the best of them."""
     table, particles = copies.table, copies.source.n_rows
-    count = np.zeros(particles, np.uint32)
     best = np.full(particles, -1, np.int64) if by else None
     score = np.full(particles, -np.inf)
     if by:
         _refuse_column(table, by)
     for start, stop in blocks(table, [by] if by else [next(iter(table.columns))]):
         sources = copies.sources(start, stop)
-        count += np.bincount(sources, minlength=particles).astype(np.uint32)
+        copies.count(start, stop, sources)
         if best is not None and by:
             value = _numbers(table, by, start, stop)
             value = np.where(np.isnan(value), -np.inf, value if largest else -value)
@@ -225,7 +227,7 @@ def _gather(
             score[here[better]] = value[chosen][better]
         if progress:
             progress(stop, table.n_rows)
-    return count, best
+    return copies.counts(), best
 
 
 def _numbers(table: ParticleTable, by: str, start: int, stop: int) -> Array:
