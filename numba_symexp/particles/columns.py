@@ -170,15 +170,72 @@ def format_named(name: str) -> PoseFormat:
 
 
 def expanded_by(table: ParticleTable) -> str | None:
-    """Name the program that expanded this table already, or None."""
+    """Name the program that expanded this table already, or None.
+
+    Several rows of one particle are an expansion: rows that share a particle's id
+    (``sym_expand/src_uid``), an image, an original image (RELION's Subtract names it) or, in a
+    .star, a place in a micrograph or tomogram. One row a particle is none, whatever else it says.
+    """
     ours = table.says("format", FORMAT)
     if ours or {SOURCE_INDEX, OPERATOR_INDEX} <= table.columns.keys():
         return "numba_symexp"
     if any(name.startswith(CRYOSPARC_EXPANDED) for name in table.columns):
-        return "CryoSPARC"
+        source_id = f"{CRYOSPARC_EXPANDED}src_uid"
+        if source_id not in table.columns or _repeats(table, (source_id,)):
+            return "CryoSPARC"
     if table.attributes.get(REPEATED_IMAGES):
         return "some program (its images repeat)"
+    for what, names in _IMAGES.items():
+        if all(name in table.columns for name in names) and _repeats(table, names):
+            return f"some program (its {what} repeat)"
+    where = next((name for name in _WHERE if name in table.columns), None)
+    place = tuple(name for name in _COORDINATES if name in table.columns)
+    if where and place and _repeats(table, (where, *place)):
+        return f"some program (its places, _{where} and coordinates, repeat)"
     return None
+
+
+_IMAGES = {"images": ("blob/path", "blob/idx"), "original images": ("rlnImageOriginalName",)}
+_WHERE = ("rlnTomoName", "rlnMicrographName")
+_COORDINATES = ("rlnCoordinateX", "rlnCoordinateY", "rlnCoordinateZ")
+_ALL_ROWS, _STRIPES, _STRIPE_ROWS = 1 << 18, 16, 1 << 12
+"""Larger tables are searched in stripes: copies stand side by side, or are found by chance."""
+
+
+def _repeats(table: ParticleTable, names: tuple[str, ...]) -> bool:
+    """Whether rows are equal in some columns; not where all rows are, as in a column of blanks."""
+    if any(table.columns[name].dtype.kind not in "Suif" for name in names):
+        return False
+    n_rows, keys, last = table.n_rows, [], []
+    starts = np.arange(0, n_rows, _STRIPE_ROWS)
+    if n_rows > _ALL_ROWS:
+        starts = np.linspace(0, n_rows - _STRIPE_ROWS, _STRIPES).astype(np.int64)
+    for start in starts.tolist():
+        rows = table.read(names, start, min(start + _STRIPE_ROWS, n_rows))
+        keys.append(_row_hashes([rows[name] for name in names]))
+        last.append(_row_hashes([rows[name] for name in names[1:] or names]))
+    if not n_rows or len(np.unique(np.concatenate(last))) == 1:
+        return False
+    every = np.concatenate(keys)
+    return len(np.unique(every)) < len(every)
+
+
+def _row_hashes(columns: list[Array]) -> Array:
+    """64-bit number of each row of some columns: its bytes, eight at a time, times odd numbers."""
+    value = np.zeros(len(columns[0]), np.uint64)
+    for column in columns:
+        width = -(-column.dtype.itemsize // 8) * 8
+        padded = np.zeros((len(column), width), np.uint8)
+        padded[:, : column.dtype.itemsize] = (
+            np.ascontiguousarray(column).view(np.uint8).reshape(len(column), -1)
+        )
+        for word in padded.view(np.uint64).T:
+            value = (value + word) * _ODD
+            value ^= value >> np.uint64(29)
+    return value
+
+
+_ODD = np.uint64(0xBF58476D1CE4E5B9)
 
 
 def native(column: Array) -> Array:
