@@ -10,6 +10,8 @@ from conftest import random_columns, write_table
 from inside import SourceError, UsageError, match_command, parse
 from particle_files import needs, run
 from relion_peer import CASES, PROGRAM, make_particles, star_text
+from star_files import particles, read_star
+from star_files import star_text as star_text_of
 from test_cs import save, structured
 
 from numba_symexp import expand, export_particles, helix, match, point_group
@@ -680,3 +682,19 @@ def test_the_program_matches_too(source, go, command):
     assert done.returncode == 1
     assert "are not D3 (cryosparc)" in done.stdout
     assert command("match", source).returncode == 1
+
+
+@pytest.mark.parametrize("symmetry", ["C3", "D2"])
+def test_half_of_the_copies_tells_the_symmetry(symmetry, rng, go, tmp_path):
+    (tmp_path / "p.star").write_text(star_text_of(particles(rng, 60)))
+    go("expand", "p.star", "e.h5", f"--symmetry={symmetry}")
+    go("export", "e.h5", "e.star")
+    found = read_star((tmp_path / "e.star").read_text())
+    kept = np.flatnonzero(rng.uniform(size=len(found["rlnImageName"])) < 0.5)
+    half = {label: [words[k] for k in kept] for label, words in found.items()}
+    (tmp_path / "h.star").write_text(star_text_of(half))
+    report = match(str(tmp_path / "h.star"))
+    assert (report.verdict, report.symmetry) == ("whole", symmetry)
+    rows = np.unique(half["rlnImageName"], return_counts=True)[1]
+    for number, images in zip(*np.unique(rows, return_counts=True), strict=True):
+        assert f"{images} with {number}" in report.notes[0]

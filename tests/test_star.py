@@ -8,7 +8,7 @@ import naive
 import numpy as np
 import pytest
 from inside import StarTable, open_table
-from star_files import ANGLES, OPTICS, ORIGINS_A, floats, loop, particles, star_text
+from star_files import ANGLES, OPTICS, ORIGINS_A, floats, loop, particles, read_star, star_text
 
 from numba_symexp import SymexpError, import_particles
 
@@ -289,3 +289,30 @@ def test_real_subtomograms_are_flat_in_rot_after_c6(real_data, tmp_path, command
     assert after.min() > 0.7 * after.mean()
     z = labels.index("rlnOriginZAngst")
     assert all(rows[k][z] == rows[k - k % 6][z] for k in range(600))
+
+
+def test_copies_with_new_images_are_an_expansion(rng, star, go, command, tmp_path):
+    columns = particles(rng, 6)
+    columns["rlnMicrographName"] = ["m.mrc"] * 6
+    columns["rlnCoordinateX"] = [str(100 + 40 * k) for k in range(6)]
+    columns["rlnCoordinateY"] = ["70"] * 6
+    go("expand", star(star_text(columns)), "e.h5", "--symmetry=C2")
+    go("export", "e.h5", "e.star")
+    found = read_star((tmp_path / "e.star").read_text())
+    named = found | {"rlnImageName": [f"{k + 1:06d}@s.mrcs" for k in range(12)]}
+    nameless = {label: words for label, words in found.items() if label != "rlnImageName"}
+    for each in (named, nameless, named | {"rlnImageOriginalName": found["rlnImageName"]}):
+        (tmp_path / "b.star").write_text(star_text(each))
+        done = command("expand", "b.star", "x.h5", "--symmetry=C2", "--overwrite")
+        assert (done.returncode, "already expanded by some program" in done.stderr) == (1, True)
+    one = {label: words[::2] for label, words in nameless.items()}
+    (tmp_path / "b.star").write_text(star_text(one))
+    go("expand", "b.star", "x.h5", "--symmetry=C2", "--overwrite")
+
+
+def test_one_row_a_particle_is_no_expansion(rng, star, go, tmp_path):
+    np.savetxt(tmp_path / "turn.txt", np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1.0]]))
+    go("expand", star(star_text(particles(rng, 6))), "e.h5", "--operators_file=turn.txt")
+    go("export", "e.h5", "e.cs")
+    assert not [name for name in np.load(tmp_path / "e.cs").dtype.names if "sym_expand" in name]
+    go("expand", "e.cs", "x.h5", "--symmetry=C2")

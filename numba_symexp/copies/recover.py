@@ -111,6 +111,14 @@ def _notes(rows: Poses, references: References, totals: Totals) -> list[str]:
         notes.append(
             f"{len(orphans):,} particle(s) without copy 0 were left out ({rows.keys[0]} {named})"
         )
+    if references.motions is not None:
+        each = ", ".join(
+            f"{images:,} with {rows}" for rows, images in references.rows_of_images.items()
+        )
+        notes.append(
+            f"copies are missing (images and their rows: {each}): the motions are those between "
+            "rows of one image"
+        )
     if references.uneven:
         notes.append(
             f"{references.uneven:,} image(s) were left out: they have not {len(references.copies)} "

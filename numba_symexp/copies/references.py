@@ -15,6 +15,12 @@ _CONJUGATE = np.array([1.0, -1.0, -1.0, -1.0])
 _SAME_PX = 1e-3
 """What text and float32 leave of a difference between equal shifts; a rise is far more."""
 
+_MOSTLY = 0.75
+"""Share of images with the same number of rows, below which copies are told by their motions."""
+
+_SAME_MOTION = float(np.cos(np.deg2rad(1.5)))
+"""Cosine of half of 3 degrees."""
+
 _MERGED_AT_ONCE = 1 << 20
 
 
@@ -59,6 +65,11 @@ class References:
     uneven : int
         Images left out, since the number of their rows is not that of most.
 
+    motions : (K, 4) float64 or None
+        Motions by which copies are told, where only part of them is left.
+    rows_of_images : dict of int to int
+        How many images have how many rows, where only the order of the rows tells copies.
+
     Raises
     ------
     SourceError
@@ -69,6 +80,8 @@ class References:
         self._rows = rows
         self.orphans = np.zeros(0, np.uint64)
         self.uneven = 0
+        self.motions: Array | None = None
+        self.rows_of_images: dict[int, int] = {}
         path, (key_column, name) = rows.table.path, rows.keys
         self.copies = np.zeros(0, np.int64)
         known = Known()
@@ -117,22 +130,86 @@ class References:
                 copy = np.searchsorted(self.copies, block.copy)
                 self.orphans = np.union1d(self.orphans, block.key[~known])
             place, copy = place[known], copy[known]
+            if self.motions is not None:
+                yield block.stop, self._told_by_motion(block, known, place)
+                continue
             reference = self._known.quaternion[place].astype(np.float64)
             reference /= np.linalg.norm(reference, axis=1, keepdims=True)
             moved_A = self._known.shift_A[place] - block.shift_A[known]
-            if not self._rows.has_psize and np.abs(moved_A).max(initial=0) > _SAME_PX:
-                raise SourceError(
-                    f"{self._rows.table.path}: shifts of copies differ by up to "
-                    f"{np.abs(moved_A).max():.4g} pixels, and no column says how large a pixel "
-                    "is: give psize=A_PER_PIXEL"
-                )
+            self._refuse_px(moved_A)
             turned = multiply(reference, block.quaternion[known] * _CONJUGATE)
             yield block.stop, Pairs(copy, turned, reference, moved_A)
 
+    def _refuse_px(self, moved_A: Array) -> None:
+        """Refuse shifts that differ where nothing says how large a pixel is."""
+        if not self._rows.has_psize and np.abs(moved_A).max(initial=0) > _SAME_PX:
+            raise SourceError(
+                f"{self._rows.table.path}: shifts of copies differ by up to "
+                f"{np.abs(moved_A).max():.4g} pixels, and no column says how large a pixel "
+                "is: give psize=A_PER_PIXEL"
+            )
+
+    def _from_first(self, block: Block, known: Array, place: Array) -> Pairs:
+        """Rows of a block, each with the first row of its particle; copies are not told."""
+        reference = self._known.quaternion[place].astype(np.float64)
+        reference /= np.linalg.norm(reference, axis=1, keepdims=True)
+        turned = multiply(reference, block.quaternion[known] * _CONJUGATE)
+        moved_A = self._known.shift_A[place] - block.shift_A[known]
+        self._refuse_px(moved_A)
+        return Pairs(np.zeros(len(place), np.int64), turned, reference, moved_A)
+
+    def _told_by_motion(self, block: Block, known: Array, place: Array) -> Pairs:
+        """Rows of a block with the copy that each is by its motion, there and back again.
+
+        Which rows of a particle were kept is not written, but the motion between two of them is
+        one of the symmetry, g^-1 h, and so is its inverse.
+        """
+        there = self._from_first(block, known, place)
+        back = Pairs(
+            there.copy,
+            there.quaternion * _CONJUGATE,
+            multiply(there.quaternion * _CONJUGATE, there.reference),
+            -there.moved_A,
+        )
+        forward, backward = (self._nearest(each.quaternion) for each in (there, back))
+        other = forward != backward
+        both = [np.concatenate([one, two[other]]) for one, two in zip(there, back, strict=True)]
+        return Pairs(np.concatenate([forward, backward[other]]), *both[1:])
+
+    def _nearest(self, quaternion: Array) -> Array:
+        """Nearest of the motions."""
+        return np.abs(quaternion @ np.asarray(self.motions).T).argmax(axis=1)
+
+    def _find_motions(self) -> Array:
+        """Motions between rows of a particle, (K, 4): the identity, and one of each kind."""
+        found = np.array([[1.0, 0.0, 0.0, 0.0]])
+        for block in self._rows.blocks((KEY, PSIZE_A)):
+            place = np.minimum(np.searchsorted(self._known.key, block.key), self.particles - 1)
+            known = self._known.key[place] == block.key
+            turned = self._from_first(block, known, place[known]).quaternion
+            turned = np.concatenate([turned, turned * _CONJUGATE])
+            for motion in found:
+                turned = turned[np.abs(turned @ motion) < _SAME_MOTION]
+            while len(turned) and len(found) < MAX_OPERATORS:
+                found = np.concatenate([found, turned[:1]])
+                turned = turned[np.abs(turned @ found[-1]) < _SAME_MOTION]
+        return found
+
     def _keep_equal_numbers(self, images: "Known") -> None:
-        """Keep images with as many rows as most: a row's rank among others' says nothing."""
+        """Keep images with as many rows as most: a row's rank among others' says nothing.
+
+        Where many images have other numbers of rows, part of the copies is gone: then those with
+        several rows are kept, and copies are told by their motions.
+        """
         rows, count = np.unique(images.rows, return_counts=True)
+        self.rows_of_images = dict(zip(rows.tolist(), count.tolist(), strict=True))
         most = rows[count.argmax()]
+        if count.max() < _MOSTLY * len(images.key) or (most == 1 and len(rows) > 1):
+            images.keep(images.rows > 1)
+            self._known, self.particles = images, len(images.key)
+            self.motions = self._find_motions()
+            self.copies = np.arange(len(self.motions))
+            return
         self.copies = np.arange(most)
         self.uneven = len(images.key) - int(count.max())
         if self.uneven:

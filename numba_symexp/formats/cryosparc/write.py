@@ -126,7 +126,8 @@ class CsRows:
             columns[PSIZE] = Column(np.dtype("<f4"))
         if rows.has_split and SPLIT not in columns:
             columns[SPLIT] = Column(HALF_SET_DTYPE)
-        if rows.operators:
+        self._tells_copies = rows.operators is not None and len(rows.operators) > 1
+        if rows.operators and self._tells_copies:
             columns = {n: c for n, c in columns.items() if not n.startswith(CRYOSPARC_EXPANDED)}
             constants = _expansion_of(rows.operators)
             columns[_SOURCE_UID] = Column(UID_DTYPE)
@@ -214,7 +215,7 @@ class CsRows:
         else:  # a table without ids: those of its rows are a mix of their number, all different
             copy = operators.full_index[block.operator] if operators else block.operator
             out[UID] = mixed([first + copy])
-        if operators:
+        if self._tells_copies:
             out[_SOURCE_UID], out[_OPERATOR] = own, block.operator
         return out
 
