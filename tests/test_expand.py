@@ -114,7 +114,15 @@ def test_file_has_the_format(source, columns, tmp_path):
             hashlib.sha256(columns[POSE].tobytes()).digest()
             + hashlib.sha256(columns[SHIFT].tobytes()).digest()
         )
-        assert record["fingerprint"] == f"sha256:{expected.hexdigest()}"
+        lines = [line.decode() for line in file["source/columns"][()]]
+        assert lines == [
+            f"{name}\t{columns[name].dtype.str}{list(columns[name].shape[1:]) or ''}\t"
+            f"{hashlib.sha256(columns[name].tobytes()).hexdigest()}"
+            for name in sorted(columns)
+        ]
+        text = "\n".join([f"sha256:{expected.hexdigest()}", *lines])
+        whole = hashlib.sha256(text.encode()).hexdigest()
+        assert record["fingerprint"] == f"sha256-2:{whole}"
     assert [name for name in os.listdir(tmp_path) if name.startswith(".")] == []
 
 

@@ -1,5 +1,6 @@
 """verify passes what expand wrote, and finds whatever was changed afterwards."""
 
+import hashlib
 import json
 
 import h5py
@@ -103,6 +104,15 @@ def change(name, rows, value):
     return apply
 
 
+def forget_columns(ours, source):
+    """Give an expanded file the fingerprint of the first rule, which leaves ids out."""
+    digests = [hashlib.sha256(source[name][()].tobytes()).digest() for name in (POSE, SHIFT)]
+    if "columns" in ours["source"]:
+        del ours["source/columns"]
+    text = hashlib.sha256(b"".join(digests)).hexdigest()
+    ours["source"].attrs["fingerprint"] = f"sha256:{text}"
+
+
 def attribute(name, value):
     return lambda file: file.attrs.__setitem__(name, value)
 
@@ -169,6 +179,60 @@ def test_a_changed_source_is_found(expanded, source):
     assert failed(expanded) == ["source"]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "say"),
+    [
+        ("alignments3D/psize_A", 2.0, "alignments3D/psize_A has other values"),
+        ("uid", 12345, "uid has other values"),
+        ("alignments3D/split", 7, "alignments3D/split has other values"),
+        ("ctf/df1_A", 1.0, "ctf/df1_A has other values"),
+        ("blob/path", b"x", "blob/path has other values"),
+        ("blob/path", None, "blob/path is gone"),
+        ("ctf/new", 1.0, "ctf/new is new"),
+        ("ctf/df1_A", "retyped", "ctf/df1_A was <f4 and is <f8"),
+    ],
+)
+def test_every_column_of_the_source_is_recognized(
+    name, value, say, expanded, source, tmp_path, command
+):
+    with h5py.File(source, "r+") as file:
+        if value is None:
+            del file[ROWS + name]
+        elif value == "retyped":
+            rows = file[ROWS + name][()].astype("f8")
+            del file[ROWS + name]
+            file[ROWS + name] = rows
+        elif name not in file["particles"]:
+            file[ROWS + name] = np.full(50, value)
+        else:
+            file[ROWS + name][3] = value
+    assert failed(expanded) == ["source"]
+    assert f"({say})" in command("verify", "e.h5").stdout
+    done = command("export", "e.h5", "e.star")
+    assert done.returncode == 1
+    assert f"({say}): name the original" in done.stderr
+    assert not (tmp_path / "e.star").exists()
+
+
+def test_files_with_the_first_rule_are_still_read(expanded, source, command):
+    """Their fingerprint is of poses and shifts alone."""
+    with h5py.File(source) as file, h5py.File(expanded, "r+") as ours:
+        forget_columns(ours, file)
+    assert failed(expanded) == []
+    with h5py.File(source, "r+") as file:
+        file[SHIFT][0] += 1
+    assert failed(expanded) == ["source"]
+
+
+def test_both_rows_that_share_an_id_are_named(source, tmp_path, command):
+    assert command("expand", source, "e.h5", "--symmetry=C1").returncode == 0
+    with h5py.File(source, "r+") as file, h5py.File(tmp_path / "e.h5", "r+") as ours:
+        for each in (file, ours):
+            each[f"{ROWS}uid"][31] = each[f"{ROWS}uid"][17]
+        forget_columns(ours, file)
+    assert "row 17 and row 31 share an id" in command("verify", "e.h5").stdout
+
+
 def test_a_source_elsewhere_is_named(expanded, source, tmp_path, command):
     (tmp_path / "far").mkdir()
     (tmp_path / "source.h5").rename(tmp_path / "far" / "s.h5")
@@ -197,6 +261,7 @@ def test_ids_of_particles_that_are_double_or_mates_are_found(expanded, source):
         mate = file[f"{ROWS}uid"][13]
     with h5py.File(source, "r+") as file, h5py.File(expanded, "r+") as ours:
         file[f"{ROWS}uid"][0] = ours[f"{ROWS}uid"][0] = mate
+        forget_columns(ours, file)
     assert failed(expanded) == ["ids"]
     with h5py.File(source, "r+") as file, h5py.File(expanded, "r+") as ours:
         file[f"{ROWS}uid"][0] = file[f"{ROWS}uid"][1]

@@ -43,10 +43,19 @@ class SourceRecord:
     table: str
     n_rows: int
     fingerprint: str
+    columns: tuple[str, ...] = ()
+    """Name, type and digest of each column; none in files of older versions."""
 
     def write(self, file: h5py.File) -> None:
         """Write /source."""
-        _group(file, SOURCE).attrs.update(asdict(self))
+        attributes = asdict(self)
+        del attributes["columns"]
+        group = _group(file, SOURCE)
+        group.attrs.update(attributes)
+        text = np.array([line.encode("utf-8", "surrogateescape") for line in self.columns])
+        dataset = group.create_dataset("columns", data=text)
+        about = "name, type and SHA-256 of each column, by tabs; the fingerprint is made of them"
+        dataset.attrs.update({"units": "text", "description": about})
 
     @classmethod
     def read(cls, file: h5py.File) -> Self:
@@ -65,14 +74,21 @@ class SourceRecord:
         texts = {name: attributes[name] for name in names}
         if not all(isinstance(text, str) for text in texts.values()):
             raise ValueError("/source has other things than text")
-        return cls(n_rows=int(rows), **texts)
+        columns: tuple[str, ...] = ()
+        if "columns" in file[SOURCE]:
+            lines = file[SOURCE]["columns"][()]
+            columns = tuple(line.decode("utf-8", "surrogateescape") for line in lines)
+        return cls(n_rows=int(rows), columns=columns, **texts)
 
 
-def size_of(columns: Sequence[OutputColumn], n_rows: int, operators: Operators) -> int:
+def size_of(
+    columns: Sequence[OutputColumn], n_rows: int, operators: Operators, source: SourceRecord
+) -> int:
     """Bytes that an expanded table takes on disk, a little rounded up."""
     data = n_rows * sum(column.row_bytes for column in columns)
     labels = max(len(label) for label in operators.label)
     own = len(operators) * (8 * 7 + 4 + 2 + labels) + 2 * len(operators.subgroup)
+    own += len(source.columns) * max(map(len, source.columns), default=0)
     return data + own + _METADATA_BYTES + 1024 * len(columns)
 
 

@@ -22,13 +22,21 @@ from numba_symexp.expanded.provenance import read_provenance
 from numba_symexp.formats import open_table
 from numba_symexp.formats.hdf5.table import Hdf5Table
 from numba_symexp.particles.columns import native
-from numba_symexp.particles.fingerprint import Fingerprint
+from numba_symexp.particles.fingerprint import (
+    RULE_2,
+    ColumnDigests,
+    Fingerprint,
+    changes,
+    full_fingerprint,
+)
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import (
     SOURCE_INDEX,
 )
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.types import Array
+
+_CHANGES_NAMED = 4
 
 
 def open_expanded(path: str, source: str | None = None) -> "ExpandedTable":
@@ -216,23 +224,27 @@ class ExpandedTable:
 
     def _find_source(self) -> ParticleTable:
         """Open the first candidate that exists and has the fingerprint."""
-        changed = None
+        changed, what = None, ""
         for path in self._candidates():
             if not os.path.isfile(path):
                 continue
             table = open_table(path, self._record.table)
             try:
-                if self._is_source(table):
+                found = self._changes(table)
+                if not found:
                     return table
             except BaseException:
                 table.close()
                 raise
             table.close()
+            what = what or ", ".join(found[:_CHANGES_NAMED]) + (
+                " ..." * (len(found) > _CHANGES_NAMED)
+            )
             changed = changed or path
         if changed:
             raise SourceChangedError(
                 f"{self.path}: its source {changed} is not what it was when it was expanded "
-                "(poses or shifts differ): name the original with source=, or expand again"
+                f"({what}): name the original with source=, or expand again"
             )
         raise SourceChangedError(
             f"{self.path}: its source {self.source_path} is gone: name it with source="
@@ -246,19 +258,35 @@ class ExpandedTable:
         relative = os.path.normpath(os.path.join(folder, self._record.relative_path))
         return [relative, self._record.absolute_path, self.source_path]
 
-    def _is_source(self, table: ParticleTable) -> bool:
-        """Whether a table holds the poses and shifts that were expanded."""
-        names = [self._pose, self._shift]
-        own = self._table.columns
-        if any(table.columns.get(name) != own[name] for name in names):
-            return False
+    def _changes(self, table: ParticleTable) -> list[str]:
+        """In what a table differs from the one that was expanded."""
+        for name in (self._pose, self._shift):
+            if name not in table.columns:
+                return [f"{name} is missing"]
         if table.n_rows != self.n_sources:
-            return False
-        fingerprint = Fingerprint()
-        for start, stop in blocks(table, names):
-            rows = table.read(names, start, stop)
+            return [f"{table.n_rows:,} rows, not {self.n_sources:,}"]
+        before = self._record
+        by_column = before.fingerprint.startswith(RULE_2)
+        names = [self._pose, self._shift]
+        read = list(table.columns) if by_column else names
+        fingerprint, digests = (
+            Fingerprint(),
+            ColumnDigests({name: table.columns[name] for name in read}),
+        )
+        for start, stop in blocks(table, read):
+            rows = table.read(read, start, stop)
             fingerprint.update(*(native(rows[name]) for name in names))
-        return fingerprint.text() == self._record.fingerprint
+            if by_column:
+                digests.update(rows)
+        if not by_column:
+            own = self._table.columns
+            alike = all(table.columns[name] == own[name] for name in names)
+            same = alike and fingerprint.text() == before.fingerprint
+            return [] if same else ["poses or shifts differ"]
+        lines = digests.lines()
+        if full_fingerprint(fingerprint.text(), lines) == before.fingerprint:
+            return []
+        return changes(before.columns, lines) or ["its record here is damaged"]
 
 
 class ExpandedColumn:

@@ -17,7 +17,7 @@ from numba_symexp.expansion.choice import (
 )
 from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.particles.columns import PoseColumns, expanded_by, find_columns
-from numba_symexp.particles.fingerprint import PageDigests
+from numba_symexp.particles.fingerprint import PageDigests, full_fingerprint
 from numba_symexp.particles.scan import Scan, scan
 from numba_symexp.particles.schema import CONVENTION, FORMAT, SPLIT
 from numba_symexp.particles.table import ParticleTable
@@ -44,6 +44,8 @@ class Plan:
     first_id : int
         First of the consecutive new ids; 0 where there are none.
     warnings : tuple of str
+    fingerprint : str
+        Of the source's poses and shifts, which are read again while rows are made.
     pages : bytes
         Digests of the source's pages, where other processes are to recognise them.
     """
@@ -57,6 +59,7 @@ class Plan:
     bytes: int
     first_id: int
     warnings: tuple[str, ...]
+    fingerprint: str
     pages: PageDigests = b""
 
 
@@ -88,9 +91,6 @@ def make_plan(job: ExpandJob, table: ParticleTable, target: str, paged: bool = F
     full, operators = chosen_operators(job, table, columns, full, found)
     _refuse_overflow(job, table, columns, operators, found)
     rows = table.n_rows * len(operators)
-    size = size_of(written, rows, operators)
-    if size > _MOST_BYTES:
-        raise SourceError(f"{rows:,} rows do not fit one file: use fewer particles or operators")
     first_id = first_new_id(found.fingerprint, full, found.uids) if found.uids is not None else 0
     record = SourceRecord(
         path=job.source,
@@ -98,8 +98,12 @@ def make_plan(job: ExpandJob, table: ParticleTable, target: str, paged: bool = F
         relative_path=os.path.relpath(os.path.realpath(job.source), os.path.dirname(target)),
         table=table.location,
         n_rows=table.n_rows,
-        fingerprint=found.fingerprint,
+        fingerprint=full_fingerprint(found.fingerprint, found.columns),
+        columns=found.columns,
     )
+    size = size_of(written, rows, operators, record)
+    if size > _MOST_BYTES:
+        raise SourceError(f"{rows:,} rows do not fit one file: use fewer particles or operators")
     return Plan(
         full=full,
         operators=operators,
@@ -110,6 +114,7 @@ def make_plan(job: ExpandJob, table: ParticleTable, target: str, paged: bool = F
         bytes=size,
         first_id=first_id,
         warnings=tuple(_warnings(job, table, columns, full, operators, found)),
+        fingerprint=found.fingerprint,
         pages=found.pages,
     )
 

@@ -178,7 +178,7 @@ def _stream(
         lambda first, pose, shift: fingerprint.update(pose, shift),
         lambda done: progress(done, plan.rows) if progress else None,
     )
-    if fingerprint.text() != plan.source.fingerprint:
+    if fingerprint.text() != plan.fingerprint:
         raise SourceError(
             f"{table.path}: changed while it was read: wait until it is whole, then expand again"
         )

@@ -1,10 +1,20 @@
-"""The fingerprint of a source: a digest of its poses and shifts, of all rows or page by page."""
+"""The fingerprint of a source, by which it is recognized later.
+
+Two rules: ``sha256:`` is of poses and shifts alone (files of older versions, and what the ids of
+mates are made from); ``sha256-2:`` is of these and of every column: name, type and values.
+"""
 
 import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from numba_symexp.particles.table import Column
 from numba_symexp.types import Array
+
+RULE_2 = "sha256-2:"
+"""How a fingerprint of all columns begins."""
 
 PAGE = 1024
 """Rows that share a digest, where parts of a source are to be recognised."""
@@ -37,6 +47,53 @@ class Fingerprint:
         return "sha256:" + hashlib.sha256(both).hexdigest()
 
 
+class ColumnDigests:
+    """SHA-256 of each column of a table, of the values in little-endian bytes.
+
+    Parameters
+    ----------
+    columns : mapping of str to Column
+        Of the table.
+    """
+
+    def __init__(self, columns: Mapping[str, Column]) -> None:
+        self._columns = columns
+        self._digests = {name: hashlib.sha256() for name in columns}
+
+    def update(self, rows: Mapping[str, Array]) -> None:
+        """Add the next rows of all columns."""
+        for name, digest in self._digests.items():
+            digest.update(_bytes_of_any(rows[name]))
+
+    def lines(self) -> tuple[str, ...]:
+        """``name, type, digest`` of each column, joined by tabs, in the order of names."""
+        return tuple(
+            "\t".join((name, _type_text(self._columns[name]), digest.hexdigest()))
+            for name, digest in sorted(self._digests.items())
+        )
+
+
+def full_fingerprint(poses_and_shifts: str, lines: Sequence[str]) -> str:
+    """``sha256-2:`` and 64 hexadecimal digits, of a fingerprint by the first rule and of lines."""
+    text = "\n".join((poses_and_shifts, *lines))
+    return RULE_2 + hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def changes(before: Sequence[str], now: Sequence[str]) -> list[str]:
+    """What differs between the lines of two tables, a few words for each column."""
+    old = {line.partition("\t")[0]: line for line in before}
+    new = {line.partition("\t")[0]: line for line in now}
+    found = [f"{name} is gone" for name in old if name not in new]
+    for name, line in new.items():
+        if name not in old:
+            found.append(f"{name} is new")
+        elif line != old[name]:
+            one, other = old[name].split("\t")[1], line.split("\t")[1]
+            values = f"{name} has other values"
+            found.append(values if one == other else f"{name} was {one} and is {other}")
+    return found
+
+
 def page_digests(pose: Array, shift: Array) -> PageDigests:
     """SHA-256 of the poses and shifts of each page, one digest after the other.
 
@@ -48,6 +105,24 @@ def page_digests(pose: Array, shift: Array) -> PageDigests:
         digest.update(_bytes(shift[first : first + PAGE]))
         digests.append(digest.digest())
     return b"".join(digests)
+
+
+def _type_text(column: Column) -> str:
+    """Type of a column, whatever its byte order."""
+    return f"{column.dtype.newbyteorder('<').str}{list(column.shape) or ''}"
+
+
+def _bytes_of_any(rows: Array) -> Any:
+    """Bytes of rows of any type; of text of varying length, each with its own length."""
+    if not rows.dtype.itemsize:
+        return b""
+    if not rows.dtype.hasobject:
+        return _bytes(np.ascontiguousarray(rows))
+    parts = []
+    for value in rows.reshape(-1):
+        part = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
+        parts += [len(part).to_bytes(8, "little"), part]
+    return b"".join(parts)
 
 
 def _bytes(rows: Array) -> memoryview:

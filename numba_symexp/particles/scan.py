@@ -1,6 +1,7 @@
 """One pass over a source before anything is written: whether every row is fit."""
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,13 @@ from numba_symexp.particles.findings import (
     check_shift,
     odd_poses,
 )
-from numba_symexp.particles.fingerprint import PAGE, Fingerprint, PageDigests, page_digests
+from numba_symexp.particles.fingerprint import (
+    PAGE,
+    ColumnDigests,
+    Fingerprint,
+    PageDigests,
+    page_digests,
+)
 from numba_symexp.particles.schema import UID_DTYPE
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.types import Array
@@ -43,6 +50,8 @@ class Scan:
         Sentences about rows that can be expanded but deserve a look.
     pages : bytes
         Digests of the poses and shifts of each page, where they are asked for.
+    columns : tuple of str
+        Name, type and digest of each column; see `ColumnDigests`.
     """
 
     fingerprint: str
@@ -52,6 +61,7 @@ class Scan:
     shift_most_px: float
     odd: list[str]
     pages: PageDigests = b""
+    columns: tuple[str, ...] = ()
 
 
 def scan(table: ParticleTable, columns: PoseColumns, paged: bool = False) -> Scan:
@@ -69,15 +79,21 @@ def scan(table: ParticleTable, columns: PoseColumns, paged: bool = False) -> Sca
     SourceError
         A row cannot be expanded, or two rows share an id.
     """
-    names = [columns.pose, columns.shift, *filter(None, (columns.psize, columns.uid))]
+    names = list(dict.fromkeys([*columns.names(), *table.columns]))
+    digests = ColumnDigests(table.columns)
     bad, odd, fingerprint = Findings(), Findings(), Fingerprint()
     uids = np.empty(table.n_rows, UID_DTYPE) if columns.uid else None
     psize_least, psize_most, shift_most = np.inf, 0.0, 0.0
     pages: list[bytes] = []
+    behind = ThreadPoolExecutor(1)
+    digested: Future[None] | None = None
     for start, stop in blocks(table, names, PAGE if paged else 1):
         rows = table.read(names, start, stop)
         pose, shift = native(rows[columns.pose]), native(rows[columns.shift])
         fingerprint.update(pose, shift)
+        if digested is not None:
+            digested.result()
+        digested = behind.submit(digests.update, rows)
         if paged:
             pages.append(page_digests(pose, shift))
         check_pose(pose, columns.pose_format, columns.pose, start, bad)
@@ -94,6 +110,9 @@ def scan(table: ParticleTable, columns: PoseColumns, paged: bool = False) -> Sca
         if not bad:
             odd_poses(pose, columns.pose_format, columns.pose, start, odd)
             shift_most = max(shift_most, float(np.abs(shift).max()))
+    behind.shutdown()
+    if digested is not None:
+        digested.result()
     if bad:
         raise SourceError(
             f"{table.path}: {bad.lines()[0]}: remove these particles or repair them, then expand"
@@ -109,6 +128,7 @@ def scan(table: ParticleTable, columns: PoseColumns, paged: bool = False) -> Sca
         shift_most,
         odd.lines(),
         b"".join(pages),
+        digests.lines(),
     )
 
 
