@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from numba_symexp.expanded.table import ExpandedTable, open_expanded
     from numba_symexp.expansion.expander import expand_poses
     from numba_symexp.expansion.job import ExpandJob, Summary
-    from numba_symexp.expansion.run import expand
     from numba_symexp.inspection import inspect
     from numba_symexp.maps.check import mapcheck
     from numba_symexp.maps.report import MapReport
     from numba_symexp.pictures.plot import PlotReport, plot
+    from numba_symexp.public import expand
     from numba_symexp.symmetry.operator_files import read_operators
     from numba_symexp.symmetry.operators import Operators
     from numba_symexp.symmetry.spec import helix, point_group
@@ -47,7 +47,7 @@ _HOME = {
     "SymexpError": "errors",
     "VerificationReport": "verification.report",
     "collapse": "copies.collapse",
-    "expand": "expansion.run",
+    "expand": "public",
     "expand_poses": "expansion.expander",
     "export_particles": "conversion.export_table",
     "helix": "symmetry.spec",

@@ -57,6 +57,12 @@ class SourceChangedError(SourceError):
     """The source of an expanded table is gone, or is not what it was."""
 
 
+class MissingColumnError(SourceError, KeyError):
+    """A table has no column of that name."""
+
+    __str__ = Exception.__str__
+
+
 class Terminated(BaseException):
     """SIGTERM arrived: unwind, remove what is half-written, and leave."""
 

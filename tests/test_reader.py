@@ -61,7 +61,7 @@ def test_operators_and_attributes_are_there(expanded):
     with open_expanded(expanded) as table:
         assert len(table.operators) == 6
         assert table.operators.label[1] == "C3^1"
-        assert table.operators.symmetry == table.attributes["symmetry"] == "D3"
+        assert str(table.operators.symmetry) == table.attributes["symmetry"] == "D3"
         assert np.allclose(table.operators.matrix[0], np.eye(3))
 
 

@@ -1,14 +1,16 @@
 """Read expanded tables; columns of the source are joined when they are asked for."""
 
 import os
-from typing import Any, Self
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from numba_symexp.errors import (
     FileFormatError,
+    MissingColumnError,
     SourceChangedError,
-    SourceError,
+    UsageError,
 )
 from numba_symexp.expanded.columns import (
     DefocusColumn,
@@ -33,27 +35,34 @@ from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import (
     SOURCE_INDEX,
 )
-from numba_symexp.particles.table import ParticleTable
-from numba_symexp.types import Array
+from numba_symexp.particles.table import Column, ParticleTable
+from numba_symexp.types import AnyPath, Array
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 _CHANGES_NAMED = 4
 
+_ROWS_AT_ONCE = 4096
+"""Reading on over a gap of so many rows takes no longer than a read of its own."""
 
-def open_expanded(path: str, source: str | None = None) -> "ExpandedTable":
+
+def open_expanded(path: AnyPath, source: AnyPath | None = None) -> "ExpandedTable":
     """Open an expanded table for reading.
 
     Parameters
     ----------
-    path : str
+    path : str or path
         A file that `expand` wrote.
-    source : str, optional
+    source : str or path, optional
         The table that it was expanded from, where it is no longer found: looked for relative to
         the expanded file, then where it was.
 
     Returns
     -------
     ExpandedTable
-        ``table["ctf/df1_A"][a:b]`` gives a column, expanded or joined from the source.
+        A mapping of columns: ``table["ctf/df1_A"][a:b]`` gives rows of one, expanded or joined
+        from the source.
 
     Raises
     ------
@@ -67,11 +76,14 @@ def open_expanded(path: str, source: str | None = None) -> "ExpandedTable":
     >>> with open_expanded("expanded.h5") as table:  # doctest: +SKIP
     ...     defocus = table["ctf/df1_A"][:1000]
     """
-    return ExpandedTable(path, source)
+    return ExpandedTable(os.fspath(path), None if source is None else os.fspath(source))
 
 
-class ExpandedTable:
+class ExpandedTable(Mapping[str, "ExpandedColumn"]):
     """An expanded table, open for reading; see `open_expanded`.
+
+    A mapping of the columns of the file and, behind them, those that are joined from the source.
+    As of a data frame, the length is the number of rows.
 
     Attributes
     ----------
@@ -88,6 +100,7 @@ class ExpandedTable:
     def __init__(self, path: str, source: str | None = None) -> None:
         self.path = path
         self._given_source = source
+        self._closed = False
         self._source: ParticleTable | None = None
         self._table = Hdf5Table(path)
         try:
@@ -117,7 +130,78 @@ class ExpandedTable:
         return self._table.n_rows
 
     def __getitem__(self, name: str) -> "ExpandedColumn":
-        return ExpandedColumn(self, name)
+        self._refuse_closed()
+        return ExpandedColumn(self, name, self._column(name))
+
+    def __contains__(self, name: object) -> bool:
+        self._refuse_closed()
+        return name in self._table.columns or name in self._joined()
+
+    def __iter__(self) -> Iterator[str]:
+        self._refuse_closed()
+        own = self.columns
+        yield from own
+        yield from (name for name in sorted(self._joined()) if name not in self._table.columns)
+
+    def keys(self) -> KeysView[str]:
+        """Names of all columns."""
+        return dict.fromkeys(self).keys()
+
+    def values(self) -> ValuesView["ExpandedColumn"]:
+        """All columns."""
+        return {name: self[name] for name in self}.values()
+
+    def items(self) -> ItemsView[str, "ExpandedColumn"]:
+        """Names and columns."""
+        return {name: self[name] for name in self}.items()
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        if self._closed:
+            return f"<ExpandedTable {self.path}: closed>"
+        joined = len(self.keys()) - len(self.columns)
+        return (
+            f"<ExpandedTable {self.path}: {len(self):,} rows = {self.n_sources:,} particles x "
+            f"{len(self.operators):,} operators of {self.operators.symmetry}, "
+            f"{len(self.columns)} columns and {joined} joined from {self.source_path}>"
+        )
+
+    def to_pandas(self, columns: Sequence[str] | None = None) -> "DataFrame":
+        """Give a data frame with a column for each component.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            Names; by default those of the file itself. ``alignments3D/pose`` becomes
+            ``alignments3D/pose_0`` to ``alignments3D/pose_2``; text is decoded.
+
+        Returns
+        -------
+        pandas.DataFrame
+
+        Raises
+        ------
+        UsageError
+            pandas is not installed.
+        """
+        try:
+            import pandas  # an extra
+        except ImportError as error:
+            raise UsageError("to_pandas needs pandas: install numba_symexp[pandas]") from error
+        parts: dict[str, Array] = {}
+        for name in self.columns if columns is None else columns:
+            rows = self[name][:]
+            if rows.dtype.kind == "S":
+                rows = np.char.decode(rows, "utf-8", "replace")
+            rows = rows.astype(rows.dtype.newbyteorder("="), copy=False)
+            if rows.ndim == 1:
+                parts[name] = rows
+                continue
+            for place in np.ndindex(rows.shape[1:]):
+                parts["_".join((name, *map(str, place)))] = rows[(slice(None), *place)]
+        return pandas.DataFrame(parts)
 
     @property
     def n_sources(self) -> int:
@@ -176,21 +260,53 @@ class ExpandedTable:
         """
         return read_provenance(self._table)
 
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self)
+
+    def _refuse_closed(self) -> None:
+        """Refuse to go on with a table that was closed."""
+        if self._closed:
+            raise UsageError(f"{self.path}: the table is closed: read within its with statement")
+
+    def _joined(self) -> Mapping[str, Column]:
+        """Columns of the source; none where it is gone or changed."""
+        try:
+            return self.source.columns
+        except SourceChangedError:
+            return {}
+
+    def _column(self, name: str) -> Column:
+        """Type and shape of a column.
+
+        Raises
+        ------
+        MissingColumnError
+            There is none of that name; it is a KeyError too.
+        """
+        if name in self._table.columns:
+            return self._table.columns[name]
+        if name not in self.source.columns:
+            raise MissingColumnError(
+                f"{self.path}: no column {name}, neither expanded ({self._table.listed()}) nor in "
+                f"the source ({self.source.listed()})"
+            )
+        return self.source.columns[name]
+
     def close(self) -> None:
         """Close the files."""
+        self._closed = True
         self._table.close()
         if self._source is not None:
             self._source.close()
 
     def read(self, name: str, start: int, stop: int) -> Array:
         """Rows ``start`` to ``stop`` of a column, the expanded one before the source's."""
+        self._refuse_closed()
+        self._column(name)
         if name in self._table.columns:
             return self._table.read([name], start, stop)[name]
-        if name not in self.source.columns:
-            raise SourceError(
-                f"{self.path}: no column {name}, neither expanded ({self._table.listed()}) nor in "
-                f"the source ({self.source.listed()})"
-            )
         return self.source.read_at([name], self.source_rows(start, stop))[name]
 
     def source_rows(self, start: int, stop: int) -> Array:
@@ -290,21 +406,76 @@ class ExpandedTable:
 
 
 class ExpandedColumn:
-    """One column of an expanded table; slicing or indexing reads just those rows."""
+    """One column of an expanded table; indexing reads just the rows that are asked for.
 
-    def __init__(self, table: ExpandedTable, name: str) -> None:
+    Attributes
+    ----------
+    name : str
+    dtype : numpy.dtype
+    """
+
+    def __init__(self, table: ExpandedTable, name: str, column: Column) -> None:
         self._table = table
         self.name = name
+        self.dtype = column.dtype
+        self._row_shape = column.shape
 
     def __len__(self) -> int:
         return len(self._table)
 
-    def __getitem__(self, rows: slice | int) -> Array:
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of all rows."""
+        return (len(self), *self._row_shape)
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    def __repr__(self) -> str:
+        return f"<column {self.name}: {self.shape} {self.dtype}>"
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.asarray(self[:], dtype=dtype)
+
+    def __iter__(self) -> Iterator[Any]:
+        for start in range(0, len(self), _ROWS_AT_ONCE):
+            yield from self[start : start + _ROWS_AT_ONCE]
+
+    def __getitem__(self, key: Any) -> Any:
+        """Rows as NumPy would give them: by number, slice, list or mask, and further axes."""
+        keys = key if isinstance(key, tuple) else (key,)
+        if not keys or keys[0] is Ellipsis:
+            return self[:][key]
+        rows, *further = keys
         if isinstance(rows, slice):
             wanted = range(len(self))[rows]
-            if not wanted:
-                return self._table.read(self.name, 0, 0)
-            first, last = min(wanted[0], wanted[-1]), max(wanted[0], wanted[-1])
-            return self._table.read(self.name, first, last + 1)[np.array(wanted) - first]
-        row = range(len(self))[rows]
-        return self._table.read(self.name, row, row + 1)[0]
+            found = self._range(wanted)
+            return found[(slice(None), *further)] if further else found
+        places = np.arange(len(self))[rows]  # NumPy's rules, and its IndexError
+        if not places.ndim:
+            found = self._table.read(self.name, int(places), int(places) + 1)[0]
+            return found[tuple(further)] if further else found
+        unique, index = np.unique(places.reshape(-1), return_inverse=True)
+        found = self._rows(unique)[index.reshape(-1)].reshape(*places.shape, *self._row_shape)
+        return found[(slice(None), *further)] if further else found
+
+    def _range(self, wanted: range) -> Array:
+        """Rows of a slice."""
+        if not wanted:
+            return self._table.read(self.name, 0, 0)
+        first, last = min(wanted[0], wanted[-1]), max(wanted[0], wanted[-1])
+        found = self._table.read(self.name, first, last + 1)
+        return found if wanted.step == 1 else found[np.array(wanted) - first]
+
+    def _rows(self, places: Array) -> Array:
+        """Rows of ascending numbers, in as few reads as are reasonable."""
+        if not len(places):
+            return self._table.read(self.name, 0, 0)
+        cuts = np.flatnonzero(np.diff(places) > _ROWS_AT_ONCE) + 1
+        parts = []
+        for run in np.split(places, cuts):
+            found = self._table.read(self.name, int(run[0]), int(run[-1]) + 1)
+            parts.append(found[run - run[0]])
+        return np.concatenate(parts)

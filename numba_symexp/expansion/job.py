@@ -114,6 +114,8 @@ class ExpandJob(SymmetryRequest):
         record = {name: value for name, value in vars(self).items() if name not in _ONLY_HOW}
         if self.origin is None:  # files without it keep their bytes
             del record["origin"]
+        if isinstance(self.symmetry, Operators):
+            record["symmetry"] = str(operators.symmetry)
         return {**record, "convention": operators.convention}
 
     @classmethod

@@ -3,7 +3,7 @@
 import os
 import time
 import warnings
-from typing import Any
+from collections.abc import Iterable
 
 from numba_symexp.errors import ExpansionWarning, SourceError
 from numba_symexp.expanded.format import create, finish
@@ -19,47 +19,6 @@ from numba_symexp.particles.fingerprint import Fingerprint
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.symmetry.descriptions import describe
 from numba_symexp.types import Progress
-
-
-def expand(source: str, output: str, **options: Any) -> Summary:
-    """Expand a particle table (HDF5, .cs or .star) by a symmetry, into an HDF5 file.
-
-    Parameters
-    ----------
-    source, output : str
-        Table to read, expanded table to write.
-    **options
-        The attributes of `ExpandJob`: ``symmetry="D7"``, ``twist=``, ``rise=``, ``order=``, ...
-
-    Returns
-    -------
-    Summary
-        Its warnings are issued as `ExpansionWarning` too.
-
-    Raises
-    ------
-    SymexpError
-        What is wrong, where, and what to do. Nothing was written then.
-
-    Notes
-    -----
-    The result is for local refinement, 3D classification and variability in C1. Never refine it
-    globally: copies of one particle in both half-sets spoil the FSC.
-
-    Examples
-    --------
-    >>> expand("particles.h5", "expanded.h5", symmetry="D7")  # doctest: +SKIP
-    """
-    from numba_symexp.cluster.connection import Cluster
-    from numba_symexp.cluster.driver import run as run_by
-
-    cluster = Cluster.asked_for(
-        options.pop("dask", None), options.pop("workers", None), options.pop("mixed_cpus", False)
-    )
-    summary = run_by(ExpandJob(source, output, **options), cluster)
-    for text in summary.warnings:
-        warnings.warn(text, ExpansionWarning, stacklevel=2)
-    return summary
 
 
 def run(
@@ -88,12 +47,14 @@ def run(
     output = _output(job)
     with open_table(job.source, job.table) as table:
         plan = make_plan(job, table, output.path, paged=make_rows is not None)
+        _warn(plan.warnings)
         if job.dry_run:
             output.check_space(plan.bytes)
             size, notes = plan.bytes, list[str]()
         else:
             make = make_rows or _stream
             size, notes = _write(job, table, plan, output, started, make, progress)
+            _warn(notes)
     return Summary(
         source=job.source,
         output=job.output,
@@ -108,6 +69,12 @@ def run(
         seconds=0.0 if job.dry_run else time.perf_counter() - started,
         dry_run=job.dry_run,
     )
+
+
+def _warn(texts: Iterable[str]) -> None:
+    """Issue warnings: those of a plan come before the work."""
+    for text in texts:
+        warnings.warn(text, ExpansionWarning, stacklevel=3)
 
 
 def check(job: ExpandJob) -> None:

@@ -46,8 +46,9 @@ class SymmetryRequest:
 
     Attributes
     ----------
-    symmetry : str, optional
-        Point group: C1, Cn, Dn, T, O, I (= I2), I1, I2, I3, I4; or a name of the convention's own.
+    symmetry : str or Operators, optional
+        Point group: C1, Cn, Dn, T, O, I (= I2), I1, I2, I3, I4; or a name of the convention's own;
+        or a full set of operators.
     convention : str, optional
         Whose axes and names: cryosparc, relion, chimerax, eman2, scipy or cistem; by default what
         the table says, else cryosparc.
@@ -76,7 +77,7 @@ class SymmetryRequest:
         An option is out of its range, or does not go with another.
     """
 
-    symmetry: str | None = None
+    symmetry: str | Operators | None = None
     convention: str | None = None
     twist: float | None = None
     rise: float | None = None
@@ -151,6 +152,15 @@ class SymmetryRequest:
                 f"no symmetry: give symmetry= (one of {names(HOUSE[0])}), twist=, rise= and "
                 "order=, or operators_file="
             )
+        if isinstance(self.symmetry, Operators):
+            if len(missing) < len(helical) or self.convention is not None:
+                raise UsageError("symmetry= is a set of operators: give no other symmetry with it")
+            if self.symmetry.chosen:
+                raise UsageError(
+                    "symmetry= is a choice of operators: give the full set, and its numbers as "
+                    "operators="
+                )
+            return self.symmetry
         convention = choose_convention(self.convention, convention_of_table)
         group = point_group("C1" if self.symmetry is None else self.symmetry, convention)
         if self.twist is None or self.rise is None or self.order is None:

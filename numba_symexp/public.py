@@ -1,0 +1,286 @@
+"""`expand` as a function: every option spelled out, in any form that people write it."""
+
+import math
+import operator
+import os
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from numba_symexp.cluster.connection import Cluster
+from numba_symexp.cluster.driver import run
+from numba_symexp.errors import UsageError
+from numba_symexp.expansion.job import ExpandJob, Summary
+from numba_symexp.symmetry.operators import Operators
+from numba_symexp.symmetry.request import CORNER, Point
+from numba_symexp.types import AnyPath, Progress
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+_MOST_NUMBERS = 65_536
+
+
+def expand(
+    source: AnyPath,
+    output: AnyPath,
+    *,
+    symmetry: str | Operators | None = None,
+    convention: str | None = None,
+    twist: float | None = None,
+    rise: float | None = None,
+    order: int | None = None,
+    operators_file: AnyPath | None = None,
+    origin: str | Sequence[float] | None = None,
+    operators: str | Sequence[int] = (),
+    modulo: str | None = None,
+    axis: str | Sequence[float] | None = None,
+    center: str | Sequence[float] | None = None,
+    center_px: str | Sequence[float] | None = None,
+    box_px: int | None = None,
+    unique: bool = False,
+    defocus: str | None = None,
+    table: str | None = None,
+    pose: str | None = None,
+    pose_format: str = "rotvec",
+    shift: str | None = None,
+    psize: float | None = None,
+    carry: str | Sequence[str] = (),
+    chunk_rows: int | None = None,
+    threads: int | None = None,
+    assign_halves: int | None = None,
+    again: bool = False,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    dask: "str | Client | None" = None,
+    workers: int | None = None,
+    mixed_cpus: bool = False,
+    progress: Progress | None = None,
+) -> Summary:
+    """Expand a particle table (HDF5, .cs or .star) by a symmetry, into an HDF5 file.
+
+    Parameters
+    ----------
+    source, output : str or path
+        Table to read, expanded table to write.
+    symmetry : str or Operators, optional
+        Point group: C1, Cn, Dn, T, O, I (= I2), I1, I2, I3, I4, or a name of the convention's own;
+        or operators from `point_group`, `helix` or `read_operators`.
+    convention : str, optional
+        Whose axes and names: cryosparc, relion, chimerax, eman2, scipy or cistem; by default what
+        the table says, else cryosparc.
+    twist, rise, order : float, float, int, optional
+        Helix: degrees and A per unit, number of units. All three or none.
+    operators_file : str or path, optional
+        File of operators, instead of a symmetry; see `read_operators`.
+    origin : sequence of float or str, optional
+        Point ``x,y,z`` of the map, in A from the box center, about which the file states its
+        operators; or ``corner``, the first voxel of a map of ``box_px`` voxels a side.
+    operators : sequence of int or str
+        Numbers of the operators to be used, such as ``(0, 2, 3, 4)`` or ``"0,2-4"``; by default
+        all.
+    modulo : str, optional
+        Subgroup (Cn, Dn, T, O, I): one operator of each of its left cosets is used.
+    axis : sequence of float or str, optional
+        Axis ``x,y,z`` of that subgroup; by default the one nearest to +z.
+    center : sequence of float or str, optional
+        Point ``x,y,z`` of the map, in A from the box center, to be put at the image center.
+    center_px : sequence of float or str, optional
+        The same point as voxel numbers, counted from 0, in a map of ``box_px`` voxels a side.
+    box_px : int, optional
+        Side of that map.
+    unique : bool
+        Of operators that put the center at the same place, use one.
+    defocus : {"minus", "plus"}, optional
+        Move the defocus by the depth of the center: defocus - depth, or defocus + depth.
+    table : str, optional
+        Place of the table in the file; by default ``/particles``, else the root.
+    pose, shift : str, optional
+        Columns, where they are not ``alignments3D/pose`` and ``alignments3D/shift``.
+    pose_format : {"rotvec", "quaternion", "matrix", "euler_zyz"}
+        What the pose column holds, and what is written.
+    psize : float, optional
+        A per pixel of the shifts, instead of what the table says.
+    carry : sequence of str or str
+        Further columns to copy to every row: names or patterns, such as ``"ctf/*,blob/*"``.
+    chunk_rows : int, optional
+        About how many rows are made at a time; the result does not depend on it.
+    threads : int, optional
+        Threads of the job, one of which writes; the result does not depend on it.
+    assign_halves : int, optional
+        Seed of half-sets to be drawn, for a source that has none.
+    again : bool
+        Expand a table that is already expanded.
+    overwrite : bool
+        Replace an existing output.
+    dry_run : bool
+        Check everything and write nothing.
+    dask : str or distributed.Client, optional
+        Who makes the rows: the workers of the Dask scheduler at this address or of this client, or
+        ``local``, for workers on this machine that end with the run. The result does not depend
+        on it.
+    workers : int, optional
+        Number of local workers; by default one for every two processors.
+    mixed_cpus : bool
+        Take workers whose processors are of other kinds too, which may round in another way.
+    progress : callable, optional
+        Called as ``progress(rows_done, rows)`` now and then.
+
+    Returns
+    -------
+    Summary
+        Its warnings are issued as `ExpansionWarning` too.
+
+    Raises
+    ------
+    SymexpError
+        What is wrong, where, and what to do. Nothing was written then. An option of a wrong type
+        or out of its range is a `UsageError`, which is a ValueError too.
+
+    Notes
+    -----
+    The result is for local refinement, 3D classification and variability in C1. Never refine it
+    globally: copies of one particle in both half-sets spoil the FSC.
+
+    Examples
+    --------
+    >>> expand("particles.h5", "expanded.h5", symmetry="D7")  # doctest: +SKIP
+    """
+    cluster = Cluster.asked_for(
+        dask, integer("workers", workers), boolean("mixed_cpus", mixed_cpus)
+    )
+    job = ExpandJob(
+        source=path("source", source),
+        output=path("output", output),
+        symmetry=symmetry if isinstance(symmetry, Operators) else text("symmetry", symmetry),
+        convention=text("convention", convention),
+        twist=number("twist", twist),
+        rise=number("rise", rise),
+        order=integer("order", order),
+        operators_file=None if operators_file is None else path("operators_file", operators_file),
+        origin=origin if isinstance(origin, str) and origin == CORNER else point("origin", origin),
+        operators=numbers("operators", operators),
+        modulo=text("modulo", modulo),
+        axis=point("axis", axis),
+        center=point("center", center),
+        center_px=point("center_px", center_px),
+        box_px=integer("box_px", box_px),
+        unique=boolean("unique", unique),
+        defocus=text("defocus", defocus),
+        table=text("table", table),
+        pose=text("pose", pose),
+        pose_format=text("pose_format", pose_format) or "rotvec",
+        shift=text("shift", shift),
+        psize=number("psize", psize),
+        carry=names("carry", carry),
+        chunk_rows=integer("chunk_rows", chunk_rows),
+        threads=integer("threads", threads),
+        assign_halves=integer("assign_halves", assign_halves),
+        again=boolean("again", again),
+        overwrite=boolean("overwrite", overwrite),
+        dry_run=boolean("dry_run", dry_run),
+    )
+    if progress is not None and not callable(progress):
+        raise _wrong("progress", progress, "a callable")
+    return run(job, cluster, progress)
+
+
+def path(name: str, value: Any) -> str:
+    """Text of a path."""
+    try:
+        found = os.fspath(value)
+    except TypeError:
+        raise _wrong(name, value, "a path") from None
+    if not isinstance(found, str):
+        raise _wrong(name, value, "a path as text")
+    return found
+
+
+def text(name: str, value: Any) -> str | None:
+    """Text, or None."""
+    if value is not None and not isinstance(value, str):
+        raise _wrong(name, value, "text")
+    return value
+
+
+def number(name: str, value: Any) -> float | None:
+    """Float of a number of any type, or None."""
+    if value is None:
+        return None
+    if isinstance(value, str | bytes | bool):
+        raise _wrong(name, value, "a number")
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise _wrong(name, value, "a number") from None
+
+
+def integer(name: str, value: Any) -> int | None:
+    """Int of a whole number of any type, or None."""
+    if value is None:
+        return None
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)
+    except TypeError:
+        raise _wrong(name, value, "a whole number") from None
+
+
+def boolean(name: str, value: Any) -> bool:
+    """Truth value, which is never a text."""
+    if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):
+        raise _wrong(name, value, "True or False")
+    return bool(value)
+
+
+def point(name: str, value: Any) -> Point | None:
+    """Three numbers, of a sequence or of ``x,y,z``."""
+    if value is None:
+        return None
+    try:
+        parts = value.split(",") if isinstance(value, str) else list(value)
+        found = [float(part) for part in parts]
+    except (TypeError, ValueError):
+        raise _wrong(name, value, "three numbers x,y,z") from None
+    if len(found) != 3 or not all(map(math.isfinite, found)):
+        raise _wrong(name, value, "three numbers x,y,z")
+    return found[0], found[1], found[2]
+
+
+def numbers(name: str, value: Any) -> tuple[int, ...]:
+    """Whole numbers, of a sequence or of a text such as ``0,2,5-7``."""
+    if value is None:
+        return ()
+    if not isinstance(value, str):
+        try:
+            return tuple(operator.index(part) for part in value)
+        except TypeError:
+            raise _wrong(name, value, "numbers such as 0,2,5-7") from None
+    found: list[int] = []
+    for part in value.split(",") if value else []:
+        run_of = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", part.strip(), re.ASCII)
+        first, last = (int(run_of[1]), int(run_of[2] or run_of[1])) if run_of else (1, 0)
+        if last < first or last - first > _MOST_NUMBERS:
+            raise UsageError(f"{name}={value} is not understood: give numbers such as 0,2,5-7")
+        found += range(first, last + 1)
+    return tuple(found)
+
+
+def names(name: str, value: Any) -> tuple[str, ...]:
+    """Names, of a sequence or of a text with commas."""
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    try:
+        found = tuple(value)
+    except TypeError:
+        found = (None,)
+    if not all(isinstance(each, str) for each in found):
+        raise _wrong(name, value, "names such as 'ctf/*,blob/*'")
+    return found
+
+
+def _wrong(name: str, value: Any, wanted: str) -> UsageError:
+    return UsageError(f"{name}={str(value)[:60]} is a {type(value).__name__}: give {wanted}")
