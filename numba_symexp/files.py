@@ -5,10 +5,20 @@ import ctypes
 import errno
 import functools
 import os
+import stat
 
 from numba_symexp.errors import SourceError
 
 _FIRST_BYTES = 4096
+
+_MADE_UP_FILE_SYSTEMS = {
+    0x9FA0,  # proc
+    0x62656572,  # sysfs
+    0x27E0EB,  # cgroup
+    0x63677270,  # cgroup2
+    0x64626720,  # debugfs
+    0x74726163,  # tracefs
+}
 
 _SYNC_FILE_RANGE_WRITE = 2
 """From <fcntl.h>: start to write dirty pages, wait for none."""
@@ -90,6 +100,32 @@ def start_writeback(descriptor: int, offset: int, size: int) -> None:
     It promises nothing, and nothing is lost where the file system cannot.
     """
     _system_call("sync_file_range", descriptor, offset, size, _SYNC_FILE_RANGE_WRITE)
+
+
+def is_data_file(path: str) -> bool:
+    """Whether a path that some file names leads to a regular file on a file system with data.
+
+    It is opened without waiting; what the kernel makes up (proc, sysfs, cgroup, debugfs) could
+    block a reader for ever, and is no source of particles.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return False
+    try:
+        is_regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        return is_regular and _file_system_of(descriptor) not in _MADE_UP_FILE_SYSTEMS
+    finally:
+        os.close(descriptor)
+
+
+def _file_system_of(descriptor: int) -> int:
+    """Type of the file system of an open file, from <linux/magic.h>; 0 where it cannot be asked."""
+    call = getattr(_library(), "fstatfs", None)
+    found = (ctypes.c_long * 64)()  # f_type is the first member, and a long
+    if call is None or call(ctypes.c_int(descriptor), found):
+        return 0
+    return int(found[0]) & 0xFFFFFFFF
 
 
 def _system_call(name: str, descriptor: int, *numbers: int) -> int:

@@ -113,3 +113,13 @@ def write_cs(path, particles, images, box, psize_A, stack):
     rows["alignments3D/shift"] = particles[:, 3:] / (0.8 * psize_A)
     with open(path, "wb") as file:
         np.save(file, rows)
+
+
+def structured(columns):
+    """Columns as the rows of a .cs file."""
+    rows = np.zeros(
+        len(next(iter(columns.values()))), [(n, c.dtype, c.shape[1:]) for n, c in columns.items()]
+    )
+    for name, column in columns.items():
+        rows[name] = column
+    return rows

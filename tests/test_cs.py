@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import random_columns
 from inside import CsTable, open_table
+from particle_files import structured
 from star_files import ANGLES, ORIGINS_A, floats, read_star
 
 POSE, SHIFT, SPLIT = "alignments3D/pose", "alignments3D/shift", "alignments3D/split"
@@ -16,16 +17,6 @@ POSE, SHIFT, SPLIT = "alignments3D/pose", "alignments3D/shift", "alignments3D/sp
 needs_cryosparc_tools = pytest.mark.skipif(
     not importlib.util.find_spec("cryosparc"), reason="cryosparc-tools is not installed"
 )
-
-
-def structured(columns):
-    """Columns as the rows of a .cs file."""
-    rows = np.zeros(
-        len(next(iter(columns.values()))), [(n, c.dtype, c.shape[1:]) for n, c in columns.items()]
-    )
-    for name, column in columns.items():
-        rows[name] = column
-    return rows
 
 
 def some(rows, *names):

@@ -602,7 +602,8 @@ def repeat(column: Array, out: Array) -> None:
 
 
 def differ(one: Array, other: Array) -> Array:
-    """Rows that are not equal, bit for bit."""
+    """Rows that are not equal, bit for bit, whatever the byte order of either."""
+    one, other = (each.astype(each.dtype.newbyteorder("="), copy=False) for each in (one, other))
     if one.dtype != other.dtype or one.shape != other.shape:
         return np.ones(len(one), np.bool_)
     return (_bits(one) != _bits(other)).any(axis=1)

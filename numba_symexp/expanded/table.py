@@ -21,6 +21,7 @@ from numba_symexp.expanded.columns import (
 )
 from numba_symexp.expanded.format import SourceRecord, check_format, read_operators
 from numba_symexp.expanded.provenance import read_provenance
+from numba_symexp.files import is_data_file
 from numba_symexp.formats import open_table
 from numba_symexp.formats.hdf5.table import Hdf5Table
 from numba_symexp.particles.columns import native
@@ -342,7 +343,7 @@ class ExpandedTable(Mapping[str, "ExpandedColumn"]):
         """Open the first candidate that exists and has the fingerprint."""
         changed, what = None, ""
         for path in self._candidates():
-            if not os.path.isfile(path):
+            if not is_data_file(path):
                 continue
             table = open_table(path, self._record.table)
             try:
@@ -396,13 +397,19 @@ class ExpandedTable(Mapping[str, "ExpandedColumn"]):
                 digests.update(rows)
         if not by_column:
             own = self._table.columns
-            alike = all(table.columns[name] == own[name] for name in names)
+            alike = all(_alike(table.columns[name], own[name]) for name in names)
             same = alike and fingerprint.text() == before.fingerprint
             return [] if same else ["poses or shifts differ"]
         lines = digests.lines()
         if full_fingerprint(fingerprint.text(), lines) == before.fingerprint:
             return []
         return changes(before.columns, lines) or ["its record here is damaged"]
+
+
+def _alike(one: Column, other: Column) -> bool:
+    """Whether two columns have one shape and type, whatever their byte orders."""
+    types = (each.dtype.newbyteorder("=") for each in (one, other))
+    return one.shape == other.shape and len(set(types)) == 1
 
 
 class ExpandedColumn:

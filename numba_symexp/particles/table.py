@@ -184,6 +184,28 @@ class ParticleTable(abc.ABC):
         return f"{shown} and {rest} more" if rest > 0 else shown
 
 
+def refuse_odd_names(names: Sequence[str], path: str) -> None:
+    """Refuse names of columns that are no paths in HDF5, or that stand in each other's way.
+
+    Raises
+    ------
+    SourceError
+        Says which.
+    """
+    folders = {name[:place] for name in names for place, c in enumerate(name) if c == "/"}
+    for name in names:
+        is_text = name.isprintable() and all(not 0xD800 <= ord(c) < 0xE000 for c in name)
+        if not is_text or any(part in ("", ".", "..") for part in name.split("/")):
+            raise SourceError(
+                f"{path}: a column is called {name[:40]!a}, which is no name: rename it"
+            )
+        if name in folders:
+            raise SourceError(
+                f"{path}: columns are called {name} and {name}/...: HDF5 has no place for both; "
+                "rename one"
+            )
+
+
 class TableView(ParticleTable):
     """The rows of another table, in the same order, with other columns.
 

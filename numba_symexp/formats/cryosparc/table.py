@@ -16,10 +16,12 @@ from numba_symexp.files import check_readable, first_bytes
 from numba_symexp.formats.cryosparc.csdat import as_numpy
 from numba_symexp.kinds import CSDAT_MAGIC, NUMPY_MAGIC
 from numba_symexp.particles.schema import TABLE, UID
-from numba_symexp.particles.table import Column, ParticleTable
+from numba_symexp.particles.table import Column, ParticleTable, refuse_odd_names
 from numba_symexp.types import Array
 
-_MOST_HEADER_BYTES = 16 << 20
+_MOST_HEADER_BYTES = 256 << 10
+"""Thousands of fields; Python takes 480 bytes for each byte of a literal that it parses."""
+
 _READ_BYTES = 4 << 20
 
 _RESULT = re.compile(r"^ *metafile: *([^\n]{1,400}?) *\n +num_items: *(\d{1,18}) *$", re.MULTILINE)
@@ -223,8 +225,7 @@ def _read_header(file: Any, path: str) -> tuple[np.dtype[Any], int, int]:
         dtype = np.lib.format.descr_to_dtype(header["descr"])
         (rows,) = header["shape"]
         return dtype, int(rows), file.tell()
-    except (ValueError, TypeError, KeyError, SyntaxError, struct.error, OSError, MemoryError,
-            RecursionError) as error:  # fmt: skip
+    except Exception as error:  # a damaged literal can raise almost anything
         reason = "no literal" if isinstance(error, SyntaxError) else str(error).partition("\n")[0]
         raise SourceError(
             f"{path}: its header cannot be read ({reason[:100]}): it is cut short or damaged; copy "
@@ -243,6 +244,7 @@ def _columns_of(dtype: np.dtype[Any], path: str) -> dict[str, Column]:
                 f"{path}: {name} is {kind}, not numbers or fixed-length text: load and save it "
                 "with cryosparc-tools"
             )
+    refuse_odd_names(dtype.names, path)
     return {name: Column(dtype[name].base, dtype[name].shape) for name in dtype.names}
 
 

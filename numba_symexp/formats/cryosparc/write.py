@@ -1,5 +1,6 @@
 """Write rows as a CryoSPARC dataset."""
 
+import functools
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,8 +11,9 @@ import numpy as np
 
 from numba_symexp.errors import SourceError
 from numba_symexp.formats.cryosparc.table import BELONGS_TO, digest
-from numba_symexp.formats.relion.labels import mixed
+from numba_symexp.formats.relion.labels import mixed, word_hash
 from numba_symexp.output import timestamp
+from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import (
     BLOB_PSIZE,
     CRYOSPARC_EXPANDED,
@@ -31,6 +33,12 @@ from numba_symexp.types import Array
 
 _VERSION = "v2.15.0"
 """Oldest version of CryoSPARC whose result groups look like this."""
+
+_TELLING: tuple[tuple[str, ...], ...] = (
+    ("blob/path", "blob/idx"),
+    ("location/micrograph_path", "location/center_x_frac", "location/center_y_frac"),
+)
+"""Fields that tell one particle from another."""
 
 _SOURCE_UID, _OPERATOR = "sym_expand/src_uid", "sym_expand/idx"
 
@@ -175,6 +183,32 @@ class CsRows:
             )
         return slots
 
+    @functools.cached_property
+    def _ids(self) -> Array:
+        """Ids of all particles of a table that has none, never 0 and all different.
+
+        Of the image's name and number; else of the micrograph and the place on it; else of the
+        pose and the shift: the same particle keeps its id when other columns change.
+        """
+        columns = self._source.columns
+        pose = (self._rows.columns.pose, self._rows.columns.shift)
+        telling = (each for each in _TELLING if all(name in columns for name in each))
+        chosen: tuple[str, ...] = next(telling, pose)
+        names = [name for name in chosen if name in columns and not columns[name].dtype.hasobject]
+        ids = np.zeros(self._source.n_rows, np.uint64)
+        for start, stop in blocks(self._source, names) if names else ():
+            parts = []
+            for name, values in self._source.read(names, start, stop).items():
+                if columns[name].dtype.kind == "S":
+                    parts.append(word_hash(values))
+                else:  # 0 and -0 are one number
+                    numbers = values.reshape(len(values), -1).astype(np.float64) + 0.0
+                    parts += list(np.ascontiguousarray(numbers.T).view(np.uint64))
+            ids[start:stop] = mixed(parts)
+        if len(np.unique(ids)) < len(ids):
+            ids = mixed([ids, np.arange(1, len(ids) + 1, dtype=np.uint64)])
+        return np.where(ids == 0, np.uint64(1), ids)
+
     def companion(self, name: str, path: str) -> bytes:
         """Text of the result group that belongs beside the dataset."""
         return _result_group(name, path, self.dtype.names or (), len(self._rows)).encode()
@@ -207,14 +241,13 @@ class CsRows:
         if block.split is not None:
             out[SPLIT] = block.split
         operators = self._rows.operators
-        order = np.uint64(operators.full_order if operators else 1)
-        first = block.sources[block.index].astype(np.uint64) * order
-        own = source[UID][block.index] if known else mixed([first])
+        own = source[UID][block.index] if known else self._ids[block.sources[block.index]]
         if block.uid is not None:
             out[UID] = block.uid
-        else:  # a table without ids: those of its rows are a mix of their number, all different
-            copy = operators.full_index[block.operator] if operators else block.operator
-            out[UID] = mixed([first + copy])
+        else:  # a table without ids: operator 0 has its particle's, the mates have mixes of it
+            copy = (operators.full_index if operators else np.zeros(1))[block.operator]
+            copy = copy.astype(np.uint64)
+            out[UID] = np.where(copy == 0, own, mixed([own.astype(np.uint64), copy]))
         if self._tells_copies:
             out[_SOURCE_UID], out[_OPERATOR] = own, block.operator
         return out

@@ -108,6 +108,8 @@ class StarRows:
             for label in (*ANGLES, *self._reader.origins, SUBSET)
             if label not in header.labels and (label != SUBSET or rows.has_split)
         ]
+        if rows.expanded is None and added and self._is_as_told(header):
+            added = [label for label in added if label == SUBSET]
         self.notes: list[str] = []
         self.dropped: list[str] = []
         self._priors = [each for each in (*_PRIORS, *_ORIGIN_PRIORS) if each in header.labels]
@@ -120,6 +122,18 @@ class StarRows:
         if self._track and rows.operators:
             _refuse_same_places(source, self._track, order)
         self._track = self._track if rows.operators else None
+
+    def _is_as_told(self, header: Header) -> bool:
+        """Whether all poses and shifts are what the words say, labels that are missing being 0."""
+        labels = [label for label in header.labels if label in self._source.columns]
+        for block in self._rows.blocks():
+            source = self._source.read_at(labels, block.sources)
+            first, count = int(block.sources[0]), len(block.sources)
+            for name, values in ((POSE, block.rotvec), (SHIFT, block.shift)):
+                told = self._reader.make(name, source, first, first + count, self._source.path)
+                if not np.array_equal(told[block.index], values):
+                    return False
+        return True
 
     def companion(self, name: str, path: str) -> bytes:
         """Nothing belongs beside a particle file."""
@@ -223,7 +237,8 @@ class StarRows:
     def _unchanged(self, block: Block, source: dict[str, Array]) -> Array:
         """Rows whose pose and shift are what their source's text says."""
         labels, pose = (*ANGLES, *self._reader.origins), block.rotvec
-        if not all(label in source for label in labels) or pose.dtype != np.float64:
+        written = [label for label in labels if label in self._labels]
+        if not all(label in source for label in written) or pose.dtype != np.float64:
             return np.zeros(len(block), np.bool_)
         first, count = int(block.sources[0]), len(block.sources)
         same = np.ones(len(block), np.bool_)
