@@ -1,7 +1,10 @@
 """mapcheck tells the symmetry, orientation and centre of maps of blobs that nothing rotated."""
 
+import bz2
+import gzip
 import json
 import math
+import re
 import sys
 
 import naive
@@ -297,6 +300,130 @@ def test_a_better_orientation_goes_before_one_that_fits(tmp_path):
     assert found.verdict.endswith("use convention=cryosparc")
 
 
+def ring(fold=7, count=3, seed=3):
+    """Centers of blobs of one ring above the center, with Cn."""
+    subunit = np.random.default_rng(seed).uniform([15, -6, 5], [40, 6, 30], (count, 3))
+    turns = [naive.turn((0, 0, 1), 360 / fold * k) for k in range(fold)]
+    return np.concatenate([subunit @ turn.T for turn in turns])
+
+
+def two_rings(second):
+    """Density of a ring, and of the ring that a 2-fold on y makes of it, times a number."""
+    flipped = ring() @ naive.turn((0, 1, 0), 180).T
+    return density(ring()) + second * density(flipped)
+
+
+def neighbors(count):
+    """Density of blobs outside of the largest sphere in the box."""
+    places = np.random.default_rng(8).uniform(-58, 58, (4000, 3))
+    return 2 * density(places[np.linalg.norm(places, axis=1) > 66][:count])
+
+
+@compiled_only
+@pytest.mark.parametrize("count", [0, 20])
+def test_density_outside_of_the_sphere_excuses_nothing(count, tmp_path, check):
+    path = write(tmp_path / "m.mrc", two_rings(0.5) + neighbors(count))
+    found = mapcheck(path, point_group("D7"))
+    assert not found.fits
+    best = max(each.correlation for each in found.named.operators)
+    assert found.ceiling >= best > 0.99
+    assert found.noise < 0.02
+    assert mapcheck(path, point_group("C7")).fits
+
+
+@compiled_only
+@pytest.mark.parametrize("count", [0, 20])
+def test_an_operator_clearly_below_the_others_is_named(count, tmp_path, check):
+    write(tmp_path / "m.mrc", two_rings(0.75) + neighbors(count))
+    done = check("m.mrc", "--symmetry=D7", "--json")
+    report = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert re.match(r"U\d fits clearly less than the others", report["notes"][0])
+
+
+@compiled_only
+def test_an_operator_far_below_the_others_is_refused(tmp_path):
+    """All reach the threshold, and yet the 2-folds are no symmetry of the map."""
+    path = write(tmp_path / "m.mrc", two_rings(0.75))
+    found = mapcheck(path, point_group("D7"), threshold=0.88, radius_A=40)
+    assert found.named.share >= 0.88
+    assert not found.fits
+    assert "the map has less symmetry, without U" in found.verdict
+
+
+@compiled_only
+@pytest.mark.parametrize(
+    ("twist_deg", "rise_A", "order"),
+    [(30.3, 5.5, 5), (27.3, 6.0, 5), (24.0, 5.2, 3), (-30.3, 5.5, 7)],
+)
+def test_the_better_helix_is_named(twist_deg, rise_A, order, tmp_path, check):
+    path = write(tmp_path / "m.mrc", density(filament(27.3, 5.5)))
+    found = mapcheck(path, helix(twist_deg, rise_A, order))
+    assert not found.fits
+    assert found.twist_deg == pytest.approx(27.3, abs=0.1)
+    assert found.rise_A == pytest.approx(5.5, abs=0.05)
+    assert found.verdict.endswith(f"use twist={found.twist_deg:g} rise={found.rise_A:g}")
+    right = mapcheck(path, helix(27.3, 5.5, order))
+    assert right.fits
+    assert right.twist_deg is None
+
+
+@compiled_only
+@pytest.mark.parametrize("ratio", [1.0, 0.4])
+def test_noise_makes_no_better_helix(ratio, tmp_path):
+    path = write(tmp_path / "m.mrc", noisy(density(filament(27.3, 11.0)), ratio))
+    assert mapcheck(path, helix(27.3, 11.0, 5)).fits
+
+
+ELSEWHERE = [("C8", (1, 0, 0), 90), ("C3", (1, 2, 3), 77), ("D7", (1, 2, 3), 77),
+             ("D2", (3, 1, 2), 77), ("D1", (1, 1, 0.3), 77), ("C2", (0, 1, 0), 90)]  # fmt: skip
+
+
+@compiled_only
+@pytest.mark.parametrize("shift_A", [(0, 0, 0), (8.0, -5.0, 6.0)])
+@pytest.mark.parametrize(("symbol", "axis", "angle"), ELSEWHERE)
+def test_axes_in_other_directions_are_found(symbol, axis, angle, shift_A, tmp_path):
+    centers = blobs(symbol) @ naive.turn(axis, angle).T + shift_A
+    found = mapcheck(write(tmp_path / "m.mrc", density(centers)), point_group(symbol))
+    assert not found.fits
+    rotation = np.array(found.rotation)
+    np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
+    assert np.linalg.det(rotation) > 0
+    about = np.zeros(3) if found.center_A is None else found.center_A
+    path = write(tmp_path / "n.mrc", density((centers - about) @ rotation.T))
+    assert mapcheck(path, point_group(symbol)).fits
+
+
+def test_the_rotation_to_z_is_told(tmp_path, check):
+    centers = ring(4, seed=5) * 0.4 @ naive.turn((0, 1, 0), 90).T  # z to x
+    write(tmp_path / "m.mrc", density(centers, SMALL))
+    done = check("m.mrc", "--symmetry=C4", "--json")
+    report = json.loads(done.stdout)
+    assert done.returncode == 1
+    rotation = np.array(report["rotation"])
+    np.testing.assert_allclose(np.abs(rotation[2]), (1, 0, 0), atol=0.02)
+    words = report["verdict"].split("view matrix models #1,")[1].split(";")[0].split(",")
+    matrix = np.array(words, float).reshape(3, 4)
+    np.testing.assert_allclose(matrix[:, :3], rotation, atol=1e-6)
+    np.testing.assert_array_equal(matrix[:, 3], 0)
+    assert "originIndex 9,9,9;" in report["verdict"]
+
+
+@compiled_only
+@pytest.mark.parametrize("off_A", [1.2, 2.0])
+def test_an_axis_a_part_of_a_voxel_off_in_a_box_with_short_sides_is_told(off_A, tmp_path):
+    path = write(tmp_path / "m.mrc", density(np.add(ring(), (off_A, off_A / 2, -15)), (40, 42, 30)))
+    found = mapcheck(path, point_group("C7"))
+    assert not found.fits
+    np.testing.assert_allclose(found.center_A, (off_A, off_A / 2, 0), atol=0.3)
+
+
+def test_a_fold_that_no_map_can_show_is_refused(small, check):
+    done = check("small.mrc", "--symmetry=C65536")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "can show folds up to 226" in done.stderr
+
+
 SHIFTS = [((3.1, 0.0, -6.0), 40), ((-8.0, 5.0, 3.0), 41), ((0.0, 14.0, 0.0), 40)]
 
 
@@ -412,7 +539,8 @@ def test_noise_that_has_the_symmetry_hides_nothing(tmp_path):
     sections = np.random.default_rng(3).normal(size=(SMALL + 1,) * 3)
     sections = sum(np.rot90(sections, k, (1, 2)) for k in range(4))
     found = mapcheck(write(tmp_path / "m.mrc", sections), point_group("C4"))
-    assert found.ceiling < 0.1
+    assert found.ceiling >= max(each.correlation for each in found.named.operators)
+    assert found.noise < 0.02  # what all copies share is not noise to them
     assert found.named.worst > 0.98
     assert found.fits
 
@@ -684,6 +812,39 @@ def test_a_voxel_size_may_be_given(small, tmp_path):
     with pytest.raises(SourceError, match="voxels of 4 x 3 x 3 A are no cubes"):
         read_map(path)
     assert read_map(path, psize_A=1.25).voxel_A == 1.25
+
+
+@pytest.mark.parametrize(("name", "pack"), [("m.map.gz", gzip), ("m.mrc.bz2", bz2)])
+def test_a_map_may_be_packed(name, pack, small, tmp_path, check):
+    plain = (tmp_path / "small.mrc").read_bytes()
+    (tmp_path / name).write_bytes(pack.compress(plain))
+    for factor in (1, 2):
+        grid, wanted = read_map(str(tmp_path / name), factor=factor), read_map(small, factor=factor)
+        np.testing.assert_array_equal(grid.density, wanted.density)
+        assert (grid.voxel_A, grid.box) == (wanted.voxel_A, wanted.box)
+    assert check(name, "--symmetry=D3", f"--mask={name}").returncode == 0
+    for damaged in (pack.compress(plain)[:-3000], pack.compress(plain[:-4]), pack.compress(b"")):
+        (tmp_path / name).write_bytes(damaged)
+        done = check(name, "--symmetry=D3")
+        assert done.returncode == 1
+        assert done.stderr == f"error: {name}: is cut short, or no MRC file: copy it again\n"
+
+
+OTHERS = [
+    ("p.cs", b"\x93NUMPY\x01", "a CryoSPARC table (.cs)"), ("p.h5", b"\x89HDF\r\n", "an HDF5 file"),
+    ("p.star", b"\n# made by hand\n\ndata_particles\n", "a .star file"),
+    ("p.csg", b"created: now\n", "a CryoSPARC results group (.csg)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "start", "what"), OTHERS)
+def test_what_is_given_in_place_of_a_map_is_named(name, start, what, tmp_path, check):
+    (tmp_path / name).write_bytes(start + bytes(2000))
+    done = check(name, "--symmetry=D3")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"error: {name}: is {what}, not a map: give the map of its particles (.mrc)\n"
+    )
 
 
 def nothing_at(path):

@@ -19,7 +19,7 @@ from numba_symexp.maps.report import meets_threshold
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.types import Array
 
-_FARTHEST = 0.25
+FARTHEST = 0.25
 """Of the box; a particle whose center is farther off does not lie in the box."""
 
 _NEAREST = 0.25
@@ -37,6 +37,7 @@ def fit_about_another_point(
     mask: Array | None,
     radius_A: float | None,
     threshold: float,
+    better_than: float = 0.0,
 ) -> tuple[tuple[float, float, float], str] | None:
     """Point about which one of some orientations fits (A from the box center), and a verdict.
 
@@ -51,9 +52,11 @@ def fit_about_another_point(
     mask : (nz, ny, nx) bool, optional
     radius_A : float, optional
     threshold : float
+    better_than : float, optional
+        Share of the ceiling that the worst operator must exceed, too.
     """
     coarse, over = grid.coarser(_SEARCH_BOX), means_over(orientations[0])
-    farthest_A = _FARTHEST * min(grid.density.shape) * grid.voxel_A
+    farthest_A = FARTHEST * min(grid.density.shape) * grid.voxel_A
     wide_A = None if radius_A is None else max(radius_A, _WIDE * coarse.voxel_A)
     for operators in orientations:
         interrupts.check()
@@ -67,7 +70,8 @@ def fit_about_another_point(
         about_A = refine_center(grid, operators, numbers, about_A)
         scene = make_scene(grid, over, mask, radius_A if mask is None else None, about_A)
         moved = np.linalg.norm(about_A) > _NEAREST * grid.voxel_A
-        if moved and meets_threshold(fit_orientation(scene, operators, numbers), threshold):
+        fit = fit_orientation(scene, operators, numbers)
+        if moved and meets_threshold(fit, threshold) and (fit.share or 0.0) > better_than:
             x, y, z = (about_A.round(1) + 0.0).tolist()
             return (x, y, z), (
                 f"has {name_of(operators)}, but about ({x:.1f}, {y:.1f}, {z:.1f}) A from the box "

@@ -7,6 +7,7 @@ axis for Cn, over pairs of rings above and below the center for Dn (its 2-folds 
 across the axis), over cylinders for a helix.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +15,13 @@ import numpy as np
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.maps.correlation import moments
 from numba_symexp.maps.grid import Grid
-from numba_symexp.maps.report import OperatorFit
+from numba_symexp.maps.report import LEAST_CEILING, OperatorFit
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.types import Array
 
 SPHERES, RINGS, PAIRS, CYLINDERS, NOTHING = "spheres", "rings", "pairs", "cylinders", "nothing"
+
+Z_AXIS = np.array([0.0, 0.0, 1.0])
 
 
 def means_over(operators: Operators) -> str:
@@ -30,16 +33,18 @@ def means_over(operators: Operators) -> str:
     return {"C": RINGS, "D": PAIRS}.get(operators.symmetry.family, SPHERES)
 
 
-def without_means(density: Array, center: Array, over: str) -> Array:
+def without_means(density: Array, center: Array, over: str, axis: Array = Z_AXIS) -> Array:
     """A map without its means over spheres, rings, pairs of rings or cylinders.
 
     Parameters
     ----------
     density : (nz, ny, nx) float32
     center : (3,) float64
-        x, y, z in voxels; the axis is z.
+        x, y, z in voxels.
     over : str
         As `means_over` gives.
+    axis : (3,) float64, optional
+        Unit vector of the axis of rings, or pairs of rings.
     """
     if over == NOTHING:
         return density
@@ -48,6 +53,8 @@ def without_means(density: Array, center: Array, over: str) -> Array:
     across = np.hypot(y[:, None], x)
     if over == SPHERES:
         return _without_spheres(density, across, z)
+    if not np.array_equal(axis, Z_AXIS):
+        return _without_tilted_rings(density, (x, y, z), axis, over)
     return _without_rings(density, across, center[2], over)
 
 
@@ -88,6 +95,40 @@ def _without_rings(density: Array, across: Array, middle: float, over: str) -> A
     return out
 
 
+def _without_tilted_rings(
+    density: Array, places: tuple[Array, Array, Array], axis: Array, over: str
+) -> Array:
+    """Without the mean over rings about any axis, at each height or at both heights."""
+    x, y, z = places
+    most = int(np.sqrt(sum(np.abs(each).max() ** 2 for each in places))) + 2
+    shape = 2 * most + 1, most + 1  # height along the axis from -most to most; distance from it
+    count, total = np.zeros((2, shape[0] * shape[1]))
+    squared = y[:, None] ** 2 + x**2
+
+    def place(k: int) -> tuple[Array, Array]:
+        height = axis[0] * x + axis[1] * y[:, None] + axis[2] * z[k]
+        return height + most, np.sqrt(np.maximum(0, squared + z[k] ** 2 - height**2))
+
+    for k, section in enumerate(density):
+        height, distance = place(k)
+        cell = (np.rint(height) * shape[1] + np.rint(distance)).astype(np.intp).ravel()
+        count += np.bincount(cell, minlength=len(count))
+        total += np.bincount(cell, section.ravel(), len(count))
+    count, total = count.reshape(shape), total.reshape(shape)
+    if over == PAIRS:
+        count, total = count + count[::-1], total + total[::-1]
+    mean = total / np.maximum(count, 1)
+    out = np.empty_like(density)
+    for k, section in enumerate(density):
+        height, distance = place(k)
+        i, j = height.astype(np.intp), distance.astype(np.intp)
+        u, v = height - i, distance - j
+        below = (1 - v) * mean[i, j] + v * mean[i, j + 1]
+        above = (1 - v) * mean[i + 1, j] + v * mean[i + 1, j + 1]
+        out[k] = section - ((1 - u) * below + u * above)
+    return out
+
+
 def _upside_down(means: Array, middle: float) -> Array:
     """Rows of a table (nz, n) as they are at the other side of the middle, linear between rows."""
     last = len(means) - 1
@@ -102,7 +143,10 @@ _LEAST_OVERLAP = 0.1
 
 _LEAST_VOXELS = 50
 
-_BOX_CENTRE = np.zeros(3)
+_SIGMAS = 5.0
+"""Standard deviations of independent noise; voxels of a map are far from independent."""
+
+BOX_CENTER = np.zeros(3)
 
 
 @dataclass(frozen=True)
@@ -134,7 +178,8 @@ def make_scene(
     over: str,
     mask: Array | None = None,
     radius_A: float | None = None,
-    about_A: Array = _BOX_CENTRE,
+    about_A: Array = BOX_CENTER,
+    axis: Array = Z_AXIS,
 ) -> Scene:
     """Take out of a map what tells nothing, find the voxels to compare, and estimate the noise.
 
@@ -162,7 +207,7 @@ def make_scene(
         The density does not vary in the mask.
     """
     center = grid.center + about_A / grid.voxel_A
-    density = without_means(grid.density, center, over)
+    density = without_means(grid.density, center, over, axis)
     largest = min(grid.density.shape) / 2 - 1
     if mask is None or radius_A is not None:
         radius = largest if radius_A is None else radius_A / grid.voxel_A
@@ -181,12 +226,82 @@ def make_scene(
     return Scene(density, mask, center, grid.voxel_A, variance, noise)
 
 
-def fit_operator(scene: Scene, rotation: Array, translation_A: Array, label: str) -> OperatorFit:
-    """Compare a map with its copy by x -> R x + t.
+@dataclass(frozen=True)
+class Comparison:
+    """The numbers that come out of comparing a map with its copy by one operator.
 
-    With noise of variance N, and V and V' the variances of map and copy, a perfect symmetry reaches
-    (V - N) / sqrt(V V'): 1 - N / V where interpolation leaves the noise as it is, more where it
-    smooths the copy's noise.
+    Attributes
+    ----------
+    label : str
+        Name of the operator.
+    overlap : float
+        Share of the mask's voxels that were compared.
+    count : int
+        How many voxels that is.
+    of_map, of_copy, covariance : float
+        Variances of the map and of its copy at these voxels, and their covariance.
+    """
+
+    label: str
+    overlap: float
+    count: int
+    of_map: float
+    of_copy: float
+    covariance: float
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether enough of the mask stays inside the box."""
+        return self.overlap >= _LEAST_OVERLAP
+
+    @property
+    def correlation(self) -> float:
+        """Pearson correlation; 0 where the map or its copy does not vary."""
+        if not (self.of_map > 0 and self.of_copy > 0):
+            return 0.0
+        return float(self.covariance / np.sqrt(self.of_map * self.of_copy))
+
+    def fit(self, noise: float) -> OperatorFit:
+        """Correlation, and the best one that noise of a variance allows.
+
+        With noise of variance N, and V and V' the variances of map and copy, a perfect symmetry
+        reaches (V - N) / sqrt(V V'): 1 - N / V where interpolation leaves the noise as it is, more
+        where it smooths the copy's noise.
+        """
+        if not self.is_enough:
+            return OperatorFit(self.label, None, None, self.overlap, None)
+        if not (self.of_map > 0 and self.of_copy > 0):
+            return OperatorFit(self.label, 0.0, 0.0, self.overlap, None)
+        ceiling = float(np.clip((self.of_map - noise) / self._scale, 0, 1))
+        return OperatorFit(
+            self.label, self.correlation, ceiling, self.overlap, self._uncertainty(ceiling)
+        )
+
+    @property
+    def most_noise(self) -> float:
+        """Largest variance of noise that allows the correlation: V - r sqrt(V V')."""
+        if not (self.is_enough and self.of_map > 0 and self.of_copy > 0):
+            return np.inf
+        return max(0.0, self.of_map - self.correlation * self._scale)
+
+    @property
+    def _scale(self) -> float:
+        """sqrt(V V'), with V in place of V' where the copy happens to vary more."""
+        return float(np.sqrt(self.of_map * min(self.of_map, self.of_copy)))
+
+    def _uncertainty(self, ceiling: float) -> float:
+        """How far correlation / ceiling may be below 1 by interpolation and chance alone.
+
+        Interpolation takes 1 - V' / V of the variance. Of n voxels with independent noise a
+        correlation r is known to (1 - r^2) / sqrt(n); noise is smooth, so n counts less.
+        """
+        smoothed = max(0.0, 1 - self.of_copy / self.of_map)
+        chance = _SIGMAS * (1 - ceiling**2) / np.sqrt(self.count) / max(ceiling, LEAST_CEILING)
+        return float(smoothed + chance)
+
+
+def compare(scene: Scene, rotation: Array, translation_A: Array, label: str) -> Comparison:
+    """Compare a map with its copy by x -> R x + t.
 
     Parameters
     ----------
@@ -195,16 +310,19 @@ def fit_operator(scene: Scene, rotation: Array, translation_A: Array, label: str
     translation_A : (3,) float64
     label : str
     """
+    if abs(translation_A[2]) / scene.voxel_A > 2 * len(scene.density):
+        return Comparison(label, 0.0, 0, 0.0, 0.0, 0.0)  # far outside: nothing to look at
     offset = scene.center - rotation @ scene.center + translation_A / scene.voxel_A
-    count, of_map, of_copy, covariance = moments(scene.density, scene.mask, rotation, offset)
-    overlap = count / int(np.count_nonzero(scene.mask))
-    if overlap < _LEAST_OVERLAP:
-        return OperatorFit(label, None, None, overlap)
-    if not (of_map > 0 and of_copy > 0):
-        return OperatorFit(label, 0.0, 0.0, overlap)
-    ceiling = (of_map - scene.noise) / np.sqrt(of_map * min(of_map, of_copy))
-    correlation = covariance / np.sqrt(of_map * of_copy)
-    return OperatorFit(label, float(correlation), float(np.clip(ceiling, 0, 1)), overlap)
+    count, *variances = moments(scene.density, scene.mask, rotation, offset)
+    return Comparison(label, count / int(np.count_nonzero(scene.mask)), count, *variances)
+
+
+def least_noise(scene: Scene, comparisons: Iterable[Comparison]) -> float:
+    """Variance of the noise: what is outside of the sphere, but never more than the copies allow.
+
+    Density outside that is not noise, as that of neighbors, would otherwise excuse everything.
+    """
+    return min([scene.noise, *(each.most_noise for each in comparisons)])
 
 
 def _within(radius: float, shape: tuple[int, ...], center: Array, flat: bool = False) -> Array:

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from numba_symexp.maps.comparison import Scene, fit_operator
-from numba_symexp.maps.report import LEAST_CEILING, OrientationFit
+from numba_symexp.maps.comparison import Comparison, Scene, compare, least_noise
+from numba_symexp.maps.report import OrientationFit
 from numba_symexp.symmetry.descriptions import describe
 from numba_symexp.symmetry.operators import Operators
-from numba_symexp.symmetry.spec import Helix
+from numba_symexp.symmetry.spec import Helix, PointGroup
 from numba_symexp.symmetry.subgroups import Motions, generators
 
 
@@ -36,13 +36,12 @@ def other_orientations(operators: Operators) -> list[Operators]:
     return found
 
 
-def fit_orientation(
+def compare_orientation(
     scene: Scene,
     operators: Operators,
     numbers: Sequence[int],
-    flags: str = "",
     step: Callable[[], None] = lambda: None,
-) -> OrientationFit:
+) -> dict[int, Comparison]:
     """Compare a map with its copies by some operators of an orientation.
 
     Parameters
@@ -51,40 +50,61 @@ def fit_orientation(
     operators : Operators
     numbers : sequence of int
         Numbers of the operators to compare; the generators must be among them.
-    flags : str, optional
-        What to give in order to name the orientation.
     step : callable, optional
         Called after each comparison.
     """
-    fits = {}
+    found = {}
     rotations = operators.matrix
     for number in numbers:
-        fits[number] = fit_operator(
+        found[number] = compare(
             scene, rotations[number], operators.translation_A[number], operators.label[number]
         )
         step()
+    return found
+
+
+def orientation_fit(
+    operators: Operators, comparisons: dict[int, Comparison], noise: float, parameters: str = ""
+) -> OrientationFit:
+    """How well the copies fit, with noise of a variance.
+
+    Parameters
+    ----------
+    operators : Operators
+    comparisons : dict
+        As `compare_orientation` gives.
+    noise : float
+        As `least_noise` gives.
+    parameters : str, optional
+        What to give in order to name the orientation.
+    """
+    fits = {number: each.fit(noise) for number, each in comparisons.items()}
     worst = mean = share = None
     if all(fits[number].correlation is not None for number in moving_generators(operators)):
-        pairs = [
-            (fit.correlation, fit.ceiling)
-            for fit in fits.values()
-            if fit.correlation is not None and fit.ceiling is not None
-        ]
-        reached = [correlation for correlation, _ in pairs]
+        reached = [fit.correlation for fit in fits.values() if fit.correlation is not None]
         worst, mean = min(reached), float(np.mean(reached))
-        share = min(
-            correlation / (ceiling if ceiling >= LEAST_CEILING else 1.0)
-            for correlation, ceiling in pairs
-        )
+        share = min(fit.share for fit in fits.values() if fit.share is not None)
     return OrientationFit(
         name_of(operators),
         describe(operators),
-        flags,
+        parameters,
         tuple(fits.values()),
         worst,
         mean,
         share,
     )
+
+
+def fit_orientation(scene: Scene, operators: Operators, numbers: Sequence[int]) -> OrientationFit:
+    """Compare a map with its copies by some operators; parameters as of `compare_orientation`."""
+    comparisons = compare_orientation(scene, operators, numbers)
+    return orientation_fit(operators, comparisons, least_noise(scene, comparisons.values()))
+
+
+def fold_of(operators: Operators) -> int:
+    """The n of Cn and Dn; 0 of all other symmetries."""
+    symmetry = operators.symmetry
+    return symmetry.fold if isinstance(symmetry, PointGroup) else 0
 
 
 def name_of(operators: Operators) -> str:

@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+LEAST_CEILING = 0.1
+"""Below this ceiling the noise hides the answer, unless the noise has the symmetry too."""
+
 
 @dataclass(frozen=True)
 class OperatorFit:
@@ -21,12 +24,22 @@ class OperatorFit:
         The best correlation that the noise allows, 0 to 1.
     overlap : float
         Share of the mask's voxels that were compared.
+    uncertainty : float or None
+        How far correlation / ceiling may be below 1 by interpolation and chance alone.
     """
 
     label: str
     correlation: float | None
     ceiling: float | None
     overlap: float
+    uncertainty: float | None
+
+    @property
+    def share(self) -> float | None:
+        """Correlation / ceiling; a ceiling below 0.1 counts as 1."""
+        if self.correlation is None or self.ceiling is None:
+            return None
+        return self.correlation / (self.ceiling if self.ceiling >= LEAST_CEILING else 1.0)
 
 
 @dataclass(frozen=True)
@@ -80,7 +93,8 @@ class MapReport:
         Over what the means were taken out of the density first: spheres, rings, pairs (of rings),
         cylinders or nothing.
     ceiling : float or None
-        The best correlation that the noise allows, a mean over the named operators.
+        The best correlation that the noise allows, of all named operators; never below what one of
+        them reaches.
     noise : float
         Variance of the noise, as a share of all variance in the mask.
     threshold : float
@@ -88,6 +102,11 @@ class MapReport:
     center_A : tuple of float or None
         Where another point than the box center was found about which the symmetry fits: x, y, z
         from the box center.
+    rotation : tuple of tuple of float or None
+        Matrix of the rotation about ``center_A``, or the box center, that brings the axes to where
+        they were asked for, where they were found elsewhere.
+    twist_deg, rise_A : float or None
+        Of a helix: the twist and rise that were found instead of the ones asked for.
     box : tuple of int
         Voxels of the file along x, y and z.
     psize_A, compared_A : float
@@ -109,6 +128,9 @@ class MapReport:
     noise: float
     threshold: float
     center_A: tuple[float, float, float] | None
+    rotation: tuple[tuple[float, ...], ...] | None
+    twist_deg: float | None
+    rise_A: float | None
     box: tuple[int, int, int]
     psize_A: float
     compared_A: float
@@ -120,9 +142,6 @@ class MapReport:
         return asdict(self)
 
 
-LEAST_CEILING = 0.1
-"""Below this ceiling the noise hides the answer, unless the noise has the symmetry too."""
-
 THRESHOLD = 0.8
 """Share of the ceiling that counts as a match, unless another one is given."""
 
@@ -130,9 +149,39 @@ MARGIN = 0.02
 """By how much of the ceiling another orientation may be better than the one that is named."""
 
 
+CLEARLY_BELOW = 0.02
+"""By how much of the ceiling an operator must be below the best one to be warned of."""
+
+
 def meets_threshold(fit: OrientationFit, threshold: float) -> bool:
-    """Whether the worst operator of an orientation reaches its share of the ceiling."""
-    return fit.share is not None and fit.share >= threshold
+    """Whether the worst operator reaches its share of the ceiling, and is like the others.
+
+    Of a symmetry that a map has, all operators fit nearly as well as the best one.
+    """
+    return (
+        fit.share is not None
+        and fit.share >= threshold
+        and outlier(fit, (1 - threshold) / 2) is None
+    )
+
+
+def outlier(fit: OrientationFit, gap: float) -> tuple[OperatorFit, OperatorFit] | None:
+    """The worst operator and the best, if they are apart by more than a gap and their uncertainty.
+
+    Parameters
+    ----------
+    fit : OrientationFit
+    gap : float
+        Share of the ceiling.
+    """
+    known = [each for each in fit.operators if each.uncertainty is not None]
+    if not known:
+        return None
+    best = max(known, key=lambda each: each.share or 0.0)
+    worst = min(known, key=lambda each: (each.share or 0.0) + (each.uncertainty or 0.0))
+    doubt = (best.uncertainty or 0.0) + (worst.uncertainty or 0.0)
+    apart = (best.share or 0.0) - (worst.share or 0.0) > gap + doubt
+    return (worst, best) if apart else None
 
 
 def is_best(named: OrientationFit, others: Sequence[OrientationFit], threshold: float) -> bool:
@@ -145,10 +194,9 @@ def is_best(named: OrientationFit, others: Sequence[OrientationFit], threshold: 
     )
 
 
-def mean_ceiling(fit: OrientationFit) -> float | None:
-    """Mean correlation that noise leaves to be reached; None where nothing was compared."""
-    ceilings = [each.ceiling for each in fit.operators if each.ceiling is not None]
-    return float(np.mean(ceilings)) if ceilings else None
+def best_ceiling(fit: OrientationFit) -> float | None:
+    """The best correlation that the noise allows; None where nothing was compared."""
+    return max((each.ceiling for each in fit.operators if each.ceiling is not None), default=None)
 
 
 def verdict_about_box_center(
@@ -170,7 +218,7 @@ def verdict_about_box_center(
             "cannot be compared: too little of the mask stays inside the box: use a smaller mask, "
             "or a map in a larger box"
         )
-    ceiling = mean_ceiling(named)
+    ceiling = best_ceiling(named)
     if ceiling is not None and ceiling < LEAST_CEILING:
         return (
             f"noise hides the answer: the best correlation that can be expected is {ceiling:.2f}: "
@@ -181,23 +229,44 @@ def verdict_about_box_center(
 
 def verdict_of_no_fit(named: OrientationFit, threshold: float) -> str:
     """Say that no orientation fits, neither about the box center nor about another point."""
-    return (
+    text = (
         f"does not have {named.name} in any known orientation, nor about another point: its worst "
-        f"operator reaches {100 * (named.share or 0.0):.0f} % of the best correlation that can be "
-        f"expected, and {100 * threshold:g} % counts as a match"
+        f"operator reaches {_percent(named.share)} of the best correlation that can be expected, "
     )
+    apart = outlier(named, (1 - threshold) / 2)
+    if apart is not None and (named.share or 0.0) >= threshold:
+        worst, best = apart
+        return text + (
+            f"while {best.label} reaches {_percent(best.share)}: the map has less symmetry, "
+            f"without {worst.label}"
+        )
+    return f"{text}and {100 * threshold:g} % counts as a match"
 
 
-def other_fits(
+def warnings_of(
     named: OrientationFit, others: Sequence[OrientationFit], threshold: float
 ) -> tuple[str, ...]:
-    """Name the other orientations that fit too, where the named one does."""
+    """Name the other orientations that fit too, and an operator that fits less than the others."""
     if not is_best(named, others, threshold):
         return ()
-    return tuple(
+    notes = [
         f"{other.name} fits too: the map has more symmetry than it should, as a map that was "
         "expanded or averaged in the wrong orientation (D7 then shows D14), or it has too little "
         "detail to tell"
         for other in others
         if meets_threshold(other, threshold)
-    )
+    ]
+    apart = outlier(named, CLEARLY_BELOW)
+    if apart is not None:
+        worst, best = apart
+        notes.append(
+            f"{worst.label} fits clearly less than the others: it reaches "
+            f"{_percent(worst.share)} of the best correlation that can be expected, {best.label} "
+            f"{_percent(best.share)}: the map may have less symmetry than {named.name}"
+        )
+    return tuple(notes)
+
+
+def _percent(share: float | None) -> str:
+    """A share of the ceiling."""
+    return f"{100 * (share or 0.0):.1f} %"

@@ -104,7 +104,7 @@ def _operators(path: str, symmetry: Own, matrices: Array) -> Operators:
             f"{path}: operator {number} is a mirror image (determinant -1), which no protein has: "
             "remove it"
         )
-    return _labelled(symmetry, canonical(_quaternions(rotation)), translation_A)
+    return _labelled(symmetry, canonical(quaternions(rotation)), translation_A)
 
 
 def _labelled(symmetry: Own, quaternions: Array, translation_A: Array) -> Operators:
@@ -128,7 +128,7 @@ def _refuse_double(operators: Operators) -> None:
             )
 
 
-def _quaternions(rotation: Array) -> Array:
+def quaternions(rotation: Array) -> Array:
     """Quaternions (G, 4) of rotation matrices: of the four ways the one without cancellation."""
     xx, yy, zz = rotation[:, 0, 0], rotation[:, 1, 1], rotation[:, 2, 2]
     x = rotation[:, 2, 1] - rotation[:, 1, 2]
