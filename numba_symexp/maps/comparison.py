@@ -143,6 +143,9 @@ _LEAST_OVERLAP = 0.1
 
 _LEAST_VOXELS = 50
 
+_MOST_POINTS = 2500
+"""Voxels that are compared in a search."""
+
 _SIGMAS = 5.0
 """Standard deviations of independent noise; voxels of a map are far from independent."""
 
@@ -334,3 +337,50 @@ def _within(radius: float, shape: tuple[int, ...], center: Array, flat: bool = F
     if flat:
         z = np.zeros_like(z)
     return np.asarray(z[:, None, None] + (y[:, None] + x) <= radius**2)
+
+
+class Samples:
+    """Some voxels of a map, at which the map and its copies are compared by trilinear values.
+
+    Parameters
+    ----------
+    scene : Scene
+    """
+
+    def __init__(self, scene: Scene) -> None:
+        voxels = np.argwhere(scene.mask)[:, ::-1]
+        if len(voxels) > _MOST_POINTS:
+            chosen = np.random.default_rng(0).choice(len(voxels), _MOST_POINTS, replace=False)
+            voxels = voxels[np.sort(chosen)]
+        self._density, self._voxel_A = scene.density, scene.voxel_A
+        self._center = scene.center
+        self._place = (voxels - scene.center).T
+        self._value = scene.density[voxels[:, 2], voxels[:, 1], voxels[:, 0]].astype(np.float64)
+
+    def correlation(self, rotation: Array, translation_A: float = 0.0) -> float:
+        """Correlation of the map with its copy by x -> R x + (0, 0, t), where both are known."""
+        place = rotation @ self._place + self._center[:, None]
+        place[2] += translation_A / self._voxel_A
+        copy, inside = _interpolated(self._density, place)
+        if np.count_nonzero(inside) < max(8, len(inside) // 10):
+            return -1.0
+        a, b = self._value[inside], copy
+        a, b = a - a.mean(), b - b.mean()
+        scale = np.sqrt((a @ a) * (b @ b))
+        return float(a @ b / scale) if scale > 0 else -1.0
+
+
+def _interpolated(density: Array, place: Array) -> tuple[Array, Array]:
+    """Trilinear values at the places (3, n) that lie in the box, and which these are."""
+    size = np.array(density.shape[::-1])[:, None]
+    inside = np.all((place >= 0) & (place < size - 1), axis=0)
+    place = place[:, inside]
+    low = place.astype(np.intp)
+    u, v, w = place - low
+    i, j, k = low
+    value = np.zeros(len(u))
+    for c, at_z in ((0, 1 - w), (1, w)):
+        for r, at_y in ((0, 1 - v), (1, v)):
+            left, right = density[k + c, j + r, i], density[k + c, j + r, i + 1]
+            value += at_z * at_y * ((1 - u) * left + u * right)
+    return value, inside

@@ -17,6 +17,7 @@ from numba_symexp.maps.comparison import (
     CYLINDERS,
     SPHERES,
     Z_AXIS,
+    Samples,
     Scene,
     make_scene,
     means_over,
@@ -38,9 +39,6 @@ from numba_symexp.types import Array
 
 COARSE_BOX, FINE_BOX = 32, 96
 """Voxels along a side in which to search, and in which to refine."""
-
-_MOST_POINTS = 2500
-"""Voxels that are compared in a search."""
 
 _SPACING_DEG = 5.0
 """Angle between directions that are tried; a coarse map shows nothing finer."""
@@ -225,53 +223,6 @@ def _axes_verdict(grid: Grid, operators: Operators, rotation: Array, about_A: Ar
         f"twice and type: volume #1,2 originIndex {index}; view matrix models #1,{place}; volume "
         "resample #1 onGrid #2; save turned.mrc models #3"
     )
-
-
-class Samples:
-    """Some voxels of a map, at which the map and its copies are compared by trilinear values.
-
-    Parameters
-    ----------
-    scene : Scene
-    """
-
-    def __init__(self, scene: Scene) -> None:
-        voxels = np.argwhere(scene.mask)[:, ::-1]
-        if len(voxels) > _MOST_POINTS:
-            chosen = np.random.default_rng(0).choice(len(voxels), _MOST_POINTS, replace=False)
-            voxels = voxels[np.sort(chosen)]
-        self._density, self._voxel_A = scene.density, scene.voxel_A
-        self._center = scene.center
-        self._place = (voxels - scene.center).T
-        self._value = scene.density[voxels[:, 2], voxels[:, 1], voxels[:, 0]].astype(np.float64)
-
-    def correlation(self, rotation: Array, translation_A: float = 0.0) -> float:
-        """Correlation of the map with its copy by x -> R x + (0, 0, t), where both are known."""
-        place = rotation @ self._place + self._center[:, None]
-        place[2] += translation_A / self._voxel_A
-        copy, inside = _interpolated(self._density, place)
-        if np.count_nonzero(inside) < max(8, len(inside) // 10):
-            return -1.0
-        a, b = self._value[inside], copy
-        a, b = a - a.mean(), b - b.mean()
-        scale = np.sqrt((a @ a) * (b @ b))
-        return float(a @ b / scale) if scale > 0 else -1.0
-
-
-def _interpolated(density: Array, place: Array) -> tuple[Array, Array]:
-    """Trilinear values at the places (3, n) that lie in the box, and which these are."""
-    size = np.array(density.shape[::-1])[:, None]
-    inside = np.all((place >= 0) & (place < size - 1), axis=0)
-    place = place[:, inside]
-    low = place.astype(np.intp)
-    u, v, w = place - low
-    i, j, k = low
-    value = np.zeros(len(u))
-    for c, at_z in ((0, 1 - w), (1, w)):
-        for r, at_y in ((0, 1 - v), (1, v)):
-            left, right = density[k + c, j + r, i], density[k + c, j + r, i + 1]
-            value += at_z * at_y * ((1 - u) * left + u * right)
-    return value, inside
 
 
 def climb(score: Callable[[Array], float], start: Array, steps: Array) -> tuple[float, Array]:
