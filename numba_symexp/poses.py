@@ -4,23 +4,17 @@ import functools
 from collections.abc import Collection, Iterator
 from typing import Self
 
-import numpy as np
-
 from numba_symexp import interrupts
-from numba_symexp.errors import FileFormatError, SourceError
+from numba_symexp.errors import SourceError
 from numba_symexp.expanded.table import ExpandedTable, open_expanded
 from numba_symexp.formats import open_table
-from numba_symexp.formats.relion.labels import IMAGE, word_hash
-from numba_symexp.kernels.blocks import padded
-from numba_symexp.kernels.codecs import CODECS, ONE_AT_A_TIME, convert
+from numba_symexp.formats.relion.labels import IMAGE
 from numba_symexp.particles.columns import (
     PoseColumns,
     find_columns,
-    native,
     pixel_size_column,
     unknown_pixel_size,
 )
-from numba_symexp.particles.findings import Findings, check_pose, check_psize, check_shift
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import (
     DEFOCUS,
@@ -33,8 +27,8 @@ from numba_symexp.particles.schema import (
     UID,
 )
 from numba_symexp.particles.table import ParticleTable
-from numba_symexp.symmetry.operators import Operators, multiply
-from numba_symexp.types import Array
+from numba_symexp.pose_block import Block
+from numba_symexp.symmetry.operators import Operators
 
 INDEX, PSIZE_A, HALF_SET, ID, MOVED_DEFOCUS, KEY = (
     "index",
@@ -54,9 +48,6 @@ _EXPORT_ROWS = 16_384
 
 _CRYOSPARC = ("sym_expand/src_uid", "sym_expand/idx")
 _OURS = (SOURCE_INDEX, OPERATOR_INDEX)
-
-_DENSE = 4
-"""A range of the source that is so many times longer than the block is still read in one go."""
 
 
 def open_poses(
@@ -154,7 +145,7 @@ class Poses:
         if expanded is not None:
             self.operators = expanded.operators
             self.psize_given_A = psize_A or expanded.psize_given_A
-            self.defocus = tuple(name for name in DEFOCUS if self._moved_column(name))
+            self.defocus = tuple(name for name in DEFOCUS if self.moved_column(name))
 
     @classmethod
     def of_expanded(
@@ -278,7 +269,7 @@ class Poses:
 
     def blocks(
         self, parts: Collection[str] = (), rows: int | None = None, pose: bool = True
-    ) -> Iterator["Block"]:
+    ) -> Iterator[Block]:
         """All rows, a few MB at a time.
 
         Parameters
@@ -308,7 +299,7 @@ class Poses:
             block.check(PSIZE_A in parts)
             yield block
 
-    def exported(self) -> Iterator["Block"]:
+    def exported(self) -> Iterator[Block]:
         """All rows, with the parts that outputs for other programs need."""
         return self.blocks(EXPORTED, _EXPORT_ROWS)
 
@@ -332,227 +323,7 @@ class Poses:
             names.append(columns.uid)
         return list(dict.fromkeys(names))
 
-    def _moved_column(self, name: str) -> str | None:
+    def moved_column(self, name: str) -> str | None:
         """What a column of the defocus is called in the rows, if it moved."""
         moved = self.expanded.defocus if self.expanded is not None else {}
         return next((each for each in (name, DEFOCUS[name]) if each in moved), None)
-
-
-def mates(
-    pose: Array,
-    form: str,
-    operators: Operators,
-    operator: Array,
-    shift: Array | None = None,
-    psize_A: Array | float | None = None,
-) -> tuple[Array, Array]:
-    """Turn and move n poses, each by one operator: further poses that go with a copy.
-
-    exp(v_g) = R^T exp(v), that is q_g = conj(q_R) q, and s_g = s - (A m)_xy / psize with
-    A = exp(v)^T and m = t + R c. What an operator leaves in place stays bit for bit.
-
-    Parameters
-    ----------
-    pose : (n, ..., 3) float
-        One or several poses a row.
-    form : {"rotvec", "euler_zyz"}
-        What they hold.
-    operators : Operators
-    operator : (n,) int
-        Number of the operator of each row.
-    shift : (n, ..., 2) float, optional
-        Shifts, px.
-    psize_A : float or (n,) float, optional
-        A per pixel of the shifts; needed where operators move.
-
-    Returns
-    -------
-    pose : (n, ..., 3) float64
-    shift : (n, ..., 2) float64
-        Zeros where no shifts are given.
-    """
-    each = pose.size // 3 // max(len(pose), 1)
-    number = np.repeat(operator.astype(np.int64), each)
-    quaternion = convert(pose.reshape(-1, 3), form, "quaternion")
-    turned = multiply(operators.quaternion[number] * (1.0, -1.0, -1.0, -1.0), quaternion)
-    turned_pose = convert(turned, "quaternion", form).reshape(pose.shape)
-    moved = np.zeros((*pose.shape[:-1], 2)) if shift is None else shift.astype(np.float64)
-    if shift is not None and operators.moves:
-        # A = exp(v)^T, so that (A m)_x is the first column of exp(v) times m
-        motion_A = np.einsum(
-            "nij,ni->nj",
-            convert(quaternion, "quaternion", "matrix")[:, :, :2],
-            operators.motion_A[number],
-        ).reshape(moved.shape)
-        size = np.broadcast_to(1.0 if psize_A is None else psize_A, len(pose)).astype(np.float64)
-        moved = moved - motion_A / size.reshape(-1, *(1,) * (moved.ndim - 1))
-    still = np.isin(operator, operators.fixed)
-    turned_pose[still] = pose[still]
-    if shift is not None:
-        moved[still] = shift[still]
-    return turned_pose, moved
-
-
-class Block:
-    """Some rows of `Poses`; everything is made from what was read, when it is asked for.
-
-    Attributes
-    ----------
-    start, stop : int
-        Which rows.
-    """
-
-    def __init__(self, poses: Poses, start: int, stop: int, rows: dict[str, Array]) -> None:
-        self.start, self.stop = start, stop
-        self._poses, self._rows, self._columns = poses, rows, poses.columns
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-    @functools.cached_property
-    def pose(self) -> Array:
-        """Poses in their own form and precision, native byte order."""
-        return native(self._rows[self._columns.pose])
-
-    @functools.cached_property
-    def shift(self) -> Array:
-        """Shifts (n, 2) in px, in their own precision, native byte order."""
-        return native(self._rows[self._columns.shift])
-
-    @property
-    def rotvec(self) -> Array:
-        """Rotation vectors (n, 3), rad, in their own precision where they are stored so."""
-        form = self._columns.pose_format.name
-        return self.pose if form == "rotvec" else convert(self.pose, form, "rotvec")
-
-    @property
-    def quaternion(self) -> Array:
-        """Quaternions (n, 4) of exp(v), image to map, float64, scalar first."""
-        return convert(self.pose, self._columns.pose_format.name, "quaternion")
-
-    @property
-    def planes(self) -> Array:
-        """Quaternions of exp(v) as (4, P) float64, padded for the kernels."""
-        planes = np.zeros((4, padded(len(self))))
-        with ONE_AT_A_TIME:
-            CODECS[self._columns.pose_format.name].decode(self.pose.reshape(-1), len(self), planes)
-        return planes
-
-    @functools.cached_property
-    def source_rows(self) -> Array:
-        """Row of the source of each row, (n,) int64."""
-        if self._poses.expanded is None:
-            return np.arange(self.start, self.stop)
-        return self._poses.expanded.checked_sources(self._rows[SOURCE_INDEX], self.start)
-
-    @property
-    def sources(self) -> Array:
-        """Rows of the source, (m,) int64, each once, ascending."""
-        return self._unique_sources[0]
-
-    @property
-    def index(self) -> Array:
-        """Which of `sources` each row belongs to, (n,) int."""
-        return self._unique_sources[1]
-
-    @property
-    def operator(self) -> Array:
-        """Operator of each row, (n,) uint16; all 0 where nothing was expanded."""
-        operators = self._poses.operators
-        if operators is None:
-            return np.zeros(len(self), np.uint16)
-        found = self._rows[OPERATOR_INDEX]
-        beyond = found >= len(operators)
-        if beyond.any():
-            row = self.start + int(np.argmax(beyond))
-            raise FileFormatError(
-                f"{self._poses.table.path}: {OPERATOR_INDEX} of row {row} is no operator: verify it"
-            )
-        return found
-
-    @functools.cached_property
-    def psize_A(self) -> Array | None:  # noqa: N802 - the unit is A
-        """A per pixel of the shift of each row, (n,) float64; None where it is unknown."""
-        poses, name = self._poses, self._poses.psize_column
-        if poses.psize_given_A is not None:
-            return np.full(len(self), poses.psize_given_A)
-        if name is None:
-            return None
-        if poses.expanded is None:
-            if name not in self._rows:
-                self._rows[name] = poses.table.read([name], self.start, self.stop)[name]
-            return native(self._rows[name]).astype(np.float64)
-        wanted = self.source_rows
-        first, last = int(wanted.min()), int(wanted.max())
-        if last - first < _DENSE * len(wanted):
-            column = poses.source.read([name], first, last + 1)[name][wanted - first]
-        else:
-            column = poses.source.read_at([name], wanted)[name]
-        return native(column).astype(np.float64)
-
-    @functools.cached_property
-    def shift_A(self) -> Array:  # noqa: N802 - the unit is A
-        """Shifts (n, 2) float64 in A; in px where the A per pixel is unknown."""
-        shift = self.shift.astype(np.float64)
-        return shift if self.psize_A is None else shift * self.psize_A[:, None]
-
-    @property
-    def split(self) -> Array | None:
-        """Half-set of each row."""
-        name = self._columns.split
-        return None if name is None else self._rows[name]
-
-    @property
-    def uid(self) -> Array | None:
-        """Id of each row."""
-        return None if self._columns.uid is None else self._rows[self._columns.uid]
-
-    @property
-    def defocus(self) -> dict[str, Array]:
-        """Columns of the defocus that moved, by CryoSPARC's names, A."""
-        moved = {name: self._poses._moved_column(name) for name in self._poses.defocus}
-        return {name: self._rows[column] for name, column in moved.items() if column}
-
-    @functools.cached_property
-    def key(self) -> Array:
-        """Equal for all copies of a particle, (n,) uint64."""
-        key = self._rows[self._poses.keys[0]]
-        return word_hash(key) if key.dtype.kind == "S" else key.astype(np.uint64)
-
-    @functools.cached_property
-    def copy(self) -> Array | None:
-        """Number of each copy, (n,) int64; None where only the order of the rows tells."""
-        name = self._poses.keys[1]
-        return None if name is None else self._rows[name].astype(np.int64)
-
-    def check(self, psize: bool) -> None:
-        """Refuse rows that are no pose, shift or (where it is read) pixel size.
-
-        Raises
-        ------
-        SourceError
-            Names the first such row, and says how many there are.
-        """
-        columns, bad = self._columns, Findings()
-        if columns.pose in self._rows:
-            check_pose(self.pose, columns.pose_format, columns.pose, self.start, bad)
-        check_shift(self.shift, columns.shift, self.start, bad)
-        if psize and self.psize_A is not None and self._poses.psize_column:
-            check_psize(self.psize_A, self._poses.psize_column, self.start, bad)
-        if bad:
-            raise SourceError(
-                f"{self._poses.table.path}: {bad.lines()[0]}: remove these rows or repair them"
-            )
-
-    @functools.cached_property
-    def _unique_sources(self) -> tuple[Array, Array]:
-        """Rows of the source, each once, and which of them each row belongs to."""
-        wanted = self.source_rows
-        if self._poses.expanded is None:
-            return wanted, np.arange(len(self))
-        step = np.diff(wanted)
-        if (step < 0).any():
-            sources, index = np.unique(wanted, return_inverse=True)
-            return sources, index
-        new = np.append(True, step > 0)
-        return wanted[new], np.cumsum(new) - 1

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from numba_symexp.errors import SourceError
+from numba_symexp.expansion.expander import mates
 from numba_symexp.formats.cryosparc.table import BELONGS_TO, digest
 from numba_symexp.formats.relion.labels import mixed, word_hash
 from numba_symexp.output import timestamp
@@ -26,7 +27,8 @@ from numba_symexp.particles.schema import (
     UID_DTYPE,
 )
 from numba_symexp.particles.table import Column, ParticleTable
-from numba_symexp.poses import Block, Poses, mates
+from numba_symexp.pose_block import Block
+from numba_symexp.poses import Poses
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.spec import Helix
 from numba_symexp.types import Array

@@ -7,6 +7,7 @@ from typing import BinaryIO
 import numpy as np
 
 from numba_symexp.errors import SourceError
+from numba_symexp.expansion.expander import mates
 from numba_symexp.formats.relion.labels import (
     ANGLES,
     MICROGRAPH,
@@ -27,7 +28,8 @@ from numba_symexp.kernels.text import LARGEST, number_width, write_numbers
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import DEFOCUS, POSE, SHIFT
 from numba_symexp.particles.table import Header, ParticleTable
-from numba_symexp.poses import Block, Poses, mates
+from numba_symexp.pose_block import Block
+from numba_symexp.poses import Poses
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.types import Array
 
