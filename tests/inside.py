@@ -24,7 +24,7 @@ NAMES = {
     "HDF5_SIGNATURE": "kinds",
     "Hdf5Table": "formats.hdf5.table",
     "Helix": "symmetry.spec",
-    "IdColumn": "expanded.columns",
+    "IdColumn": "expanded.column_kinds",
     "LengthCounts": "pictures.tally",
     "MAX_OPERATORS": "symmetry.operators",
     "MORE": "kernels.text",

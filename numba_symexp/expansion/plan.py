@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from numba_symexp.errors import FileFormatError, SourceError, UsageError
-from numba_symexp.expanded.columns import OutputColumn, planned_columns
+from numba_symexp.expanded.column_kinds import planned_columns
+from numba_symexp.expanded.columns import OutputColumn
 from numba_symexp.expanded.format import SourceRecord, size_of
 from numba_symexp.expanded.ids import first_new_id
 from numba_symexp.expansion.choice import (

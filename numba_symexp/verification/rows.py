@@ -9,14 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from numba_symexp import interrupts
-from numba_symexp.expanded.columns import (
-    CarriedColumn,
-    CheckedRows,
-    DefocusColumn,
-    OutputColumn,
-    differ,
-    only,
-)
+from numba_symexp.expanded.column_kinds import CarriedColumn, DefocusColumn, only
+from numba_symexp.expanded.columns import CheckedRows, OutputColumn, differ
 from numba_symexp.expanded.table import ExpandedTable
 from numba_symexp.particles.columns import pixel_size_column
 from numba_symexp.particles.schema import OPERATOR_INDEX, SOURCE_INDEX, UID

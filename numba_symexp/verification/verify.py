@@ -6,7 +6,8 @@ import time
 import numpy as np
 
 from numba_symexp.errors import SymexpError
-from numba_symexp.expanded.columns import OutputColumn, planned_columns
+from numba_symexp.expanded.column_kinds import planned_columns
+from numba_symexp.expanded.columns import OutputColumn
 from numba_symexp.expanded.table import ExpandedTable, open_expanded
 from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.formats.hdf5.table import Hdf5Table
