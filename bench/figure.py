@@ -79,16 +79,16 @@ def in_asymmetric_unit(copies: Array) -> Array:
     return copies[np.arange(PARTICLES), np.argmax(here, axis=1)]
 
 
-def projections(centres_A: Array, pose: Array, shift_px: Array) -> Array:
+def projections(centers_A: Array, pose: Array, shift_px: Array) -> Array:
     """Images (n, BOX, BOX) of blobs: x_image = (A x)_xy - s."""
-    placed = np.einsum("nji,bj->nbi", pose, centres_A)[..., :2] - shift_px[:, None] * PSIZE_A
+    placed = np.einsum("nji,bj->nbi", pose, centers_A)[..., :2] - shift_px[:, None] * PSIZE_A
     profile = profiles(placed) * np.sqrt(np.sqrt(2 * np.pi) * WIDTH_A / PSIZE_A)
     return np.einsum("nby,nbx->nyx", profile[:, :, 1], profile[:, :, 0])
 
 
-def density(centres_A: Array) -> Array:
-    """Map (z, y, x) of blobs, each 1 at its centre."""
-    profile = profiles(centres_A)
+def density(centers_A: Array) -> Array:
+    """Map (z, y, x) of blobs, each 1 at its center."""
+    profile = profiles(centers_A)
     return np.einsum("bz,by,bx->zyx", *(profile[:, axis] for axis in (2, 1, 0)), optimize=True)
 
 
@@ -121,7 +121,7 @@ def reconstruct(images: Array, pose: Array, shift_px: Array) -> Array:
 
 @njit
 def insert(plane: Array, pose: Array, total: Array, weight: Array) -> None:
-    """Add the transform of an image to that of a map, each number to its 8 neighbours."""
+    """Add the transform of an image to that of a map, each number to its 8 neighbors."""
     middle = plane.shape[0] // 2
     for row in range(2 * middle):
         for column in range(2 * middle):

@@ -1,4 +1,4 @@
-"""The same expansion in pure NumPy, as a fair baseline: chunked, vectorised, fsynced.
+"""The same expansion in pure NumPy, as a fair baseline: chunked, vectorized, fsynced.
 
 Usage: ``python bench/numpy_baseline.py SOURCE OUTPUT SYMMETRY``. It writes the columns of an
 expanded table, with the same dtypes, and no more: no checks, no fingerprint, no attributes.

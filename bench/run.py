@@ -30,7 +30,7 @@ TABLES = {
     "peers": "Peers",
     "interop": "Import and export",
     "trust": "Verify and collapse",
-    "subunits": "Match, mapcheck and centres",
+    "subunits": "Match, mapcheck and centers",
     "dask": "Dask",
 }
 _PACKAGES = ("numba_symexp", "numpy", "numba", "llvmlite", "h5py")

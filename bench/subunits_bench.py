@@ -17,7 +17,7 @@ _MB = 1e6
 
 
 def subunit_rows(folder: str, particles: int, side: int, runs: int) -> list[Row]:
-    """Seconds of match and mapcheck, and of an expansion with a centre against one without."""
+    """Seconds of match and mapcheck, and of an expansion with a center against one without."""
     return [*_match_rows(folder, particles, runs), *_map_rows(folder, side, runs)]
 
 
@@ -25,14 +25,14 @@ def _match_rows(folder: str, particles: int, runs: int) -> list[Row]:
     """Recovering the operators of an icosahedral expansion; recentring it."""
     source = table(folder, particles)
     plain = Conversion("expand", source, os.path.join(folder, "plain.h5"), "--symmetry=I")
-    centred = Conversion(
-        "expand", source, os.path.join(folder, "centred.h5"), "--symmetry=I", "--center=20,30,90"
+    centered = Conversion(
+        "expand", source, os.path.join(folder, "centered.h5"), "--symmetry=I", "--center=20,30,90"
     )
     match = program("match", plain.output, "--quiet")
     taken = interleaved(
         {
             "plain": plain.seconds,
-            "centred": centred.seconds,
+            "centered": centered.seconds,
             "match": lambda: finish(match).seconds,
             "read": lambda: stopwatch(lambda: count_lines(plain.output)),
         },
@@ -42,11 +42,11 @@ def _match_rows(folder: str, particles: int, runs: int) -> list[Row]:
     )
     size = million(particles)
     rows = [
-        Row(f"{size}: expand --center", taken["centred"], against="expand", peers=taken["plain"]),
+        Row(f"{size}: expand --center", taken["centered"], against="expand", peers=taken["plain"]),
         Row(f"{size}: match", taken["match"], against="reading the bytes", peers=taken["read"]),
     ]
     plain.remove()
-    centred.remove()
+    centered.remove()
     return rows
 
 
@@ -77,9 +77,9 @@ def _write_map(path: str, side: int) -> None:
     rng = np.random.default_rng(4)
     subunit = rng.normal(size=(_BLOBS, 3))
     subunit *= (rng.uniform(0.5, 0.9, _BLOBS) / np.linalg.norm(subunit, axis=1))[:, None]
-    centres = np.einsum("gij,bj->gbi", point_group("I2").matrix, subunit).reshape(-1, 3)
+    centers = np.einsum("gij,bj->gbi", point_group("I2").matrix, subunit).reshape(-1, 3)
     grid = np.linspace(-1, 1, side, endpoint=False)
-    profiles = np.exp(-(((grid - centres[:, :, None]) / 0.04) ** 2) / 2).astype(np.float32)
+    profiles = np.exp(-(((grid - centers[:, :, None]) / 0.04) ** 2) / 2).astype(np.float32)
     density = np.einsum("bz,by,bx->zyx", profiles[:, 2], profiles[:, 1], profiles[:, 0],
                         optimize=True)  # fmt: skip
     with mrcfile.new(path, density) as file:

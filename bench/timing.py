@@ -1,4 +1,4 @@
-"""Fair timing on a machine with neighbours: interleaved rounds, medians, undisturbed rounds."""
+"""Fair timing on a machine with neighbors: interleaved rounds, medians, undisturbed rounds."""
 
 import os
 import statistics

@@ -72,7 +72,7 @@ def inspect(
                 expandable=False, reason=f"already expanded by {program} (see again=True)"
             )
         for name, meaning in (
-            (columns.psize, "no pixel size column: helices and centres need psize="),
+            (columns.psize, "no pixel size column: helices and centers need psize="),
             (columns.uid, "no ids: the expanded rows get none"),
             (columns.split, "no half-sets: consider assign_halves=SEED"),
         ):

@@ -17,7 +17,7 @@ _pending: list[int] = []
 
 
 @contextlib.contextmanager
-def noted() -> Iterator[None]:
+def deferred() -> Iterator[None]:
     """Note signals within, instead of being stopped anywhere; elsewhere nothing changes.
 
     Signals that the caller ignores (as nohup does) stay ignored.

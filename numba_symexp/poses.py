@@ -262,8 +262,8 @@ class Poses:
         if table.header is not None and IMAGE in table.columns:
             return IMAGE, None
         raise SourceError(
-            f"{table.path}: nothing tells whose copies its rows are (columns: {table.listed()}): "
-            f"give one with {' and '.join(_CRYOSPARC)}, or {' and '.join(_OURS)}, or a .star with "
+            f"{table.path}: nothing tells whose copies its rows are (columns: "
+            f"{table.columns_in_words()}): give one with {' and '.join(_CRYOSPARC)}, or {' and '.join(_OURS)}, or a .star with "
             f"_{IMAGE}"
         )
 

@@ -11,7 +11,7 @@ mpmath.mp.dps = 50
 
 HEADER = '''"""Polynomial coefficients, constant term first, and pi in parts.
 
-Written by ``tests/derive_polynomials.py``, which derives them; do not edit. LLVM vectorises
+Written by ``tests/derive_polynomials.py``, which derives them; do not edit. LLVM vectorizes
 polynomials and leaves calls of the mathematical library scalar; besides, products and sums round
 alike on every processor, so equal tables give equal bytes everywhere.
 """

@@ -95,7 +95,7 @@ NAMES = {
     "marks_on": "pictures.drawing",
     "match_command": "cli.match_command:match",
     "merged": "pictures.picture",
-    "mixed": "formats.relion.labels",
+    "mix_bits": "formats.relion.labels",
     "most_threads": "kernels.threads",
     "nearly_on_axis": "symmetry.request",
     "not_as_stated": "verification.operators",

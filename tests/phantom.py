@@ -1,6 +1,6 @@
 """A density of Gaussian blobs with exact symmetry, its images, and maps of it.
 
-Blob centres are in A from the box centre, which is voxel and pixel number BOX // 2. A blob at x
+Blob centers are in A from the box center, which is voxel and pixel number BOX // 2. A blob at x
 falls in the image at (A x)_xy - s. Nothing of the package is used here.
 """
 
@@ -14,11 +14,11 @@ WIDTH_A = 2.5
 _HEADER_WORDS = 256
 
 
-def blob_centres(rng, motions, count, radii_A):
+def blob_centers(rng, motions, count, radii_A):
     """Blobs at random places of one subunit, and in all others (R, t)."""
-    centres = rng.normal(size=(count, 3))
-    centres *= (rng.uniform(*radii_A, count) / np.linalg.norm(centres, axis=1))[:, None]
-    return np.concatenate([centres @ rotation.T + t for rotation, t in motions])
+    centers = rng.normal(size=(count, 3))
+    centers *= (rng.uniform(*radii_A, count) / np.linalg.norm(centers, axis=1))[:, None]
+    return np.concatenate([centers @ rotation.T + t for rotation, t in motions])
 
 
 def random_views(rng, count, lowest_tilt_deg=0.0):
@@ -29,22 +29,22 @@ def random_views(rng, count, lowest_tilt_deg=0.0):
     return np.round(np.stack([rot, tilt, psi, *rng.normal(0, 3, (2, count))], axis=1), 6)
 
 
-def images(centres, views, psize_A):
+def images(centers, views, psize_A):
     """Projections (n, BOX, BOX) of the blobs."""
     rotations = np.array([euler_zyz(*view[:3]).T for view in views])
-    placed = np.einsum("nij,bj->nbi", rotations, centres)[:, :, :2] - views[:, None, 3:]
+    placed = np.einsum("nij,bj->nbi", rotations, centers)[:, :, :2] - views[:, None, 3:]
     profile = _profiles(placed, psize_A)
     return np.einsum("nby,nbx->nyx", profile[:, :, 1], profile[:, :, 0])
 
 
-def density(centres, psize_A):
+def density(centers, psize_A):
     """The blobs themselves, (z, y, x)."""
-    profile = _profiles(centres, psize_A)
+    profile = _profiles(centers, psize_A)
     return np.einsum("bz,by,bx->zyx", profile[:, 2], profile[:, 1], profile[:, 0])
 
 
 def similarity(one, other, psize_A, radius_A):
-    """Correlation coefficient of two maps in a sphere about the box centre."""
+    """Correlation coefficient of two maps in a sphere about the box center."""
     squared = _grid(psize_A) ** 2
     inside = squared[:, None, None] + squared[:, None] + squared <= radius_A**2
     return np.corrcoef(one[inside], other[inside])[0, 1]

@@ -297,7 +297,7 @@ def test_flags_that_do_not_go_together(flags, said, source, command, tmp_path):
 # One for each place
 
 
-def centred(symbol, center_A):
+def centered(symbol, center_A):
     return replace(point_group(symbol), center_A=np.array(center_A, float))
 
 
@@ -308,8 +308,8 @@ def centred(symbol, center_A):
         ("O", (30, 30, 30), "C3"), ("D7", (0, 0, 20), "C7"), ("D7", (0, 33, 0), "C2"),
     ],
 )  # fmt: skip
-def test_a_centre_on_an_axis_chooses_as_its_stabilizer_does(symbol, center_A, part):
-    full = centred(symbol, center_A)
+def test_a_center_on_an_axis_chooses_as_its_stabilizer_does(symbol, center_A, part):
+    full = centered(symbol, center_A)
     unique, modulo = choose(full, unique=True), choose(full, modulo=part)
     assert np.array_equal(unique.full_index, modulo.full_index)
     assert np.array_equal(unique.subgroup, modulo.subgroup)
@@ -318,19 +318,19 @@ def test_a_centre_on_an_axis_chooses_as_its_stabilizer_does(symbol, center_A, pa
     assert len(unique) == len(np.unique(np.argmax(apart, axis=1)))
 
 
-def test_a_centre_off_all_axes_keeps_all_operators():
-    full = centred("I2", (10, 20, 80))
+def test_a_center_off_all_axes_keeps_all_operators():
+    full = centered("I2", (10, 20, 80))
     assert choose(full, unique=True) is full
     assert stabilizer(full).tolist() == [0]
     assert nearly_on_axis(full) is None
 
 
-def test_a_centre_at_the_box_centre_is_one_place():
-    full = centred("O", (0, 0, 0))
+def test_a_center_at_the_box_center_is_one_place():
+    full = centered("O", (0, 0, 0))
     assert len(choose(full, unique=True)) == 1
 
 
-def test_a_centre_near_an_axis_is_named_with_the_point_on_it(source, command):
+def test_a_center_near_an_axis_is_named_with_the_point_on_it(source, command):
     done = command("expand", source, "o.h5", "--symmetry=O", "--center=1,0,50")
     assert done.returncode == 0
     assert "by only 1.41 A" in done.stderr
@@ -346,7 +346,7 @@ def test_a_centre_near_an_axis_is_named_with_the_point_on_it(source, command):
 
 def test_turns_that_move_a_point_little_are_no_stabilizer():
     """About 100 turns of C400 move this point by less than 0.1 A, and half a turn by 6 A."""
-    full = centred("C400", (3, 0, 50))
+    full = centered("C400", (3, 0, 50))
     assert stabilizer(full).tolist() == [0]
 
 
@@ -369,7 +369,7 @@ def test_operators_say_what_they_are(go):
     ]  # fmt: skip
 
 
-def test_places_of_a_centre_are_where_its_copies_are(go):
+def test_places_of_a_center_are_where_its_copies_are(go):
     center = np.array([10.0, 20.0, 80.0])
     made = json.loads(go("operators", "--symmetry=D3", "--center=10,20,80", "--json"))
     for row in made["operators"]:

@@ -347,7 +347,7 @@ def test_ids_of_other_integer_types_become_uint64(kind, columns, tmp_path):
     assert np.array_equal(ids_of(out)[::2], np.arange(50, 100))
 
 
-def test_ids_of_another_centre_are_others(columns):
+def test_ids_of_another_center_are_others(columns):
     uids = np.sort(columns["uid"])
     starts = {
         first_new_id("sha256:0", replace(point_group("C4"), center_A=np.array(center)), uids)

@@ -15,7 +15,7 @@ STOPS = [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
 @pytest.mark.parametrize(("number", "stop"), STOPS)
 def test_the_first_signal_waits_for_a_safe_place(number, stop):
     before = signal.getsignal(number)
-    with interrupts.noted():
+    with interrupts.deferred():
         interrupts.check()
         os.kill(os.getpid(), number)
         with pytest.raises(stop):
@@ -26,7 +26,7 @@ def test_the_first_signal_waits_for_a_safe_place(number, stop):
 
 @pytest.mark.parametrize(("number", "stop"), STOPS)
 def test_the_second_signal_does_not_wait(number, stop):
-    with interrupts.noted():
+    with interrupts.deferred():
         os.kill(os.getpid(), number)
         with pytest.raises(stop):
             os.kill(os.getpid(), number)
@@ -40,7 +40,7 @@ def test_a_signal_stops_a_run_between_two_chunks(source, tmp_path):
         os.kill(os.getpid(), signal.SIGTERM)
 
     job = ExpandJob(source, str(tmp_path / "out.h5"), symmetry="C5", chunk_rows=25)
-    with pytest.raises(Terminated), interrupts.noted():
+    with pytest.raises(Terminated), interrupts.deferred():
         run(job, progress)
     assert done == [25]
     assert os.listdir(tmp_path) == ["source.h5"]
@@ -49,7 +49,7 @@ def test_a_signal_stops_a_run_between_two_chunks(source, tmp_path):
 def test_ignored_signals_stay_ignored():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with interrupts.noted():
+        with interrupts.deferred():
             os.kill(os.getpid(), signal.SIGINT)
             interrupts.check()
     finally:
@@ -60,7 +60,7 @@ def test_other_threads_leave_signals_alone():
     handlers = []
 
     def work():
-        with interrupts.noted():
+        with interrupts.deferred():
             handlers.append(signal.getsignal(signal.SIGTERM))
 
     thread = threading.Thread(target=work)

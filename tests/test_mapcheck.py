@@ -1,4 +1,4 @@
-"""mapcheck tells the symmetry, orientation and centre of maps of blobs that nothing rotated."""
+"""mapcheck tells the symmetry, orientation and center of maps of blobs that nothing rotated."""
 
 import bz2
 import gzip
@@ -50,17 +50,17 @@ def check(command):
 @pytest.fixture
 def small(tmp_path):
     """A small map of D3 in CryoSPARC's orientation; gives its path."""
-    centres = blobs("D3", radii_A=(8, 18))
-    return write(tmp_path / "small.mrc", density(centres, SMALL))
+    centers = blobs("D3", radii_A=(8, 18))
+    return write(tmp_path / "small.mrc", density(centers, SMALL))
 
 
-def density(centres, box=BOX, psize_A=PSIZE_A, width_A=WIDTH_A):
+def density(centers, box=BOX, psize_A=PSIZE_A, width_A=WIDTH_A):
     """Gaussian blobs, (z, y, x), about voxel N // 2; ``box`` is one number, or x, y and z."""
     sides = (box,) * 3 if isinstance(box, int) else box
     profiles = []
     for axis, side in enumerate(sides):
         place = (np.arange(side) - side // 2) * psize_A
-        profiles.append(np.exp(-(((place - centres[:, axis, None]) / width_A) ** 2) / 2))
+        profiles.append(np.exp(-(((place - centers[:, axis, None]) / width_A) ** 2) / 2))
     return np.einsum("bz,by,bx->zyx", *profiles[::-1], optimize=True)
 
 
@@ -69,18 +69,18 @@ def motions_of(symbol, convention="cryosparc"):
 
 
 def blobs(symbol, convention="cryosparc", count=3, radii_A=RADII_A, seed=1):
-    """Centres of blobs with a point group."""
+    """Centers of blobs with a point group."""
     rng = np.random.default_rng(seed)
-    return phantom.blob_centres(rng, motions_of(symbol, convention), count, radii_A)
+    return phantom.blob_centers(rng, motions_of(symbol, convention), count, radii_A)
 
 
 def moved(symbol, radii_A, shift_A):
-    """Centres of blobs with a point group about another point than the box centre."""
+    """Centers of blobs with a point group about another point than the box center."""
     return np.add(blobs(symbol, radii_A=radii_A), shift_A)
 
 
 def filament(twist_deg, rise_A, elements=naive.NO_GROUP, seed=4):
-    """Centres of blobs along a helix that leaves the box."""
+    """Centers of blobs along a helix that leaves the box."""
     rng = np.random.default_rng(seed)
     subunit = np.stack(
         [rng.uniform(10, 35, 3), rng.uniform(-9, 9, 3), rng.uniform(0, rise_A, 3)], axis=1
@@ -198,8 +198,8 @@ def test_a_map_without_the_symmetry_fails(symbol, called, tmp_path, check):
 @compiled_only
 @pytest.mark.parametrize(("symbol", "called"), [("C7", "D7"), ("T", "O"), ("C1", "O"), ("O", "I2")])
 def test_a_group_with_less_symmetry_fails(symbol, called, tmp_path):
-    centres = blobs(symbol, count=60 if symbol == "C1" else 6)
-    found = mapcheck(write(tmp_path / "m.mrc", density(centres)), point_group(called))
+    centers = blobs(symbol, count=60 if symbol == "C1" else 6)
+    found = mapcheck(write(tmp_path / "m.mrc", density(centers)), point_group(called))
     assert not found.fits
     assert found.center_A is None
 
@@ -208,17 +208,17 @@ def test_a_group_with_less_symmetry_fails(symbol, called, tmp_path):
 def test_a_dense_particle_does_not_fit_by_its_envelope(tmp_path):
     rng = np.random.default_rng(2)
     motions = motions_of("C7")
-    ring = phantom.blob_centres(rng, motions, 60, (15, 45))
+    ring = phantom.blob_centers(rng, motions, 60, (15, 45))
     path = write(tmp_path / "m.mrc", density(ring))
     low = mapcheck(path, point_group("D7"))
     assert low.named.worst < 0.5
     assert np.corrcoef(*envelope_pair(ring))[0, 1] > 0.7  # all that is dense, upside down
 
 
-def envelope_pair(centres):
+def envelope_pair(centers):
     """A map and its copy by a dyad on y, in the sphere, with all of their density."""
-    sections = density(centres)
-    copy = density(centres @ naive.turn((0, 1, 0), 180).T)
+    sections = density(centers)
+    copy = density(centers @ naive.turn((0, 1, 0), 180).T)
     within = inside(sections.shape)
     return sections[within], copy[within]
 
@@ -227,8 +227,8 @@ def envelope_pair(centres):
 @pytest.mark.parametrize("twist_deg", [27.3, -40.0])
 @pytest.mark.parametrize("symbol", ["C1", "C2", "D3"])
 def test_the_hand_of_a_helix_is_told(twist_deg, symbol, tmp_path, check):
-    centres = filament(twist_deg, 11.0, naive.group(symbol))
-    path = write(tmp_path / "m.mrc", density(centres))
+    centers = filament(twist_deg, 11.0, naive.group(symbol))
+    path = write(tmp_path / "m.mrc", density(centers))
     found = mapcheck(path, helix(twist_deg, 11.0, 7, symbol))
     assert found.fits
     assert found.notes == ()
@@ -266,8 +266,8 @@ def test_a_rise_that_leaves_the_box_is_not_compared(rise, small, check):
 
 @compiled_only
 def test_both_dihedral_orientations_of_a_helix_are_tried(tmp_path):
-    centres = filament(27.3, 11.0, naive.group("D3", "relion"))
-    found = mapcheck(write(tmp_path / "m.mrc", density(centres)), helix(-27.3, 11.0, 5, "D3"))
+    centers = filament(27.3, 11.0, naive.group("D3", "relion"))
+    found = mapcheck(write(tmp_path / "m.mrc", density(centers)), helix(-27.3, 11.0, 5, "D3"))
     assert len(found.others) == 3
     assert found.verdict.endswith("use twist=27.3 convention=relion")
 
@@ -430,38 +430,38 @@ SHIFTS = [((3.1, 0.0, -6.0), 40), ((-8.0, 5.0, 3.0), 41), ((0.0, 14.0, 0.0), 40)
 @compiled_only
 @pytest.mark.parametrize(("shift_A", "box"), SHIFTS)
 @pytest.mark.parametrize("symbol", ["C2", "C7", "D3", "D4", "T", "O", "I1"])
-def test_the_centre_of_a_shifted_map_is_told(symbol, shift_A, box, tmp_path):
-    centres = blobs(symbol, radii_A=(15, 35))
-    path = write(tmp_path / "m.mrc", density(centres + shift_A, box))
+def test_the_center_of_a_shifted_map_is_told(symbol, shift_A, box, tmp_path):
+    centers = blobs(symbol, radii_A=(15, 35))
+    path = write(tmp_path / "m.mrc", density(centers + shift_A, box))
     found = mapcheck(path, point_group(symbol))
     assert not found.fits
     free = (1, 1, 0) if symbol[0] == "C" else (1, 1, 1)
     np.testing.assert_allclose(found.center_A, np.multiply(shift_A, free), atol=0.25 * PSIZE_A)
     assert f"has {symbol} (cryosparc), but about (" in found.verdict
-    moved = mapcheck(write(tmp_path / "n.mrc", density(centres - found.center_A + shift_A)),
+    moved = mapcheck(write(tmp_path / "n.mrc", density(centers - found.center_A + shift_A)),
                      point_group(symbol))  # fmt: skip
     assert moved.fits
 
 
 @compiled_only
-def test_the_centre_is_told_of_the_orientation_that_fits(tmp_path):
-    centres = noisy(density(moved("I1", (15, 35), (6.0, -4.0, 2.0))), 2.0)
-    found = mapcheck(write(tmp_path / "m.mrc", centres), point_group("I2"), radius_A=45)
+def test_the_center_is_told_of_the_orientation_that_fits(tmp_path):
+    centers = noisy(density(moved("I1", (15, 35), (6.0, -4.0, 2.0))), 2.0)
+    found = mapcheck(write(tmp_path / "m.mrc", centers), point_group("I2"), radius_A=45)
     assert "has I1 (cryosparc), but about" in found.verdict
     np.testing.assert_allclose(found.center_A, (6.0, -4.0, 2.0), atol=0.25 * PSIZE_A)
 
 
 @compiled_only
 def test_a_helix_beside_the_axis_is_told(tmp_path):
-    centres = np.add(filament(27.3, 11.0), (7.0, -4.0, 30.0))
-    found = mapcheck(write(tmp_path / "m.mrc", density(centres)), helix(27.3, 11.0, 5))
+    centers = np.add(filament(27.3, 11.0), (7.0, -4.0, 30.0))
+    found = mapcheck(write(tmp_path / "m.mrc", density(centers)), helix(27.3, 11.0, 5))
     assert not found.fits
     np.testing.assert_allclose(found.center_A, (7.0, -4.0, 0.0), atol=0.25 * PSIZE_A)
 
 
 def test_the_axis_of_a_small_map_is_told(tmp_path, check):
-    centres = moved("C3", (6, 13), (4.0, -5.0, 2.0))
-    write(tmp_path / "m.mrc", density(centres, 16))
+    centers = moved("C3", (6, 13), (4.0, -5.0, 2.0))
+    write(tmp_path / "m.mrc", density(centers, 16))
     done = check("m.mrc", "--symmetry=C3", "--radius=15", "--json")
     assert done.returncode == 1
     center_A = json.loads(done.stdout)["center_A"]
@@ -469,7 +469,7 @@ def test_the_axis_of_a_small_map_is_told(tmp_path, check):
 
 
 @pytest.mark.parametrize("symbol", ["C3", "D3"])
-def test_a_centre_is_refined(symbol, tmp_path):
+def test_a_center_is_refined(symbol, tmp_path):
     shift_A = np.array([4.0, -5.0, 2.0])
     grid = read_map(write(tmp_path / "m.mrc", density(moved(symbol, (6, 13), shift_A), 16)))
     start_A = np.add(shift_A, (-1.5, 1.2, 1.0))
@@ -478,25 +478,25 @@ def test_a_centre_is_refined(symbol, tmp_path):
     np.testing.assert_allclose(found_A, wanted_A, atol=0.08 * PSIZE_A)
 
 
-def test_a_centre_that_is_hardly_another_is_not_told(tmp_path):
-    centres = moved("C3", (6, 13), (0.6, 0.0, 0.0))
-    path = write(tmp_path / "m.mrc", density(centres, 16))
+def test_a_center_that_is_hardly_another_is_not_told(tmp_path):
+    centers = moved("C3", (6, 13), (0.6, 0.0, 0.0))
+    path = write(tmp_path / "m.mrc", density(centers, 16))
     share = mapcheck(path, point_group("C3")).named.share
     found = mapcheck(path, point_group("C3"), threshold=share + 0.001)
     assert not found.fits
     assert found.center_A is None
 
 
-def test_an_axis_far_from_the_box_centre_is_none(tmp_path):
-    centres = moved("C3", (4, 9), (22.0, 0.0, 0.0))
-    found = mapcheck(write(tmp_path / "m.mrc", density(centres, 24)), point_group("C3"))
+def test_an_axis_far_from_the_box_center_is_none(tmp_path):
+    centers = moved("C3", (4, 9), (22.0, 0.0, 0.0))
+    found = mapcheck(write(tmp_path / "m.mrc", density(centers, 24)), point_group("C3"))
     assert not found.fits
     assert found.center_A is None
 
 
 def test_a_shift_along_a_cyclic_axis_is_none(tmp_path):
-    centres = moved("C3", (6, 13), (0.0, 0.0, 5.0))
-    assert mapcheck(write(tmp_path / "m.mrc", density(centres, 16)), point_group("C3")).fits
+    centers = moved("C3", (6, 13), (0.0, 0.0, 5.0))
+    assert mapcheck(write(tmp_path / "m.mrc", density(centers, 16)), point_group("C3")).fits
 
 
 @compiled_only
@@ -549,7 +549,7 @@ def test_correlations_are_those_of_the_densities(small):
     """Copies are evaluated, not interpolated; means over pairs of rings over many angles."""
     operators = point_group("D3", "relion")
     found = mapcheck(small, operators)
-    centres = blobs("D3", radii_A=(8, 18))
+    centers = blobs("D3", radii_A=(8, 18))
     within = inside((SMALL,) * 3)
     place = np.argwhere(within)[:, ::-1] - SMALL // 2.0
     for rotation, label, fit in zip(
@@ -557,9 +557,9 @@ def test_correlations_are_those_of_the_densities(small):
     ):
         moved = place @ rotation.T
         kept = np.all((moved >= 1 - SMALL // 2) & (moved < SMALL - 2 - SMALL // 2), axis=1)
-        a, b = (at(centres, each[kept] * PSIZE_A) for each in (place, moved))
+        a, b = (at(centers, each[kept] * PSIZE_A) for each in (place, moved))
         mean = sum(
-            at(centres @ naive.turn((1, 0, 0), flip).T @ naive.turn((0, 0, 1), angle).T,
+            at(centers @ naive.turn((1, 0, 0), flip).T @ naive.turn((0, 0, 1), angle).T,
                place[kept] * PSIZE_A)
             for flip in (0, 180) for angle in np.arange(0, 120, 7.5)
         ) / 32  # fmt: skip
@@ -569,9 +569,9 @@ def test_correlations_are_those_of_the_densities(small):
         assert fit.correlation == pytest.approx(wanted, abs=0.02)
 
 
-def at(centres, places_A):
+def at(centers, places_A):
     """Density of blobs at places."""
-    squared = ((places_A[:, None] - centres) ** 2).sum(axis=2)
+    squared = ((places_A[:, None] - centers) ** 2).sum(axis=2)
     return np.exp(-squared / (2 * WIDTH_A**2)).sum(axis=1)
 
 
@@ -623,9 +623,9 @@ def test_threads_change_nothing(rng):
 
 @pytest.mark.parametrize("over", [SPHERES, RINGS, PAIRS, CYLINDERS])
 def test_what_no_orientation_changes_is_taken_out(over, rng):
-    centre = np.array([9.5, 9.5, 9.0])
+    center = np.array([9.5, 9.5, 9.0])
     z, y, x = (np.arange(20)[:, None, None], np.arange(20)[:, None], np.arange(20))
-    x, y, z = x - centre[0], y - centre[1], z - centre[2]
+    x, y, z = x - center[0], y - center[1], z - center[2]
     across = np.hypot(y, x)
     ball = np.exp(-(across**2 + z**2) / 50)
     rod = np.exp(-(across**2) / 40) + 0 * z
@@ -635,7 +635,7 @@ def test_what_no_orientation_changes_is_taken_out(over, rng):
     gone = {SPHERES: [ball], RINGS: [ball, rod, drum, cone], PAIRS: [ball, rod, drum],
             CYLINDERS: [rod]}[over]  # fmt: skip
     for part in (ball, rod, drum, cone, patch):
-        left = without_means(part.astype(np.float32), centre, over)
+        left = without_means(part.astype(np.float32), center, over)
         within = inside((20,) * 3, 8)
         ratio = left[within].std() / part[within].std()
         assert (ratio < 0.1) == any(part is each for each in gone), ratio
@@ -643,7 +643,7 @@ def test_what_no_orientation_changes_is_taken_out(over, rng):
 
 @compiled_only
 @pytest.mark.parametrize("box", [48, 49, 50, 51])
-def test_blocks_of_voxels_keep_the_centre(box, tmp_path):
+def test_blocks_of_voxels_keep_the_center(box, tmp_path):
     path = write(tmp_path / "m.mrc", density(blobs("D7", radii_A=(15, 40)), box, 2.0, 5.0), 2.0)
     found = [mapcheck(path, point_group("D7"), bin_factor=each) for each in (1, 2, 3)]
     assert [each.compared_A for each in found] == [2.0, 4.0, 6.0]
@@ -672,8 +672,8 @@ def test_blocks_are_as_large_as_they_may_be(side, psize_A, factor, tmp_path):
 
 
 def test_a_mask_tells_where_to_compare(tmp_path, check):
-    centres = blobs("C3", radii_A=(8, 18))
-    sections = density(centres, SMALL)
+    centers = blobs("C3", radii_A=(8, 18))
+    sections = density(centers, SMALL)
     mask = inside(sections.shape, 6.5)
     junk = ~inside(sections.shape, 7.5)
     sections[junk] = np.random.default_rng(1).normal(0, 1, sections.shape)[junk]
@@ -727,13 +727,13 @@ def test_progress_is_told(small):
 
 
 def test_operators_from_elsewhere_are_compared_as_they_are(tmp_path):
-    """About an axis that is not z, and beside the box centre: no other orientation is known."""
+    """About an axis that is not z, and beside the box center: no other orientation is known."""
     turn = naive.turn((1, 1, 0), 180)
     beside_A = np.array([2.0, -3.0, 4.0])
-    centres = phantom.blob_centres(
+    centers = phantom.blob_centers(
         np.random.default_rng(5), [(np.eye(3), 0), (turn, beside_A - turn @ beside_A)], 8, (5, 14)
     )
-    path = write(tmp_path / "m.mrc", density(centres, SMALL))
+    path = write(tmp_path / "m.mrc", density(centers, SMALL))
     root = math.sqrt(0.5)
     quaternion = np.array([[0, root, root, 0], [1, 0, 0, 0]])
     translation_A = np.array([beside_A - turn @ beside_A, np.zeros(3)])

@@ -364,7 +364,7 @@ def test_a_group_about_another_point_is_named(symbol, rng, tmp_path):
     assert report.verdict == "whole"
     for each, number in zip(report.copies, order, strict=True):
         assert np.allclose(table.matrix[each.operator], motions[number][0])
-    assert np.allclose(report.centre_A, point_A, atol=1e-3)
+    assert np.allclose(report.center_A, point_A, atol=1e-3)
     assert "about the point (12.50, -31.00, " in report.description
 
 

@@ -294,7 +294,7 @@ def test_own_group_is_the_group(source, tmp_path, go):
 MIRROR = np.diag([1.0, 1.0, -1.0])
 
 
-def test_own_operators_go_with_a_centre(columns, tmp_path, go, command):
+def test_own_operators_go_with_a_center(columns, tmp_path, go, command):
     """Without the identity, or not a group: no two put a point at one place."""
     source = write_table(tmp_path / "source.h5", columns)
     (tmp_path / "ops.txt").write_text(as_rows(MOVED))

@@ -10,7 +10,7 @@ from naive import group, helix
 from particle_files import expand_to_star, needs, run, with_columns, write_cs
 from phantom import (
     BOX,
-    blob_centres,
+    blob_centers,
     density,
     images,
     random_views,
@@ -41,15 +41,15 @@ Measured are 0.995 and more, 0.94 and less.
 
 
 def blobs_and_views(symbol, convention="relion"):
-    """Centres of the blobs of a point group, and views of them."""
+    """Centers of the blobs of a point group, and views of them."""
     motions = [(rotation, np.zeros(3)) for rotation in group(symbol, convention)]
-    centres = blob_centres(np.random.default_rng(5), motions, BLOBS[symbol], RADII_A)
-    return centres, random_views(np.random.default_rng(6), VIEWS[symbol])
+    centers = blob_centers(np.random.default_rng(5), motions, BLOBS[symbol], RADII_A)
+    return centers, random_views(np.random.default_rng(6), VIEWS[symbol])
 
 
-def write_particles(folder, centres, views):
+def write_particles(folder, centers, views):
     """A stack, and its particles in a .star."""
-    write_mrc(folder / "particles.mrcs", images(centres, views, PSIZE_A), PSIZE_A)
+    write_mrc(folder / "particles.mrcs", images(centers, views, PSIZE_A), PSIZE_A)
     optics = {"rlnImageSize": [BOX], "rlnImageDimensionality": [2]}
     (folder / "particles.star").write_text(with_columns(star_text(views), "optics", optics))
 
@@ -67,13 +67,13 @@ def alike(one, other):
 
 @pytest.mark.parametrize("symbol", VIEWS)
 def test_expanded_set_gives_the_symmetric_map(symbol, program, tmp_path):
-    centres, views = blobs_and_views(symbol)
-    write_particles(tmp_path, centres, views)
+    centers, views = blobs_and_views(symbol)
+    write_particles(tmp_path, centers, views)
     expand_to_star(program, "particles.star", "ours.star", f"--symmetry={symbol}")
     ours = reconstruct(tmp_path, "ours.star")
     assert alike(ours, reconstruct(tmp_path, "particles.star", "--sym", symbol)) > SAME
     assert alike(ours, reconstruct(tmp_path, "particles.star")) < OTHER
-    assert alike(ours, density(centres, PSIZE_A)) > SAME
+    assert alike(ours, density(centers, PSIZE_A)) > SAME
 
 
 @pytest.mark.parametrize(
@@ -84,12 +84,12 @@ def test_expanded_set_gives_the_symmetric_map(symbol, program, tmp_path):
     ],
 )
 def test_another_symmetry_gives_another_map(symbol, flags, program, tmp_path):
-    centres, views = blobs_and_views(symbol)
-    write_particles(tmp_path, centres, views)
+    centers, views = blobs_and_views(symbol)
+    write_particles(tmp_path, centers, views)
     expand_to_star(program, "particles.star", "ours.star", *flags)
     ours = reconstruct(tmp_path, "ours.star")
     assert alike(ours, reconstruct(tmp_path, "particles.star", "--sym", symbol)) < OTHER
-    assert alike(ours, density(centres, PSIZE_A)) < OTHER
+    assert alike(ours, density(centers, PSIZE_A)) < OTHER
 
 
 @pytest.mark.parametrize(
@@ -98,35 +98,35 @@ def test_another_symmetry_gives_another_map(symbol, flags, program, tmp_path):
 def test_expanded_side_views_of_a_helix(rise, order, same, program, tmp_path):
     rng = np.random.default_rng(6)
     longer_than_the_box = helix(27.3, 4.75, 41)
-    centres = blob_centres(rng, longer_than_the_box, 1, RADII_A)
-    write_particles(tmp_path, centres, random_views(rng, 15, lowest_tilt_deg=75))
+    centers = blob_centers(rng, longer_than_the_box, 1, RADII_A)
+    write_particles(tmp_path, centers, random_views(rng, 15, lowest_tilt_deg=75))
     flags = ("--twist=27.3", f"--rise={rise}", f"--order={order}")
     expand_to_star(program, "particles.star", "ours.star", *flags)
-    found = alike(reconstruct(tmp_path, "ours.star"), density(centres, PSIZE_A))
+    found = alike(reconstruct(tmp_path, "ours.star"), density(centers, PSIZE_A))
     assert found > SAME if same else found < OTHER
 
 
-def write_cryosparc_particles(folder, centres, views):
+def write_cryosparc_particles(folder, centers, views):
     """A stack with the images in the opposite order, and its particles in a .cs."""
     (folder / "J1").mkdir()
-    write_mrc(folder / "J1/stack.mrcs", images(centres, views, PSIZE_A)[::-1], PSIZE_A)
+    write_mrc(folder / "J1/stack.mrcs", images(centers, views, PSIZE_A)[::-1], PSIZE_A)
     numbers = np.arange(len(views))[::-1]
     write_cs(folder / "particles.cs", views, numbers, BOX, PSIZE_A, "J1/stack.mrc")
 
 
 def test_file_of_cryosparc_gives_the_symmetric_map(program, tmp_path):
-    centres, views = blobs_and_views("D7")
-    write_particles(tmp_path, centres, views)
-    write_cryosparc_particles(tmp_path, centres, views)
+    centers, views = blobs_and_views("D7")
+    write_particles(tmp_path, centers, views)
+    write_cryosparc_particles(tmp_path, centers, views)
     flags = ("--symmetry=D7", "--convention=relion")
     expand_to_star(program, "particles.cs", "ours.star", *flags)
     ours = reconstruct(tmp_path, "ours.star")
     assert alike(ours, reconstruct(tmp_path, "particles.star", "--sym", "D7")) > SAME
-    assert alike(ours, density(centres, PSIZE_A)) > SAME
+    assert alike(ours, density(centers, PSIZE_A)) > SAME
 
 
 def test_file_of_cryosparc_with_its_own_axes_gives_the_true_map(program, tmp_path):
-    centres, views = blobs_and_views("D7", "cryosparc")
-    write_cryosparc_particles(tmp_path, centres, views)
+    centers, views = blobs_and_views("D7", "cryosparc")
+    write_cryosparc_particles(tmp_path, centers, views)
     expand_to_star(program, "particles.cs", "ours.star", "--symmetry=D7")
-    assert alike(reconstruct(tmp_path, "ours.star"), density(centres, PSIZE_A)) > SAME
+    assert alike(reconstruct(tmp_path, "ours.star"), density(centers, PSIZE_A)) > SAME

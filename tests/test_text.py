@@ -12,7 +12,7 @@ from inside import (
     SourceError,
     as_bytes,
     cut_lines,
-    mixed,
+    mix_bits,
     number_width,
     numbers,
     take_words,
@@ -127,5 +127,5 @@ def test_hashes_of_names_that_differ_little_are_all_different():
     names = np.array([f"{k:06d}@stack_{s}.mrcs" for k in range(500) for s in range(20)], "S")
     assert len(np.unique(word_hash(names))) == len(names)
     rows = np.arange(10_000, dtype=np.uint64)
-    assert len(np.unique(mixed([rows]))) == len(rows)
-    assert len(np.unique(mixed([rows // 100, rows % 100]))) == len(rows)
+    assert len(np.unique(mix_bits([rows]))) == len(rows)
+    assert len(np.unique(mix_bits([rows // 100, rows % 100]))) == len(rows)

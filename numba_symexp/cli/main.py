@@ -48,7 +48,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if words is None else words)
     try:
-        with interrupts.noted():
+        with interrupts.deferred():
             return _answer(given)
     except SymexpError as error:
         return _fail(error, _in_flags(str(error), given), error.exit_code)

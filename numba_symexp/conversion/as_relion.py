@@ -28,7 +28,7 @@ from numba_symexp.formats.relion.labels import (
     SUBSET,
     TUBE_ID,
     as_bytes,
-    mixed,
+    mix_bits,
     word_hash,
 )
 from numba_symexp.formats.relion.text import OPTICS_GROUP
@@ -162,7 +162,7 @@ class AsRelion(TableView):
         micrograph = np.zeros(len(tube), np.uint64)
         if MICROGRAPH_PATH in found:
             micrograph = word_hash(self._path(found[MICROGRAPH_PATH]))
-        return micrograph, mixed([micrograph, tube])
+        return micrograph, mix_bits([micrograph, tube])
 
     def _number_tubes(self) -> tuple[Array, Array]:
         """All tubes, ascending, and the number of each on its micrograph, from 1."""

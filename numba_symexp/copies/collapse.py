@@ -242,6 +242,8 @@ def _refuse_column(table: ParticleTable, by: str) -> None:
     """Refuse a column by which nothing can be best."""
     column = table.columns.get(by)
     if column is None:
-        raise SourceError(f"{table.path}: no column {by} (columns: {table.listed()}): check by=")
+        raise SourceError(
+            f"{table.path}: no column {by} (columns: {table.columns_in_words()}): check by="
+        )
     if column.shape or column.dtype.kind not in "iufbS":
         raise SourceError(f"{table.path}: {by} is {column}, not one number per row: check by=")

@@ -16,7 +16,7 @@ from numba_symexp.copies.names import (
     why_no_group,
 )
 from numba_symexp.copies.recover import Recovered, recover
-from numba_symexp.copies.stated import convention_of, stated
+from numba_symexp.copies.stated import convention_of, stated_symmetries
 from numba_symexp.errors import UsageError
 from numba_symexp.poses import open_poses
 from numba_symexp.symmetry.descriptions import describe, number_ranges
@@ -66,7 +66,7 @@ def match(
             rows.leave_px()  # copies have their particle's shift, and the source may be gone
         found = recover(rows, progress)
         convention = convention_of(rows)
-        guesses = stated(rows, convention)
+        guesses = stated_symmetries(rows, convention)
         motions, reference = MotionSet.of(found), 0
         known = name(motions, operators, guesses, convention)
         middle = None if rows.keys[1] else middle_of_helix(known)
@@ -88,7 +88,7 @@ def match(
             is_group=known.verdict == UNNAMED
             or (known.verdict != NONE and motions.outside() is None),
             reference=int(found.copies[reference]),
-            centre_A=tuple(known.motions.centre_A.tolist()),
+            center_A=tuple(known.motions.center_A.tolist()),
             tolerance_deg=float(motions.tolerance_deg.max()),
             tolerance_A=float(motions.tolerance_A.max()),
             notes=tuple(_notes(found)),
@@ -102,8 +102,8 @@ def _description(known: Name, copies: Array) -> str:
     if known.verdict == NONE:
         return why_no_group(known.motions, copies)
     where = ""
-    if known.motions.centre_A.any():
-        where = f", about the point {_vector(known.motions.centre_A, 2)} A from the box centre"
+    if known.motions.center_A.any():
+        where = f", about the point {_vector(known.motions.center_A, 2)} A from the box center"
     if known.operators is not None:
         return describe(known.operators) + where
     by_fold: dict[int, Array] = {}

@@ -76,8 +76,8 @@ class MatchReport:
         Whether the copies themselves are a group.
     reference : int
         Copy from which the motions are counted: 0, but in a .star of a helix the middle one.
-    centre_A : tuple of float
-        Point of the map about which the copies are these operators, A from the box centre.
+    center_A : tuple of float
+        Point of the map about which the copies are these operators, A from the box center.
     tolerance_deg, tolerance_A : float
         How far, at most, a motion was allowed to be from its operator.
     notes : tuple of str
@@ -99,7 +99,7 @@ class MatchReport:
     operators_flag: str | None
     is_group: bool
     reference: int
-    centre_A: tuple[float, ...]
+    center_A: tuple[float, ...]
     tolerance_deg: float
     tolerance_A: float
     notes: tuple[str, ...]
@@ -115,6 +115,7 @@ class MatchReport:
         """Everything, for JSON."""
         return {
             **asdict(self),
+            "centre_A": self.center_A,  # its name up to version 0.1
             "matched": self.matched,
             "is_part": self.operators_flag is not None,
         }

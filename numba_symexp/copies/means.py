@@ -24,7 +24,7 @@ _SEEN = 1e-3
 
 
 @dataclass(frozen=True)
-class Centres:
+class Centers:
     """A motion of each of K copies, and how far from it a copy may be.
 
     Attributes
@@ -49,8 +49,8 @@ class Centres:
         shift_A : (n, 2) float64
             Shift in the image that is left.
         """
-        centre = self.quaternion[pairs.copy]
-        left = multiply(centre * (1.0, -1.0, -1.0, -1.0), pairs.quaternion)
+        center = self.quaternion[pairs.copy]
+        left = multiply(center * (1.0, -1.0, -1.0, -1.0), pairs.quaternion)
         turn = 2 * left[:, 1:] * np.where(left[:, :1] < 0, -1.0, 1.0)
         x, y, _ = _columns(pairs.reference)
         moved_A = self.translation_A[pairs.copy]
@@ -63,13 +63,13 @@ class Totals:
 
     Parameters
     ----------
-    centres : Centres
+    centers : Centers
         First estimates.
     """
 
-    def __init__(self, centres: Centres) -> None:
-        self._centres = centres
-        count = len(centres.quaternion)
+    def __init__(self, centers: Centers) -> None:
+        self._centers = centers
+        count = len(centers.quaternion)
         self.particles, self.kept = np.zeros((2, count), np.int64)
         self.largest_deg, self.largest_A = np.zeros((2, count))
         self._turn, self._push_A = np.zeros((2, count, 3))
@@ -79,13 +79,13 @@ class Totals:
     def add(self, pairs: Pairs) -> None:
         """Add some copies."""
         copy, count = pairs.copy, len(self.kept)
-        turn, shift_A = self._centres.deviations(pairs)
+        turn, shift_A = self._centers.deviations(pairs)
         angle, distance_A = angle_of(turn), np.linalg.norm(shift_A, axis=1)
         self.particles += np.bincount(copy, minlength=count)
         np.maximum.at(self.largest_deg, copy, np.rad2deg(angle))
         np.maximum.at(self.largest_A, copy, distance_A)
-        near = np.rad2deg(angle) <= self._centres.limit_deg[copy]
-        near &= distance_A <= self._centres.limit_A[copy]
+        near = np.rad2deg(angle) <= self._centers.limit_deg[copy]
+        near &= distance_A <= self._centers.limit_A[copy]
         copy, turn, shift_A = copy[near], turn[near], shift_A[near]
         x, y, z = _columns(pairs.reference[near])
         self.kept += np.bincount(copy, minlength=count)
@@ -101,7 +101,7 @@ class Totals:
         turn = self._turn / kept[:, None]
         rest = np.sqrt(np.maximum(1 - (turn**2).sum(axis=1) / 4, 0))
         quaternion = multiply(
-            self._centres.quaternion, np.concatenate([rest[:, None], turn / 2], axis=1)
+            self._centers.quaternion, np.concatenate([rest[:, None], turn / 2], axis=1)
         )
         sight = kept[:, None, None] * np.eye(3) - self._views.reshape(-1, 3, 3)
         seen, direction = np.linalg.eigh(sight)
@@ -117,7 +117,7 @@ class Totals:
         )
         return Means(
             quaternion / np.linalg.norm(quaternion, axis=1, keepdims=True),
-            self._centres.translation_A + step_A,
+            self._centers.translation_A + step_A,
             rms_deg,
             rms_A,
             rms_deg / np.sqrt(np.maximum(kept - 1, 1)),
@@ -151,7 +151,7 @@ class Means:
     seen: Array
 
 
-def robust_centres(sample: Pairs, count: int) -> Centres:
+def robust_centers(sample: Pairs, count: int) -> Centers:
     """Motions of most of a sample, with limits of how far off a copy may be to count.
 
     Parameters
@@ -164,21 +164,21 @@ def robust_centres(sample: Pairs, count: int) -> Centres:
     outer = sample.quaternion[:, :, None] * sample.quaternion[:, None]
     _, vectors = np.linalg.eigh(_sums(sample.copy, outer.reshape(-1, 16), count).reshape(-1, 4, 4))
     anything = np.full(count, np.inf)
-    centres = Centres(vectors[:, :, -1], np.zeros((count, 3)), anything, anything)
+    centers = Centers(vectors[:, :, -1], np.zeros((count, 3)), anything, anything)
     for _ in range(_ROUNDS):
-        totals = Totals(centres)
+        totals = Totals(centers)
         totals.add(sample)
         means = totals.means()
-        centres = Centres(means.quaternion, means.translation_A, anything, anything)
-        turn, shift_A = centres.deviations(sample)
+        centers = Centers(means.quaternion, means.translation_A, anything, anything)
+        turn, shift_A = centers.deviations(sample)
         off_deg, off_A = np.rad2deg(angle_of(turn)), np.linalg.norm(shift_A, axis=1)
-        centres = Centres(
+        centers = Centers(
             means.quaternion,
             means.translation_A,
             _FLOOR_DEG + _FAR * _medians(sample.copy, off_deg, count),
             _FLOOR_A + _FAR * _medians(sample.copy, off_A, count),
         )
-    return centres
+    return centers
 
 
 def angle_of(turn: Array) -> Array:

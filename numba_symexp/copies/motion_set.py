@@ -31,15 +31,15 @@ class MotionSet:
     translation_A : (K, 3) float64
     tolerance_deg, tolerance_A : (K,) float64
         How far each may be from what it stands for.
-    centre_A : (3,) float64
-        Point of the map from which ``translation_A`` counts; 0 is the box centre.
+    center_A : (3,) float64
+        Point of the map from which ``translation_A`` counts; 0 is the box center.
     """
 
     quaternion: Array
     translation_A: Array
     tolerance_deg: Array
     tolerance_A: Array
-    centre_A: Array = field(default_factory=lambda: np.zeros(3))
+    center_A: Array = field(default_factory=lambda: np.zeros(3))
 
     def __len__(self) -> int:
         return len(self.quaternion)
@@ -115,21 +115,21 @@ class MotionSet:
         )
 
     def about_fixed_point(self) -> "MotionSet | None":
-        """Rotations about one point, which is the new centre; None where they are not that.
+        """Rotations about one point, which is the new center; None where they are not that.
 
-        Nor are rotations about the box centre.
+        Nor are rotations about the box center.
         """
         if not (np.linalg.norm(self.translation_A, axis=1) > self.tolerance_A).any():
             return None
         moved = np.stack([_rotated(q, np.eye(3)).T for q in self.quaternion])
         push = np.eye(3) - moved  # t = c - R c
-        centre_A = np.linalg.lstsq(
+        center_A = np.linalg.lstsq(
             push.reshape(-1, 3), self.translation_A.reshape(-1), rcond=_PARALLEL
         )[0]
-        left_A = self.translation_A - push @ centre_A
+        left_A = self.translation_A - push @ center_A
         if (np.linalg.norm(left_A, axis=1) > 2 * self.tolerance_A).any():
             return None
-        return replace(self, translation_A=left_A, centre_A=centre_A)
+        return replace(self, translation_A=left_A, center_A=center_A)
 
     def axes(self) -> list[tuple[int, Array]]:
         """Rotation axes as (fold, unit vector): the highest fold first, then the nearest +z."""

@@ -9,7 +9,7 @@ import numpy as np
 from numba_symexp.copies.candidates import larger_groups, whole_groups
 from numba_symexp.copies.helix_fit import fitted_helices
 from numba_symexp.copies.motion_set import MotionSet
-from numba_symexp.copies.stated import lengthened
+from numba_symexp.copies.stated import longer_helix
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.types import Array
 
@@ -26,7 +26,7 @@ class Name:
     verdict : str
         ``whole``, ``part``, ``other``, ``unnamed group`` or ``no group``.
     motions : MotionSet
-        The motions, about their own centre where they have one.
+        The motions, about their own center where they have one.
     operators : Operators or None
         The known set.
     numbers : (K,) int64 or None
@@ -42,7 +42,7 @@ class Name:
 def name(
     motions: MotionSet, given: Operators | None, guesses: list[Operators], convention: str
 ) -> Name:
-    """Find the known set that motions are, or are part of, about the box centre or another point.
+    """Find the known set that motions are, or are part of, about the box center or another point.
 
     Parameters
     ----------
@@ -54,11 +54,11 @@ def name(
     convention : str
         Whose names come first.
     """
-    centred = motions.about_fixed_point()
-    sets = [motions] if centred is None else [motions, centred]
+    centered = motions.about_fixed_point()
+    sets = [motions] if centered is None else [motions, centered]
     if given is not None:
         for each in sets:
-            found = _first(each, [given, *lengthened(given)])
+            found = _first(each, [given, *longer_helix(given)])
             if found:
                 return found
     for each in sets:
@@ -96,7 +96,7 @@ def _part(motions: MotionSet, guesses: list[Operators], convention: str) -> Name
     """The first known set that has all the motions."""
     candidates = chain(
         guesses,
-        chain.from_iterable(map(lengthened, guesses)),
+        chain.from_iterable(map(longer_helix, guesses)),
         fitted_helices(motions, convention),
         larger_groups(motions, convention),
     )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numba_symexp.copies.means import Means, Totals, robust_centres
+from numba_symexp.copies.means import Means, Totals, robust_centers
 from numba_symexp.copies.references import Pairs, References, ranks
 from numba_symexp.poses import Poses
 from numba_symexp.types import Array, Progress
@@ -68,7 +68,7 @@ def recover(rows: Poses, progress: Progress | None = None) -> Recovered:
     """
     references = References(rows, progress)
     count, n_rows = len(references.copies), rows.table.n_rows
-    totals = Totals(robust_centres(_sample(references), count))
+    totals = Totals(robust_centers(_sample(references), count))
     for done, pairs in references.pairs():
         totals.add(pairs)
         if progress:

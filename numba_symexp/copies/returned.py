@@ -12,7 +12,7 @@ from numba_symexp.conversion.as_relion import AsRelion
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.expanded.table import ExpandedTable, open_expanded
 from numba_symexp.formats import open_table
-from numba_symexp.formats.relion.labels import IMAGE, MICROGRAPH, mixed, numbers, word_hash
+from numba_symexp.formats.relion.labels import IMAGE, MICROGRAPH, mix_bits, numbers, word_hash
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.particles.columns import find_columns, pixel_size_column
 from numba_symexp.particles.scan import blocks
@@ -171,7 +171,7 @@ class Link:
             value = numbers(found[name], f"{table.path}: _{name}", start)
             whole = np.rint(value).astype(np.int64) + int(step[place])
             parts.append((whole if self.whole_px else value).view(np.uint64))
-        return mixed(parts) if len(parts) > 1 else parts[0]
+        return mix_bits(parts) if len(parts) > 1 else parts[0]
 
 
 class ReturnedCopies(Copies):
@@ -256,7 +256,7 @@ class ReturnedCopies(Copies):
             parts += [each.astype(np.float64).view(np.uint64) for each in values]
         if not in_text:
             parts[1] = found[UID].astype(np.uint64)
-        self._rows.append(mixed(parts))
+        self._rows.append(mix_bits(parts))
         self._particles.append(sources)
 
     def counts(self) -> Array:

@@ -25,7 +25,7 @@ def convention_of(rows: Poses) -> str:
     return known if known in CONVENTIONS else choose_convention(None)
 
 
-def stated(rows: Poses, convention: str) -> list[Operators]:
+def stated_symmetries(rows: Poses, convention: str) -> list[Operators]:
     """Symmetries that a table names, in all their orientations; often none."""
     if rows.expanded is not None:
         own = rows.expanded.operators
@@ -37,7 +37,7 @@ def stated(rows: Poses, convention: str) -> list[Operators]:
     return list(_by_cryosparc(rows, convention))
 
 
-def lengthened(operators: Operators) -> list[Operators]:
+def longer_helix(operators: Operators) -> list[Operators]:
     """A helix with units enough for any range of as many; nothing for others.
 
     Programs choose the range of units themselves: what one calls n units may be 0 to n - 1.

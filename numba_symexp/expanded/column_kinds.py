@@ -293,7 +293,7 @@ class DefocusColumn(OutputColumn):
                 return [cls(name, dtype, (), "A", text, own) for name, dtype in made]
         raise SourceError(
             f"{table.path}: no defocus columns {' and '.join(DEFOCUS)} (columns: "
-            f"{table.listed()}): leave out defocus="
+            f"{table.columns_in_words()}): leave out defocus="
         )
 
     @classmethod
@@ -348,7 +348,7 @@ class CarriedColumn(OutputColumn):
             if not found:
                 raise SourceError(
                     f"{table.path}: no further column matches carry={pattern} (columns: "
-                    f"{table.listed()})"
+                    f"{table.columns_in_words()})"
                 )
             names.update(dict.fromkeys(name for name in found if name not in moved))
         for name in names:

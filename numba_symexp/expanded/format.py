@@ -184,7 +184,7 @@ def read_operators(file: h5py.File, attributes: dict[str, Any]) -> Operators:
     center_A = np.array(group.attrs.get("center_A", np.zeros(3)), np.float64)
     full_order = int(group.attrs.get("full_order", order))
     if center_A.shape != (3,) or not np.all(np.abs(center_A) < FARTHEST_A):
-        raise ValueError(f"{OPERATORS} has a centre that is no point")
+        raise ValueError(f"{OPERATORS} has a center that is no point")
     most = int(found["full_index"].max(initial=0))
     if not max(order, most + 1) <= full_order <= MAX_OPERATORS:
         raise ValueError(f"{OPERATORS} has {order} operators of {full_order}")

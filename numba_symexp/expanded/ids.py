@@ -58,7 +58,7 @@ def first_new_id(fingerprint: str, operators: Operators, uids: Array) -> int:
 class HalfSets:
     """A split into halves 0 and 1 that depends on the seed and the particle alone.
 
-    Particles are taken in pairs of neighbours, and one of each pair is drawn for half 0, so the
+    Particles are taken in pairs of neighbors, and one of each pair is drawn for half 0, so the
     halves are equal. Segments of one tube overlap, so a whole tube goes to one half; the tubes,
     in an order drawn by the seed, alternate.
 

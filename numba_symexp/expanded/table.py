@@ -93,7 +93,7 @@ class ExpandedTable(Mapping[str, ExpandedColumn]):
     n_sources : int
         Rows of the source.
     defocus : dict of str to float
-        Columns whose defocus moved with the depth of the centre, and by how many depths (1, -1).
+        Columns whose defocus moved with the depth of the center, and by how many depths (1, -1).
     """
 
     def __init__(self, path: str, source: str | None = None) -> None:
@@ -288,8 +288,9 @@ class ExpandedTable(Mapping[str, ExpandedColumn]):
             return self._table.columns[name]
         if name not in self.source.columns:
             raise MissingColumnError(
-                f"{self.path}: no column {name}, neither expanded ({self._table.listed()}) nor in "
-                f"the source ({self.source.listed()})"
+                f"{self.path}: no column {name}, neither expanded "
+                f"({self._table.columns_in_words()}) nor in the source "
+                f"({self.source.columns_in_words()})"
             )
         return self.source.columns[name]
 

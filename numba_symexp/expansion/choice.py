@@ -1,4 +1,4 @@
-"""Which operators a job asks for: the full set, its centre, and what is chosen of it."""
+"""Which operators a job asks for: the full set, its center, and what is chosen of it."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -33,7 +33,7 @@ def check_movable(
     """
     if not (full.moves or job.has_center):
         return
-    reason = "a centre was given" if job.has_center else f"{full.symmetry} has translations"
+    reason = "a center was given" if job.has_center else f"{full.symmetry} has translations"
     if job.psize is None and columns.psize is None:
         raise unknown_pixel_size(table, columns.shift, reason)
     found = [name for name in ORIGIN_Z if name in table.columns]
@@ -47,7 +47,7 @@ def check_movable(
 def chosen_operators(
     job: ExpandJob, table: ParticleTable, columns: PoseColumns, full: Operators, found: Scan
 ) -> tuple[Operators, Operators]:
-    """Full set with the job's centre, and what the job chooses of it.
+    """Full set with the job's center, and what the job chooses of it.
 
     Raises
     ------
@@ -59,13 +59,13 @@ def chosen_operators(
         full = full.counted_from(corner_of(job.box_px, psize_A))
     if job.center_px is not None and job.box_px is not None:
         psize_A = _one_psize(job, table, columns, found, "center_px")
-        centre_A = (np.array(job.center_px, np.float64) - job.box_px // 2) * psize_A
-        full = replace(full, center_A=centre_A)
+        center_A = (np.array(job.center_px, np.float64) - job.box_px // 2) * psize_A
+        full = replace(full, center_A=center_A)
     return full, job.chosen(full)
 
 
-def centre_warnings(full: Operators, operators: Operators) -> Iterator[str]:
-    """Sentences about a centre on a symmetry axis, or almost on one."""
+def center_warnings(full: Operators, operators: Operators) -> Iterator[str]:
+    """Sentences about a center on a symmetry axis, or almost on one."""
     if not np.any(full.center_A):
         return
     together = at_one_place(operators)
@@ -80,7 +80,7 @@ def centre_warnings(full: Operators, operators: Operators) -> Iterator[str]:
         axis = full.axis[number]
         on_axis = ",".join(f"{part:.3f}" for part in (full.center_A @ axis) * axis + 0.0)
         yield (
-            f"operator {number} ({full.label[number]}) moves the centre by only {moved_A:.3g} A: "
+            f"operator {number} ({full.label[number]}) moves the center by only {moved_A:.3g} A: "
             f"if it should lie on that axis, give center={on_axis} and unique=True"
         )
 

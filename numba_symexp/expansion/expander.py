@@ -132,7 +132,7 @@ def expand_poses(
     shift : (N, 2) float32 or float64
         In-plane shifts, pixels.
     operators : Operators
-        From `point_group` or `helix`; with a ``center_A``, that point is put at the image centre.
+        From `point_group` or `helix`; with a ``center_A``, that point is put at the image center.
     psize : float or (N,) float, optional
         A per pixel; needed when an operator has a translation.
     pose_format : {"rotvec", "quaternion", "matrix", "euler_zyz"}

@@ -29,11 +29,11 @@ class ExpandJob(SymmetryRequest):
     operators, modulo, axis, center, unique
         Which of them are used, and about which point: see there too.
     center_px : tuple of float, optional
-        The centre as voxel numbers, counted from 0, in a map of ``box_px`` voxels a side.
+        The center as voxel numbers, counted from 0, in a map of ``box_px`` voxels a side.
     box_px : int, optional
         Side of that map; also where ``origin`` is its corner.
     defocus : {"minus", "plus"}, optional
-        Move the defocus by the depth of the centre: defocus - depth, or defocus + depth.
+        Move the defocus by the depth of the center: defocus - depth, or defocus + depth.
     table : str, optional
         Place of the table in the file; by default ``/particles``, else the root.
     pose, shift : str, optional
@@ -106,7 +106,7 @@ class ExpandJob(SymmetryRequest):
 
     @property
     def has_center(self) -> bool:
-        """Whether a point is to be put at the image centre."""
+        """Whether a point is to be put at the image center."""
         return self.center is not None or self.center_px is not None
 
     def recorded(self, operators: Operators) -> dict[str, Any]:

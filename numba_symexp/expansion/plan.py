@@ -11,7 +11,7 @@ from numba_symexp.expanded.columns import OutputColumn
 from numba_symexp.expanded.format import SourceRecord, size_of
 from numba_symexp.expanded.ids import first_new_id
 from numba_symexp.expansion.choice import (
-    centre_warnings,
+    center_warnings,
     check_movable,
     chosen_operators,
     move_warnings,
@@ -48,7 +48,7 @@ class Plan:
     fingerprint : str
         Of the source's poses and shifts, which are read again while rows are made.
     pages : bytes
-        Digests of the source's pages, where other processes are to recognise them.
+        Digests of the source's pages, where other processes are to recognize them.
     """
 
     full: Operators
@@ -144,14 +144,14 @@ def _refuse_overflow(
     if not farthest < FARTHEST_A:
         raise UsageError(
             f"operators move the map by up to {farthest:g} A, and no map is that large: check the "
-            "rise or the centre"
+            "rise or the center"
         )
     with np.errstate(over="ignore"):
         largest = found.shift_most_px + np.float64(farthest) / psize
     if not largest < np.finfo(table.columns[columns.shift].dtype).max:
         raise SourceError(
             f"{table.path}: shifts would overflow (moved by up to {farthest:g} A at {psize:g} A "
-            "per pixel): check the rise or centre, and the pixel size"
+            "per pixel): check the rise or center, and the pixel size"
         )
 
 
@@ -165,7 +165,7 @@ def _warnings(
 ) -> list[str]:
     """Sentences about what can be done but deserves a look."""
     texts = [f"{table.path}: {sentence}" for sentence in found.odd]
-    texts += centre_warnings(full, operators)
+    texts += center_warnings(full, operators)
     texts += move_warnings(job, table, full, found)
     if len(operators) == 1 and len(operators.fixed):
         texts.append(f"{operators.symmetry} has one operator: the set is copied, not expanded")

@@ -20,7 +20,7 @@ from numba_symexp.kernels.quaternion import (
     from_euler_zyz,
     from_matrix,
     from_rotation_vector,
-    normalised,
+    normalized,
     to_euler_zyz,
     to_matrix,
     to_quaternion,
@@ -48,7 +48,7 @@ def decode_rotvec(pose: Array, count: int, planes: Array) -> None:
 def decode_quaternion(pose: Array, count: int, planes: Array) -> None:
     """Quaternions, scalar first and of about length 1 -> quaternion planes."""
     for k in prange(count):
-        planes[0, k], planes[1, k], planes[2, k], planes[3, k] = normalised(
+        planes[0, k], planes[1, k], planes[2, k], planes[3, k] = normalized(
             np.float64(pose[4 * k]),
             np.float64(pose[4 * k + 1]),
             np.float64(pose[4 * k + 2]),
@@ -71,7 +71,7 @@ def decode_matrix(pose: Array, count: int, planes: Array) -> None:
             np.float64(pose[9 * k + 7]),
             np.float64(pose[9 * k + 8]),
         )
-        planes[0, k], planes[1, k], planes[2, k], planes[3, k] = normalised(w, x, y, z)
+        planes[0, k], planes[1, k], planes[2, k], planes[3, k] = normalized(w, x, y, z)
 
 
 @kernel

@@ -109,7 +109,7 @@ def from_matrix(
 
 
 @algebra
-def normalised(w: float, x: float, y: float, z: float) -> Scalars:
+def normalized(w: float, x: float, y: float, z: float) -> Scalars:
     """Quaternion of length 1 in the same direction."""
     scale = 1.0 / math.sqrt(w * w + x * x + y * y + z * z)
     return scale * w, scale * x, scale * y, scale * z

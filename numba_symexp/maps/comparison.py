@@ -200,7 +200,7 @@ def make_scene(
     radius_A : float, optional
         Radius of the sphere; with a mask, both must hold.
     about_A : (3,) float64, optional
-        Centre of symmetry and sphere, from the box center.
+        Center of symmetry and sphere, from the box center.
 
     Raises
     ------

@@ -144,7 +144,7 @@ def unknown_pixel_size(table: ParticleTable, shift: str, why: str) -> SourceErro
     wanted = f"{slot}/psize_A" if slot.startswith("alignments") else PSIZE
     return SourceError(
         f"{table.path}: no pixel size column {wanted} in {table.location} (columns: "
-        f"{table.listed()}), and {why}: give psize=A_PER_PIXEL"
+        f"{table.columns_in_words()}), and {why}: give psize=A_PER_PIXEL"
     )
 
 
@@ -255,7 +255,7 @@ def _named(table: ParticleTable, given: str | None, default: str, meaning: str) 
             )
         hint = f"name it with {meaning}=" if given is None else "check the name"
         raise SourceError(
-            f"{missing} (columns: {table.listed()}): {hint}, or the table with table="
+            f"{missing} (columns: {table.columns_in_words()}): {hint}, or the table with table="
         )
     return name
 

@@ -17,7 +17,7 @@ RULE_2 = "sha256-2:"
 """How a fingerprint of all columns begins."""
 
 PAGE = 1024
-"""Rows that share a digest, where parts of a source are to be recognised."""
+"""Rows that share a digest, where parts of a source are to be recognized."""
 
 PAGE_DIGEST_BYTES = 32
 

@@ -24,7 +24,7 @@ DEFOCUS = {"ctf/df1_A": "rlnDefocusU", "ctf/df2_A": "rlnDefocusV"}
 """Columns of the defocus, in A: CryoSPARC's names and RELION's."""
 
 DEFOCUS_SIGNS = {"minus": -1.0, "plus": 1.0}
-"""How many depths of the centre the defocus moves by."""
+"""How many depths of the center the defocus moves by."""
 
 CRYOSPARC_EXPANDED = "sym_expand/"
 """Columns of CryoSPARC's own Symmetry Expansion start with this."""

@@ -176,7 +176,7 @@ class ParticleTable(abc.ABC):
             return None
         return int(self.read([_IMAGE_SHAPE], 0, 1)[_IMAGE_SHAPE].max())
 
-    def listed(self) -> str:
+    def columns_in_words(self) -> str:
         """Names of the columns, for a message."""
         names = sorted(self.columns)
         rest = len(names) - _NAMED_AT_MOST

@@ -205,11 +205,11 @@ def _rim(disc: Any, half: int) -> None:
     """Draw the rim of a hemisphere, circles of tilt, and the directions of rot."""
     turn = np.linspace(0, 2 * np.pi, 361)
     disc.plot(np.cos(turn), np.sin(turn), color="black", lw=0.8, clip_on=False)
-    for tilt, labelled_at in _TILTS.items():
+    for tilt, labeled_at in _TILTS.items():
         radius = np.sqrt(1 - np.cos(np.deg2rad(tilt)))
         disc.plot(radius * np.cos(turn), radius * np.sin(turn), color="white", lw=0.5, alpha=0.7)
         disc.text(
-            *(radius * np.array([np.cos(labelled_at), np.sin(labelled_at)])),
+            *(radius * np.array([np.cos(labeled_at), np.sin(labeled_at)])),
             f"{tilt if half == 0 else 180 - tilt}\N{DEGREE SIGN}",
             **_ON_COLOR,
         )

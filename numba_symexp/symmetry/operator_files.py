@@ -75,7 +75,7 @@ def read_operators(path: str) -> Operators:
     axes = _rotation_axes(path, text)
     if axes:
         quaternions = canonical(closure(axes))
-        return _labelled(Own(name), quaternions, np.zeros((len(quaternions), 3)))
+        return _labeled(Own(name), quaternions, np.zeros((len(quaternions), 3)))
     matrices, assembly = _of_text(path, text)
     return _operators(path, Own(name, typed=True, assembly=assembly), matrices)
 
@@ -104,10 +104,10 @@ def _operators(path: str, symmetry: Own, matrices: Array) -> Operators:
             f"{path}: operator {number} is a mirror image (determinant -1), which no protein has: "
             "remove it"
         )
-    return _labelled(symmetry, canonical(quaternions(rotation)), translation_A)
+    return _labeled(symmetry, canonical(quaternions(rotation)), translation_A)
 
 
-def _labelled(symmetry: Own, quaternions: Array, translation_A: Array) -> Operators:
+def _labeled(symmetry: Own, quaternions: Array, translation_A: Array) -> Operators:
     """Operators with labels, all different."""
     still = ~np.any(quaternions[:, 1:], axis=1) & ~np.any(translation_A, axis=1)
     labels = tuple("E" if same else f"g{number}" for number, same in enumerate(still))

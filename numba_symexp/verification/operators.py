@@ -51,7 +51,7 @@ def _coincide(operators: Operators) -> str | None:
 def _not_a_group(matrices: Array, translations_A: Array) -> str | None:
     """Say which product leaves the set, or None."""
     if np.any(translations_A):
-        return f"operator {int(np.argmax(np.any(translations_A, axis=1)))} moves the box centre"
+        return f"operator {int(np.argmax(np.any(translations_A, axis=1)))} moves the box center"
     if np.abs(matrices[0] - np.eye(3)).max() > _SAME:
         return "operator 0 is not the identity"
     count = len(matrices)

@@ -12,7 +12,7 @@ import numpy as np
 from numba_symexp.errors import SourceError
 from numba_symexp.expansion.expander import mates
 from numba_symexp.formats.cryosparc.table import BELONGS_TO, digest
-from numba_symexp.formats.relion.labels import mixed, word_hash
+from numba_symexp.formats.relion.labels import mix_bits, word_hash
 from numba_symexp.output import timestamp
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import (
@@ -206,9 +206,9 @@ class CsRows:
                 else:  # 0 and -0 are one number
                     numbers = values.reshape(len(values), -1).astype(np.float64) + 0.0
                     parts += list(np.ascontiguousarray(numbers.T).view(np.uint64))
-            ids[start:stop] = mixed(parts)
+            ids[start:stop] = mix_bits(parts)
         if len(np.unique(ids)) < len(ids):
-            ids = mixed([ids, np.arange(1, len(ids) + 1, dtype=np.uint64)])
+            ids = mix_bits([ids, np.arange(1, len(ids) + 1, dtype=np.uint64)])
         return np.where(ids == 0, np.uint64(1), ids)
 
     def companion(self, name: str, path: str) -> bytes:
@@ -249,7 +249,7 @@ class CsRows:
         else:  # a table without ids: operator 0 has its particle's, the mates have mixes of it
             copy = (operators.full_index if operators else np.zeros(1))[block.operator]
             copy = copy.astype(np.uint64)
-            out[UID] = np.where(copy == 0, own, mixed([own.astype(np.uint64), copy]))
+            out[UID] = np.where(copy == 0, own, mix_bits([own.astype(np.uint64), copy]))
         if self._tells_copies:
             out[_SOURCE_UID], out[_OPERATOR] = own, block.operator
         return out

@@ -130,21 +130,21 @@ class _Output(io.FileIO):
 
     def write(self, data: Any) -> int:
         view = memoryview(data).cast("B")
-        with self._noted():
+        with self._remember_error():
             done = 0
             while done < len(view):
                 done += super().write(view[done:])
         return len(view)
 
     def truncate(self, size: int | None = None) -> int:
-        with self._noted():
+        with self._remember_error():
             return super().truncate(size)
         return size or 0
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
         view[:] = bytes(len(view))
-        with self._noted():
+        with self._remember_error():
             super().readinto(view)
         return len(view)
 
@@ -154,7 +154,7 @@ class _Output(io.FileIO):
             raise self.error
 
     @contextlib.contextmanager
-    def _noted(self) -> Iterator[None]:
+    def _remember_error(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:

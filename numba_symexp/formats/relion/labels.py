@@ -245,7 +245,7 @@ class LabelReader:
                 parts.append(word_hash(text))
             else:  # 1.0 and 1.00 are one number; so are 0 and -0
                 parts.append((numbers(text, f"{path}: _{label}", start) + 0.0).view(np.uint64))
-        value = parts[0] if len(parts) == 1 else mixed(parts)
+        value = parts[0] if len(parts) == 1 else mix_bits(parts)
         return np.where(value == 0, np.uint64(1), value)
 
     def make(self, name: str, text: Mapping[str, Array], start: int, stop: int, path: str) -> Array:
@@ -286,7 +286,7 @@ class LabelReader:
             return self._psize(text, start, stop, path)
         if name == SPLIT:
             return _half_sets(number(SUBSET), start, path)
-        return mixed([word_hash(text[label]) for label in self.needs(TUBE)])
+        return mix_bits([word_hash(text[label]) for label in self.needs(TUBE)])
 
     @property
     def has_pixel_size(self) -> bool:
@@ -415,10 +415,10 @@ def word_hash(words: Array) -> Array:
     value = np.full(len(words), _FNV_START)
     for byte in as_bytes(words).T:
         value = np.where(byte == 0, value, (value ^ byte) * _FNV_PRIME)
-    return mixed([value])
+    return mix_bits([value])
 
 
-def mixed(parts: list[Array]) -> Array:
+def mix_bits(parts: list[Array]) -> Array:
     """One 64-bit number of several, whose every bit depends on all (the mix of SplitMix64)."""
     value = np.zeros(len(parts[0]), np.uint64)
     for part in parts:

@@ -15,7 +15,7 @@ from numba_symexp.formats.relion.labels import (
     Optics,
     as_bytes,
     cut_rows,
-    mixed,
+    mix_bits,
     stripe_rows,
     words_at,
 )
@@ -165,7 +165,7 @@ class StarTable(ParticleTable):
         if self.n_rows == 0:
             raise SourceError(f"{self.path}: has no particles: give a file with rows")
         rows = np.arange(1, self.n_rows + 1, dtype=np.uint64)
-        self._ids = np.concatenate(ids) if ids else mixed([rows])
+        self._ids = np.concatenate(ids) if ids else mix_bits([rows])
 
     def _stripes(self, position: int) -> Iterator[tuple[Array, Array, Array, int]]:
         """Cut the file into lines, from a position to the end of the particles.
@@ -280,7 +280,7 @@ class StarTable(ParticleTable):
         if repeated:
             if self._ids_tell_images:
                 self.attributes[REPEATED_IMAGES] = repeated
-            self._ids = mixed([self._ids, np.arange(self.n_rows, dtype=np.uint64)])
+            self._ids = mix_bits([self._ids, np.arange(self.n_rows, dtype=np.uint64)])
 
     def _cut(self, data: Array, first: int) -> tuple[int, int, int, int]:
         """Find the words of the next rows in some bytes."""

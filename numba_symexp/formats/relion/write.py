@@ -18,7 +18,7 @@ from numba_symexp.formats.relion.labels import (
     TUBE_ID,
     LabelReader,
     as_bytes,
-    mixed,
+    mix_bits,
     numbers,
     word_hash,
 )
@@ -354,7 +354,7 @@ def _refuse_same_places(table: ParticleTable, label: str, order: int) -> None:
         words = table.read(names, start, stop)
         place[start:stop] = numbers(words[label], f"{table.path}: _{label}", start)
         parts = [word_hash(words[each]) for each in names[1:]]
-        tube[start:stop] = mixed(parts) if parts else 0
+        tube[start:stop] = mix_bits(parts) if parts else 0
     rows = np.lexsort((place, tube))
     span = (order - 1) * _STEP + _SAME
     for further in range(1, table.n_rows):

@@ -1,4 +1,4 @@
-"""A point of the reference subunit at the image centre in every row: shifts, defocus, files."""
+"""A point of the reference subunit at the image center in every row: shifts, defocus, files."""
 
 import json
 from dataclasses import replace
@@ -46,13 +46,13 @@ def read(path, *names):
 
 
 @pytest.mark.parametrize(("flags", "motions"), SETS)
-def test_symmetric_points_coincide_about_the_new_centre(flags, motions, columns, tmp_path, go):
+def test_symmetric_points_coincide_about_the_new_center(flags, motions, columns, tmp_path, go):
     """What row (i, g) shows at x of the map about c, particle i shows at g(c + x)."""
     source = write_table(tmp_path / "source.h5", columns)
     go("expand", source, "out.h5", *flags, CENTER)
     (pose, shift, index), stored, attributes = read("out.h5", POSE, SHIFT, "source_index")
     assert np.array_equal(attributes["center_A"], CENTER_A)
-    if motions is not None:  # stored operators are those of the symmetry, without the centre
+    if motions is not None:  # stored operators are those of the symmetry, without the center
         for (rotation, moved), (wanted, t) in zip(stored, motions, strict=False):
             near = [naive.angle_rad(rotation, other) < 1e-6 for other, _ in motions]
             assert any(near), wanted
@@ -71,7 +71,7 @@ def test_symmetric_points_coincide_about_the_new_centre(flags, motions, columns,
 
 @pytest.mark.parametrize(("flags", "motions"), SETS)
 @pytest.mark.parametrize(("sign", "factor"), [("minus", -1), ("plus", 1)])
-def test_defocus_moves_by_the_depth_of_the_centre(
+def test_defocus_moves_by_the_depth_of_the_center(
     sign, factor, flags, motions, columns, tmp_path, go
 ):
     source = write_table(tmp_path / "source.h5", columns)
@@ -123,7 +123,7 @@ def test_without_the_flag_the_defocus_stays(columns, tmp_path, go):
     assert np.array_equal(df1, columns["ctf/df1_A"][index])
 
 
-def test_a_centre_in_voxels_is_the_one_in_angstrom(columns, tmp_path, go):
+def test_a_center_in_voxels_is_the_one_in_angstrom(columns, tmp_path, go):
     columns[PSIZE][:] = 1.25
     source = write_table(tmp_path / "source.h5", columns)
     go("expand", source, "a.h5", "--symmetry=D3", "--center=12.5,-25,60")
@@ -136,7 +136,7 @@ def test_a_centre_in_voxels_is_the_one_in_angstrom(columns, tmp_path, go):
         assert np.array_equal(one, other)
 
 
-def test_a_centre_in_voxels_needs_one_pixel_size(source, command, tmp_path):
+def test_a_center_in_voxels_needs_one_pixel_size(source, command, tmp_path):
     flags = ("--symmetry=D3", "--center_px=1,2,3", "--box_px=64")
     done = command("expand", source, "o.h5", *flags)
     assert (done.returncode, "differs between particles" in done.stderr) == (1, True)
@@ -144,7 +144,7 @@ def test_a_centre_in_voxels_needs_one_pixel_size(source, command, tmp_path):
     assert "verified" in command("verify", "o.h5").stdout
 
 
-def test_a_centre_needs_a_pixel_size(columns, tmp_path, command):
+def test_a_center_needs_a_pixel_size(columns, tmp_path, command):
     del columns[PSIZE]
     source = write_table(tmp_path / "source.h5", columns)
     done = command("expand", source, "o.h5", "--symmetry=D3", CENTER)
@@ -152,7 +152,7 @@ def test_a_centre_needs_a_pixel_size(columns, tmp_path, command):
 
 
 def test_no_row_is_left_as_it_was(columns, tmp_path, go):
-    """Operator 0 turns nothing, and yet its shift moves; a centre of 0 is none."""
+    """Operator 0 turns nothing, and yet its shift moves; a center of 0 is none."""
     source = write_table(tmp_path / "source.h5", columns)
     go("expand", source, "out.h5", "--symmetry=C3", CENTER)
     (pose, shift), _, _ = read("out.h5", POSE, SHIFT)
@@ -165,7 +165,7 @@ def test_no_row_is_left_as_it_was(columns, tmp_path, go):
     assert np.array_equal(pose[::3], columns[POSE])
 
 
-def test_ids_of_another_centre_differ(columns, tmp_path, go):
+def test_ids_of_another_center_differ(columns, tmp_path, go):
     source = write_table(tmp_path / "source.h5", columns)
     ids = []
     for name, flags in (("a.h5", []), ("b.h5", [CENTER]), ("c.h5", ["--center=0,0,1"])):
@@ -175,7 +175,7 @@ def test_ids_of_another_centre_differ(columns, tmp_path, go):
     assert len({int(each[1]) for each in ids}) == 3
 
 
-def test_subtomograms_are_not_recentred(columns, tmp_path, command):
+def test_subtomograms_are_not_recenterd(columns, tmp_path, command):
     columns["rlnOriginZAngst"] = np.zeros(40)
     source = write_table(tmp_path / "source.h5", columns)
     done = command("expand", source, "o.h5", "--symmetry=C3", CENTER)
@@ -197,11 +197,11 @@ def test_a_defocus_that_is_none(change, said, columns, tmp_path, command):
     assert (done.returncode, said in done.stderr) == (1, True)
 
 
-@pytest.mark.parametrize("damage", ["pose", "defocus", "sign", "centre"])
-def test_verify_finds_a_recentred_row_that_is_off(damage, columns, tmp_path, go, command):
+@pytest.mark.parametrize("damage", ["pose", "defocus", "sign", "center"])
+def test_verify_finds_a_recenterd_row_that_is_off(damage, columns, tmp_path, go, command):
     source = write_table(tmp_path / "source.h5", columns)
     go("expand", source, "out.h5", "--symmetry=D3", CENTER, "--defocus=minus")
-    failed = {"pose": "poses", "defocus": "defocus", "sign": "defocus", "centre": "shifts"}[damage]
+    failed = {"pose": "poses", "defocus": "defocus", "sign": "defocus", "center": "shifts"}[damage]
     with h5py.File(tmp_path / "out.h5", "r+") as file:
         if damage == "pose":
             file[f"particles/{POSE}"][17] += 1e-3
@@ -224,7 +224,7 @@ def test_verify_finds_a_recentred_row_that_is_off(damage, columns, tmp_path, go,
         lambda g, rows: rows[SHIFT].attrs.update(part="defocus", sign="minus"),
     ],
 )
-def test_damaged_centres_are_refused(spoil, columns, tmp_path, go, command):
+def test_damaged_centers_are_refused(spoil, columns, tmp_path, go, command):
     source = write_table(tmp_path / "source.h5", columns)
     go("expand", source, "out.h5", "--symmetry=D3", CENTER, "--defocus=minus")
     with h5py.File(tmp_path / "out.h5", "r+") as file:
@@ -233,7 +233,7 @@ def test_damaged_centres_are_refused(spoil, columns, tmp_path, go, command):
     assert command("export", "out.h5", "out.cs").returncode == 1
 
 
-def test_arrays_are_recentred_too(rng):
+def test_arrays_are_recenterd_too(rng):
     pose, shift = rng.normal(0, 1, (5, 3)), rng.normal(0, 3, (5, 2))
     operators = replace(helix(30, 5, 3), center_A=CENTER_A)
     _, moved = expand_poses(pose, shift, operators, psize=1.5)
@@ -317,8 +317,8 @@ def test_a_defocus_that_is_no_number(tmp_path, command):
 
 @needs("relion_particle_symmetry_expand", "relion_star_handler")
 @pytest.mark.parametrize("symbol", ["D7", "O", "I2"])
-def test_relion_recentres_to_the_same_origins(symbol, tmp_path, program):
-    """RELION expands, then puts the same point of its reference at the centre."""
+def test_relion_recenters_to_the_same_origins(symbol, tmp_path, program):
+    """RELION expands, then puts the same point of its reference at the center."""
     folder = tmp_path / "relion"
     folder.mkdir()
     star_with_defocus(folder / "particles.star", 8)
@@ -378,7 +378,7 @@ def test_copies_of_a_choice_collapse_to_their_particles(columns, tmp_path, go):
         assert np.array_equal(file["particles/uid"][()], columns["uid"][wanted])
 
 
-def test_shifts_of_the_best_copies_are_about_their_centre(columns, tmp_path, go):
+def test_shifts_of_the_best_copies_are_about_their_center(columns, tmp_path, go):
     source = write_table(tmp_path / "source.h5", columns)
     go("expand", source, "e.h5", "--symmetry=C3", CENTER, "--carry=ctf/df1_A")
     assert "about the point (11.5, -20.25, 60) A" in go(
@@ -415,7 +415,7 @@ def test_ids_that_were_made_for_cryosparc_are_those_of_the_full_set(columns, tmp
     assert len(np.unique(full)) == 240
 
 
-def test_real_particles_are_recentred(real_data, tmp_path, go):
+def test_real_particles_are_recenterd(real_data, tmp_path, go):
     """Of 5,908 particles, a point on the axis stays where the symmetry leaves it."""
     import_particles(
         [str(real_data / "cryopicls/cryosparc_P2_J744_005_particles.cs")], str(tmp_path / "p.h5")
@@ -427,7 +427,7 @@ def test_real_particles_are_recentred(real_data, tmp_path, go):
 
 
 def test_points_of_a_point_group_stay_points(rng):
-    """The mean shift over a group about its own centre is that of the particle."""
+    """The mean shift over a group about its own center is that of the particle."""
     pose, shift = rng.normal(0, 1, (4, 3)), rng.normal(0, 3, (4, 2))
     operators = replace(point_group("T"), center_A=CENTER_A)
     _, moved = expand_poses(pose, shift, operators, psize=1.0)
