@@ -263,8 +263,8 @@ class Poses:
             return IMAGE, None
         raise SourceError(
             f"{table.path}: nothing tells whose copies its rows are (columns: "
-            f"{table.columns_in_words()}): give one with {' and '.join(_CRYOSPARC)}, or {' and '.join(_OURS)}, or a .star with "
-            f"_{IMAGE}"
+            f"{table.columns_in_words()}): give one with {' and '.join(_CRYOSPARC)}, or "
+            f"{' and '.join(_OURS)}, or a .star with _{IMAGE}"
         )
 
     def blocks(
