@@ -241,7 +241,8 @@ class Poses:
             It is unknown.
         """
         if not self.has_psize:
-            raise unknown_pixel_size(self.source, self.columns.shift, why)
+            advice = "add it, import the particles again, or expand with psize=A_PER_PIXEL"
+            raise unknown_pixel_size(self.source, self.columns.shift, why, advice)
 
     @functools.cached_property
     def keys(self) -> tuple[str, str | None]:

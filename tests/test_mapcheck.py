@@ -21,7 +21,6 @@ from inside import (
     SourceError,
     UsageError,
     correlation,
-    maps,
     parameters_of,
     read_map,
     refine_center,
@@ -1014,11 +1013,24 @@ def test_the_library_for_maps_may_be_missing(small, check, monkeypatch):
     assert done.stderr == "error: small.mrc: maps need mrcfile: install numba_symexp[map]\n"
 
 
-def test_short_sides_stay_long_enough_to_search(tmp_path):
-    sections = density(blobs("C3", radii_A=(8, 18)), (SMALL, SMALL, 140))
-    grid = read_map(write(tmp_path / "m.mrc", sections))
-    assert grid.coarser(64).density.shape == (70, 9, 9)
-    assert maps.LEAST_BOX == 8
+@pytest.mark.parametrize(
+    ("shape", "most", "coarse"),
+    [
+        ((140, 18, 18), 64, (70, 9, 9)),  # by 2, where 140 / 64 asks for 3
+        ((18, 140, 18), 64, (9, 70, 9)),
+        ((140, 30, 24), 64, (46, 10, 8)),  # by 3, as asked
+        ((140, 15, 90), 64, (140, 15, 90)),  # not at all
+        ((40, 40, 40), 8, (8, 8, 8)),
+    ],
+)
+def test_short_sides_stay_long_enough_to_search(shape, most, coarse, rng, tmp_path):
+    """No side falls below 8 voxels, however long the others are."""
+    fine = read_map(write(tmp_path / "m.mrc", rng.normal(size=shape).astype(np.float32)))
+    grid = fine.coarser(most)
+    assert grid.density.shape == coarse
+    factor = shape[0] // coarse[0]
+    last = tuple(slice((side - 1) * factor, side * factor) for side in coarse)
+    np.testing.assert_allclose(grid.density[-1, -1, -1], fine.density[last].mean(), atol=1e-6)
 
 
 def test_operators_of_a_file_are_checked(small, check, tmp_path):

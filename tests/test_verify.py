@@ -256,17 +256,36 @@ def test_a_carried_column_that_differs_is_found(tmp_path, source, command):
     assert "row 8 does not have its particle's blob/path; 1 row(s)" in done.stdout
 
 
-def test_ids_of_particles_that_are_double_or_mates_are_found(expanded, source):
-    with h5py.File(expanded) as file:
-        mate = file[f"{ROWS}uid"][13]
+def with_id(expanded, source, particle, uid):
+    """Give a particle an id, in the source and in its first row, which is the particle itself."""
     with h5py.File(source, "r+") as file, h5py.File(expanded, "r+") as ours:
-        file[f"{ROWS}uid"][0] = ours[f"{ROWS}uid"][0] = mate
+        file[f"{ROWS}uid"][particle] = ours[f"{ROWS}uid"][12 * particle] = uid
         forget_columns(ours, file)
-    assert failed(expanded) == ["ids"]
-    with h5py.File(source, "r+") as file, h5py.File(expanded, "r+") as ours:
-        file[f"{ROWS}uid"][0] = file[f"{ROWS}uid"][1]
-        ours[f"{ROWS}uid"][0] = file[f"{ROWS}uid"][1]
-    assert failed(expanded) == ["ids"]
+
+
+@pytest.mark.parametrize(
+    ("particle", "row"), [(0, 13), (0, 599), (24, 1), (24, 299), (49, 1), (49, 599)]
+)
+def test_an_id_of_a_mate_is_found(particle, row, expanded, source):
+    with h5py.File(expanded) as file:
+        mate = file[f"{ROWS}uid"][row]
+    with_id(expanded, source, particle, mate)
+    found = {check.name: check for check in verify(expanded).checks}
+    assert [name for name, check in found.items() if not check.passed] == ["ids"]
+    assert f"row {12 * particle} has the id of another particle's mate" in found["ids"].detail
+
+
+@pytest.mark.parametrize(
+    ("particle", "other"), [(0, 1), (1, 0), (0, 49), (49, 0), (17, 31), (48, 49)]
+)
+def test_an_id_of_two_particles_is_found(particle, other, expanded, source):
+    with h5py.File(source) as file:
+        double = file[f"{ROWS}uid"][other]
+    with_id(expanded, source, particle, double)
+    found = {check.name: check for check in verify(expanded).checks}
+    assert [name for name, check in found.items() if not check.passed] == ["ids"]
+    first, second = sorted((12 * particle, 12 * other))
+    assert f"row {first} and row {second} share an id" in found["ids"].detail
 
 
 def test_halves_that_were_drawn_are_shared(tmp_path, rng, command):

@@ -138,13 +138,15 @@ def pixel_size_column(
     return BLOB_PSIZE if into_A and lone and PSIZE not in columns else None
 
 
-def unknown_pixel_size(table: ParticleTable, shift: str, why: str) -> SourceError:
+def unknown_pixel_size(
+    table: ParticleTable, shift: str, why: str, advice: str = "give psize=A_PER_PIXEL"
+) -> SourceError:
     """Error for shifts whose A per pixel is unknown; ``why`` says what needs it."""
     slot = shift.rpartition("/")[0]
     wanted = f"{slot}/psize_A" if slot.startswith("alignments") else PSIZE
     return SourceError(
         f"{table.path}: no pixel size column {wanted} in {table.location} (columns: "
-        f"{table.columns_in_words()}), and {why}: give psize=A_PER_PIXEL"
+        f"{table.columns_in_words()}), and {why}: {advice}"
     )
 
 
