@@ -5,11 +5,11 @@ import numpy as np
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.kernels import poses as kernels
 from numba_symexp.kernels.blocks import padded
-from numba_symexp.kernels.codecs import CODECS, ONE_AT_A_TIME, coefficients, convert
+from numba_symexp.kernels.codecs import CODECS, ONE_AT_A_TIME, coefficients
 from numba_symexp.particles.columns import format_named, native
 from numba_symexp.particles.findings import Findings, check_pose, check_psize, check_shift
 from numba_symexp.particles.schema import PoseFormat
-from numba_symexp.symmetry.operators import Operators, multiply
+from numba_symexp.symmetry.operators import Operators
 from numba_symexp.types import Array
 
 
@@ -174,61 +174,6 @@ def expand_poses(
     shift_out = np.empty((rows, 2), shift.dtype)
     Expander(operators, known).fill(pose, shift, sizes, pose_out, shift_out)
     return pose_out, shift_out
-
-
-def mates(
-    pose: Array,
-    form: str,
-    operators: Operators,
-    operator: Array,
-    shift: Array | None = None,
-    psize_A: Array | float | None = None,
-) -> tuple[Array, Array]:
-    """Turn and move n poses, each by one operator: further poses that go with a copy.
-
-    exp(v_g) = R^T exp(v), that is q_g = conj(q_R) q, and s_g = s - (A m)_xy / psize with
-    A = exp(v)^T and m = t + R c. What an operator leaves in place stays bit for bit.
-
-    Parameters
-    ----------
-    pose : (n, ..., 3) float
-        One or several poses a row.
-    form : {"rotvec", "euler_zyz"}
-        What they hold.
-    operators : Operators
-    operator : (n,) int
-        Number of the operator of each row.
-    shift : (n, ..., 2) float, optional
-        Shifts, px.
-    psize_A : float or (n,) float, optional
-        A per pixel of the shifts; needed where operators move.
-
-    Returns
-    -------
-    pose : (n, ..., 3) float64
-    shift : (n, ..., 2) float64
-        Zeros where no shifts are given.
-    """
-    each = pose.size // 3 // max(len(pose), 1)
-    number = np.repeat(operator.astype(np.int64), each)
-    quaternion = convert(pose.reshape(-1, 3), form, "quaternion")
-    turned = multiply(operators.quaternion[number] * (1.0, -1.0, -1.0, -1.0), quaternion)
-    turned_pose = convert(turned, "quaternion", form).reshape(pose.shape)
-    moved = np.zeros((*pose.shape[:-1], 2)) if shift is None else shift.astype(np.float64)
-    if shift is not None and operators.moves:
-        # A = exp(v)^T, so that (A m)_x is the first column of exp(v) times m
-        motion_A = np.einsum(
-            "nij,ni->nj",
-            convert(quaternion, "quaternion", "matrix")[:, :, :2],
-            operators.motion_A[number],
-        ).reshape(moved.shape)
-        size = np.broadcast_to(1.0 if psize_A is None else psize_A, len(pose)).astype(np.float64)
-        moved = moved - motion_A / size.reshape(-1, *(1,) * (moved.ndim - 1))
-    still = np.isin(operator, operators.fixed)
-    turned_pose[still] = pose[still]
-    if shift is not None:
-        moved[still] = shift[still]
-    return turned_pose, moved
 
 
 def _checked_array(values: Array, name: str, shape: tuple[int, ...]) -> Array:

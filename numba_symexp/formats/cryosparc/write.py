@@ -5,12 +5,11 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from numba_symexp.errors import SourceError
-from numba_symexp.expansion.expander import mates
 from numba_symexp.formats.cryosparc.table import BELONGS_TO, digest
 from numba_symexp.formats.relion.labels import mix_bits, word_hash
 from numba_symexp.output import timestamp
@@ -27,11 +26,14 @@ from numba_symexp.particles.schema import (
     UID_DTYPE,
 )
 from numba_symexp.particles.table import Column, ParticleTable
-from numba_symexp.pose_block import Block
-from numba_symexp.poses import Poses
+from numba_symexp.symmetry.mates import mates
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.spec import Helix
 from numba_symexp.types import Array
+
+if TYPE_CHECKING:
+    from numba_symexp.pose_block import Block
+    from numba_symexp.poses import Poses
 
 _VERSION = "v2.15.0"
 """Oldest version of CryoSPARC whose result groups look like this."""
@@ -116,7 +118,7 @@ class CsRows:
         Bytes of all rows.
     """
 
-    def __init__(self, rows: Poses, source: ParticleTable) -> None:
+    def __init__(self, rows: "Poses", source: ParticleTable) -> None:
         self._rows, self._source = rows, source
         self.dropped = [name for name, each in source.columns.items() if each.dtype.hasobject]
         columns = {UID: _OWN[UID], **source.columns}
@@ -225,7 +227,7 @@ class CsRows:
             done += len(block)
             yield done
 
-    def _filled(self, block: Block) -> Array:
+    def _filled(self, block: "Block") -> Array:
         """Rows of a block."""
         out = np.zeros(len(block), self.dtype)
         known = [UID] if UID in self._source.columns else []
@@ -254,7 +256,7 @@ class CsRows:
             out[_SOURCE_UID], out[_OPERATOR] = own, block.operator
         return out
 
-    def _turn_slots(self, out: Array, block: Block) -> None:
+    def _turn_slots(self, out: Array, block: "Block") -> None:
         """Fill further poses and shifts, each turned and moved by the operator of its row."""
         operators = self._rows.operators
         if operators is None:

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from numba_symexp.errors import SourceError
-from numba_symexp.expansion.expander import mates
 from numba_symexp.formats.relion.labels import (
     ANGLES,
     MICROGRAPH,
@@ -28,10 +27,13 @@ from numba_symexp.kernels.text import LARGEST, number_width, write_numbers
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import DEFOCUS, POSE, SHIFT
 from numba_symexp.particles.table import Header, ParticleTable
-from numba_symexp.pose_block import Block
-from numba_symexp.poses import Poses
+from numba_symexp.symmetry.mates import mates
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.types import Array
+
+if TYPE_CHECKING:
+    from numba_symexp.pose_block import Block
+    from numba_symexp.poses import Poses
 
 _PRIORS = ("rlnAngleRotPrior", "rlnAngleTiltPrior", "rlnAnglePsiPrior")
 _ORIGIN_PRIORS = (
@@ -94,7 +96,7 @@ class StarRows:
 
     def __init__(
         self,
-        rows: Poses,
+        rows: "Poses",
         source: ParticleTable,
         keep_track_length: bool = False,
     ) -> None:
@@ -151,7 +153,7 @@ class StarRows:
             yield done
         file.write(self._tail)
 
-    def _lines(self, block: Block) -> bytes:
+    def _lines(self, block: "Block") -> bytes:
         """Text of some rows."""
         labels = [*self._labels, COMMENT] if COMMENT in self._source.columns else self._labels
         present = [label for label in labels if label in self._source.columns]
@@ -159,7 +161,7 @@ class StarRows:
         old = {label: as_bytes(source[label]) for label in present}
         return _joined(labels, old, self._new_numbers(block, source), block.index)
 
-    def _new_numbers(self, block: Block, source: dict[str, Array]) -> dict[str, Numbers]:
+    def _new_numbers(self, block: "Block", source: dict[str, Array]) -> dict[str, Numbers]:
         """Angles, origins, half-sets and places of rows, as numbers."""
         angles = convert(block.rotvec, "rotvec", "euler_zyz")
         if not np.isfinite(angles).all():
@@ -194,7 +196,7 @@ class StarRows:
         return new
 
     def _turned_priors(
-        self, block: Block, source: dict[str, Array], operators: Operators
+        self, block: "Block", source: dict[str, Array], operators: Operators
     ) -> dict[str, Numbers]:
         """Priors of the mate's pose; where one is missing, the particle has its own angle."""
         zero, operator = np.zeros(len(block)), block.operator
@@ -224,19 +226,19 @@ class StarRows:
         if not (np.abs(values) < LARGEST).all():
             raise SourceError(f"{self._source.path}: {what} is over {LARGEST:g}: repair it")
 
-    def _told(self, label: str, block: Block, source: dict[str, Array]) -> Array:
+    def _told(self, label: str, block: "Block", source: dict[str, Array]) -> Array:
         """What the text of each row's source says of a label, as a number."""
         first = int(block.sources[0])
         return numbers(source[label], f"{self._source.path}: _{label}", first)[block.index]
 
-    def _origins(self, block: Block) -> Iterator[tuple[tuple[str, str], Array]]:
+    def _origins(self, block: "Block") -> Iterator[tuple[tuple[str, str], Array]]:
         """Origins of rows, in A or in pixels or, where a file has them twice, in both."""
         if self._reader.in_angstrom:
             yield ORIGINS_A, block.shift_A
         if not self._reader.in_angstrom or ORIGINS_PX[0] in self._labels:
             yield ORIGINS_PX, block.shift.astype(np.float64)
 
-    def _unchanged(self, block: Block, source: dict[str, Array]) -> Array:
+    def _unchanged(self, block: "Block", source: dict[str, Array]) -> Array:
         """Rows whose pose and shift are what their source's text says."""
         labels, pose = (*ANGLES, *self._reader.origins), block.rotvec
         written = [label for label in labels if label in self._labels]
