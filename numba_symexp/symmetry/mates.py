@@ -1,7 +1,7 @@
 """Mates of single poses: each pose turned and moved by one operator.
 
-For further poses that a row holds, such as those of other classes and RELION's priors. All mates of a
-table are made by `numba_symexp.expansion.expander`.
+For further poses that a row holds, such as those of other classes, and for RELION's priors. All
+mates of a table are made by `expand_poses`.
 """
 
 import numpy as np
