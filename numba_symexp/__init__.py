@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from numba_symexp.expanded.table import ExpandedTable, open_expanded
     from numba_symexp.expansion.expander import expand_poses
     from numba_symexp.expansion.job import ExpandJob, Summary
-    from numba_symexp.inspection import inspect
+    from numba_symexp.inspection import ExpansionOrigin, InspectionReport, inspect
     from numba_symexp.maps.check import mapcheck
     from numba_symexp.maps.report import MapReport
-    from numba_symexp.pictures.plot import PlotReport, plot
+    from numba_symexp.pictures.plot import PlotReport, PlottedSet, plot
     from numba_symexp.public import expand
+    from numba_symexp.symmetry.listing import ListedOperator, OperatorList, list_operators
     from numba_symexp.symmetry.operator_files import read_operators
     from numba_symexp.symmetry.operators import Operators
     from numba_symexp.symmetry.spec import helix, point_group
@@ -36,13 +37,18 @@ _HOME = {
     "ExampleReport": "example",
     "ExpandJob": "expansion.job",
     "ExpandedTable": "expanded.table",
+    "ExpansionOrigin": "inspection",
     "ExpansionWarning": "errors",
     "ExportReport": "conversion.export_table",
     "ImportReport": "conversion.import_table",
+    "InspectionReport": "inspection",
+    "ListedOperator": "symmetry.listing",
     "MapReport": "maps.report",
     "MatchReport": "copies.match_report",
+    "OperatorList": "symmetry.listing",
     "Operators": "symmetry.operators",
     "PlotReport": "pictures.plot",
+    "PlottedSet": "pictures.plot",
     "Summary": "expansion.job",
     "SymexpError": "errors",
     "VerificationReport": "verification.report",
@@ -53,6 +59,7 @@ _HOME = {
     "helix": "symmetry.spec",
     "import_particles": "conversion.import_table",
     "inspect": "inspection",
+    "list_operators": "symmetry.listing",
     "mapcheck": "maps.check",
     "match": "copies.match",
     "open_expanded": "expanded.table",
@@ -69,13 +76,18 @@ __all__ = [
     "ExampleReport",
     "ExpandJob",
     "ExpandedTable",
+    "ExpansionOrigin",
     "ExpansionWarning",
     "ExportReport",
     "ImportReport",
+    "InspectionReport",
+    "ListedOperator",
     "MapReport",
     "MatchReport",
+    "OperatorList",
     "Operators",
     "PlotReport",
+    "PlottedSet",
     "Summary",
     "SymexpError",
     "VerificationReport",
@@ -87,6 +99,7 @@ __all__ = [
     "helix",
     "import_particles",
     "inspect",
+    "list_operators",
     "mapcheck",
     "match",
     "open_expanded",

@@ -8,7 +8,7 @@ from numba_symexp.formats.hdf5.write import writing
 from numba_symexp.kinds import HDF5
 from numba_symexp.output import OutputFile
 from numba_symexp.particles.schema import POSE, PSIZE, SHIFT, SPLIT, TABLE, UID
-from numba_symexp.types import AnyPath
+from numba_symexp.types import AnyPath, Progress
 
 N_PARTICLES = 1000
 _SEED = 7
@@ -33,7 +33,9 @@ class ExampleReport:
     notes: tuple[str, ...]
 
 
-def write_example(output: AnyPath, overwrite: bool = False) -> ExampleReport:
+def write_example(
+    output: AnyPath, overwrite: bool = False, progress: Progress | None = None
+) -> ExampleReport:
     """Write a table of random particles, the same every time.
 
     Poses are uniform over all rotations, shifts normal with 2 pixels, and there are ids,
@@ -45,6 +47,8 @@ def write_example(output: AnyPath, overwrite: bool = False) -> ExampleReport:
         HDF5 file to write.
     overwrite : bool
         Replace an existing file.
+    progress : callable, optional
+        Called as ``progress(rows_done, rows)`` when the rows are written.
 
     Returns
     -------
@@ -61,6 +65,8 @@ def write_example(output: AnyPath, overwrite: bool = False) -> ExampleReport:
         file.create_group(TABLE).attrs["convention"] = "cryosparc"
         for name, values in columns.items():
             file[f"{TABLE}/{name}"] = values
+        if progress is not None:
+            progress(N_PARTICLES, N_PARTICLES)
     return ExampleReport(target.name, N_PARTICLES, tuple(draft.notes))
 
 

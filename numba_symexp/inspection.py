@@ -1,5 +1,8 @@
 """What a particle table holds, and whether it can be expanded."""
 
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from numba_symexp.errors import SymexpError
@@ -9,88 +12,167 @@ from numba_symexp.particles.columns import expanded_by, find_columns
 from numba_symexp.particles.scan import scan
 from numba_symexp.particles.schema import FORMAT
 from numba_symexp.symmetry.descriptions import describe
+from numba_symexp.types import AnyPath
+
+
+@dataclass(frozen=True)
+class ExpansionOrigin:
+    """How an expanded table was made, as the table tells.
+
+    Attributes
+    ----------
+    symmetry : str
+        The symmetry and its axes, in words.
+    operators, rows, particles : int
+        Numbers of operators, of rows, and of particles of the source.
+    provenance : mapping
+        Parameters, programs and resources.
+    created, generated_by : str or None
+        When and by which program.
+    source : str or None
+        The table that it was expanded from.
+    """
+
+    symmetry: str
+    operators: int
+    rows: int
+    particles: int
+    provenance: Mapping[str, Any]
+    created: Any
+    generated_by: Any
+    source: str | None
+
+
+@dataclass(frozen=True)
+class InspectionReport:
+    """What `inspect` found.
+
+    Attributes
+    ----------
+    file : str
+    table : str
+        Place of the table in the file.
+    layout : str
+        How the file holds the table.
+    particles : int
+        Number of rows.
+    columns : dict of str to str
+        Type and shape of each column.
+    expandable : bool
+        Whether `expand` takes the table as it is.
+    reason : str or None
+        Why not.
+    notes : tuple of str
+        What deserves a look.
+    expansion : ExpansionOrigin or None
+        How the table was made, where it is an expanded one.
+    fingerprint : str or None
+        Of the rows; None where they cannot be read.
+    views : dict or None
+        How tilts and lengths of shifts are distributed, where this was asked for.
+    """
+
+    file: str
+    table: str
+    layout: str
+    particles: int
+    columns: dict[str, str]
+    expandable: bool
+    reason: str | None
+    notes: tuple[str, ...]
+    expansion: ExpansionOrigin | None = None
+    fingerprint: str | None = None
+    views: dict[str, Any] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, for JSON; the last three only where they are known."""
+        record = asdict(self)
+        for name in ("expansion", "fingerprint", "views"):
+            if record[name] is None:
+                del record[name]
+        return record
 
 
 def inspect(
-    path: str,
+    path: AnyPath,
     table: str | None = None,
     pose: str | None = None,
     pose_format: str = "rotvec",
     shift: str | None = None,
     views: bool = False,
-) -> dict[str, Any]:
+) -> InspectionReport:
     """Look at a particle table, expanded or not, and check every row.
 
     Parameters
     ----------
-    path : str
-        HDF5 file.
+    path : str or path
+        HDF5 file, expanded or not; CryoSPARC .cs or RELION .star.
     table, pose, pose_format, shift
-        As in `ExpandJob`.
+        As in `expand`.
     views : bool
-        Count tilts and lengths of shifts too; see `view_statistics`.
+        Count tilts and lengths of shifts too.
 
     Returns
     -------
-    dict
-        ``file``, ``table``, ``layout``, ``particles``, ``columns``, ``expandable``, ``reason`` (why
-        not), ``notes``; for an expanded table also ``expansion``; ``views`` where asked for.
+    InspectionReport
 
     Raises
     ------
     SymexpError
         The file cannot be read, or holds no table.
     """
+    path = os.fspath(path)
     with open_table(path, table) as source:
-        report: dict[str, Any] = {
-            "file": path,
-            "table": source.location,
-            "layout": source.layout,
-            "particles": source.n_rows,
-            "columns": {name: str(column) for name, column in sorted(source.columns.items())},
-            "expandable": True,
-            "reason": None,
-            "notes": [],
-        }
-        if source.says("format", FORMAT):
-            report["expansion"] = _expansion(path)
+        expansion = _expansion(path) if source.says("format", FORMAT) else None
+        notes: list[str] = []
+        fingerprint, counted, reason = None, None, None
         try:
             columns = find_columns(source, pose, pose_format, shift)
             found = scan(source, columns)
-            report["notes"] = found.odd
-            report["fingerprint"] = found.fingerprint
+            notes += found.odd
+            fingerprint = found.fingerprint
             if views and source.n_rows:
                 from numba_symexp.pictures.tally import view_statistics  # loads the compiler
 
-                report["views"] = view_statistics(source, columns)
+                counted = view_statistics(source, columns)
         except SymexpError as error:
-            report.update(expandable=False, reason=str(error))
-            return report
-        program = expanded_by(source)
-        if program:
-            report.update(
-                expandable=False, reason=f"already expanded by {program} (see again=True)"
-            )
-        for name, meaning in (
-            (columns.psize, "no pixel size column: helices and centers need psize="),
-            (columns.uid, "no ids: the expanded rows get none"),
-            (columns.split, "no half-sets: consider assign_halves=SEED"),
-        ):
-            if name is None:
-                report["notes"].append(meaning)
-    return report
+            reason = str(error)
+        else:
+            program = expanded_by(source)
+            if program:
+                reason = f"already expanded by {program} (see again=True)"
+            for name, meaning in (
+                (columns.psize, "no pixel size column: helices and centers need psize="),
+                (columns.uid, "no ids: the expanded rows get none"),
+                (columns.split, "no half-sets: consider assign_halves=SEED"),
+            ):
+                if name is None:
+                    notes.append(meaning)
+        return InspectionReport(
+            file=path,
+            table=source.location,
+            layout=source.layout,
+            particles=source.n_rows,
+            columns={name: str(column) for name, column in sorted(source.columns.items())},
+            expandable=reason is None,
+            reason=reason,
+            notes=tuple(notes),
+            expansion=expansion,
+            fingerprint=fingerprint,
+            views=counted,
+        )
 
 
-def _expansion(path: str) -> dict[str, Any]:
+def _expansion(path: str) -> ExpansionOrigin:
     """What the attributes of an expanded table say."""
     with open_expanded(path) as table:
-        return {
-            "symmetry": describe(table.operators),
-            "operators": len(table.operators),
-            "rows": len(table),
-            "particles": table.n_sources,
-            "provenance": table.provenance,
-            "created": table.attributes.get("created"),
-            "generated_by": table.attributes.get("generated_by"),
-            "source": table.source_path,
-        }
+        return ExpansionOrigin(
+            symmetry=describe(table.operators),
+            operators=len(table.operators),
+            rows=len(table),
+            particles=table.n_sources,
+            provenance=table.provenance,
+            created=table.attributes.get("created"),
+            generated_by=table.attributes.get("generated_by"),
+            source=table.source_path,
+        )

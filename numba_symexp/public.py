@@ -3,7 +3,6 @@
 import math
 import operator
 import os
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +10,13 @@ from numba_symexp.cluster.connection import Cluster
 from numba_symexp.cluster.driver import run
 from numba_symexp.errors import UsageError
 from numba_symexp.expansion.job import ExpandJob, Summary
+from numba_symexp.symmetry.descriptions import read_number_ranges
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.request import CORNER, Point
 from numba_symexp.types import AnyPath, Progress
 
 if TYPE_CHECKING:
     from distributed import Client
-
-_MOST_NUMBERS = 65_536
 
 
 def expand(
@@ -257,14 +255,7 @@ def numbers(name: str, value: Any) -> tuple[int, ...]:
             return tuple(operator.index(part) for part in value)
         except TypeError:
             raise _wrong(name, value, "numbers such as 0,2,5-7") from None
-    found: list[int] = []
-    for part in value.split(",") if value else []:
-        run_of = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", part.strip(), re.ASCII)
-        first, last = (int(run_of[1]), int(run_of[2] or run_of[1])) if run_of else (1, 0)
-        if last < first or last - first > _MOST_NUMBERS:
-            raise UsageError(f"{name}={value} is not understood: give numbers such as 0,2,5-7")
-        found += range(first, last + 1)
-    return tuple(found)
+    return read_number_ranges(name, value)
 
 
 def names(name: str, value: Any) -> tuple[str, ...]:

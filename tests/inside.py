@@ -8,7 +8,7 @@ import importlib
 
 NAMES = {
     "BLOCK": "kernels.blocks",
-    "COMMANDS": "cli.commands",
+    "COMMANDS": "cli.main",
     "CS": "kinds",
     "CSG": "kinds",
     "Chunk": "expanded.columns",
@@ -85,7 +85,7 @@ NAMES = {
     "from_euler_zyz": "kernels.quaternion",
     "generators": "symmetry.subgroups",
     "hidden_name": "leftovers",
-    "histogram_text": "cli.histogram",
+    "histogram_text": "cli.terminal",
     "in_flags": "cli.argv",
     "is_mixed_pair": "formats.cryosparc.table",
     "kernel_threads": "kernels.threads",
@@ -93,7 +93,7 @@ NAMES = {
     "left_cosets": "symmetry.subgroups",
     "main": "cli.main",
     "marks_on": "pictures.drawing",
-    "match_command": "cli.match_command:match",
+    "match_command": "cli.copies:match",
     "merged": "pictures.picture",
     "mix_bits": "formats.relion.labels",
     "most_threads": "kernels.threads",

@@ -323,7 +323,7 @@ def test_text_says_what_is_shown(source, tmp_path):
     expand(source, out, symmetry="D3")
     made = plot(out, str(tmp_path / "b.svg"))
     assert made.rows == 300
-    assert [each["heading"] for each in made.sets] == [
+    assert [each.heading for each in made.sets] == [
         "source: 50 particles",
         "expanded: 300 rows",
     ]

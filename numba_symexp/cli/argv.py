@@ -1,14 +1,15 @@
-"""Check a command line before Fire sees it, and rewrite it so that nothing is left to guess.
+"""The words of a command line: checks before Fire sees them, what a flag's text means, hints.
 
-Fire runs the function first and complains afterwards, takes single letters for flags, lets the last
-of two equal flags win, swallows the word after a switch, and ignores what follows a lone ``--``.
-Here each word must be understood, or nothing runs.
+Fire runs the function first and complains afterwards. It takes single letters for flags, lets the
+last of two equal flags win, swallows the word after a switch, and ignores what follows a lone
+``--``. Here each word must be understood, or nothing runs.
 """
 
 import difflib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from numba_symexp.errors import UsageError
@@ -25,6 +26,29 @@ _ELSEWHERE = {
 """Flags of other programs, and our names for them."""
 
 _SWITCH_WORDS = {"true": "True", "yes": "True", "false": "False", "no": "False"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a command line asks for.
+
+    Attributes
+    ----------
+    act : callable
+        Does it and returns the result, as a dict for ``--json``.
+    text : callable
+        Result -> lines for a person.
+    json, quiet : bool
+        How the result is shown.
+    exit_code : callable
+        Result -> exit code.
+    """
+
+    act: Callable[[], dict[str, Any]]
+    text: Callable[[dict[str, Any]], str]
+    json: bool
+    quiet: bool = False
+    exit_code: Callable[[dict[str, Any]], int] = lambda result: 0
 
 
 def asks_for_help(words: Sequence[str]) -> bool:
@@ -147,7 +171,7 @@ def in_flags(text: str, parameters: Mapping[str, inspect.Parameter]) -> str:
     def flag(found: re.Match[str]) -> str:
         before, name, value = found.groups()
         parameter = parameters.get(name)
-        is_file = not found.start() and value.endswith(":") and value != ":"
+        is_file = not found.start() and re.search(r"(/|\.[A-Za-z])\S*:$", value) is not None
         if parameter is None or parameter.default is parameter.empty or is_file:
             return found[0]
         said = re.sub("^True", "", value) if is_switch(parameter) else value
@@ -184,3 +208,46 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 def _see(command: str) -> str:
     """Where to look."""
     return f"see numba-symexp {command} --help"
+
+
+def is_on(switch: bool | str) -> bool:
+    """Switches come as the text that `argv` writes, or as their default."""
+    return switch in (True, "True")
+
+
+def number(name: str, text: str | None) -> float | None:
+    """Float of a flag's text."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        raise UsageError(f"--{name}={text} is not a number") from None
+
+
+def point(name: str, text: str | None) -> tuple[float, float, float] | None:
+    """Point of a flag's text, as ``x,y,z``."""
+    if text is None:
+        return None
+    parts = [number(name, part) for part in text.split(",")]
+    if len(parts) != 3:
+        raise UsageError(f"--{name}={text} is not a point: give three numbers x,y,z")
+    return tuple(part for part in parts if part is not None)  # type: ignore[return-value]
+
+
+def point_or_corner(name: str, text: str | None) -> tuple[float, float, float] | str | None:
+    """Point of a flag's text, as ``x,y,z``, or ``corner``."""
+    return text if text == "corner" else point(name, text)
+
+
+def numbers(name: str, text: str | None) -> tuple[int, ...]:
+    """Whole numbers of a flag's text, as ``0,2,5-7``."""
+    from numba_symexp.symmetry.descriptions import read_number_ranges  # loads NumPy
+
+    return read_number_ranges(name, text) if text else ()
+
+
+def integer(name: str, text: str | None) -> int | None:
+    """Integer of a flag's text."""
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        raise UsageError(f"--{name}={text} is not a whole number") from None

@@ -1,21 +1,23 @@
 """The program: words become a request, Fire has read them all, and only then it runs."""
 
 import contextlib
-import inspect
 import json
 import os
-import re
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from inspect import signature
 from typing import Any, NoReturn
 
 from numba_symexp import interrupts
-from numba_symexp.cli.argv import asks_for_help, canonical, in_flags
-from numba_symexp.cli.commands import COMMANDS
-from numba_symexp.cli.helptext import command_help, program_help
-from numba_symexp.cli.request import Request
+from numba_symexp.cli.argv import Request, asks_for_help, canonical, in_flags
+from numba_symexp.cli.copies import collapse, match
+from numba_symexp.cli.expansion import expand, operators
+from numba_symexp.cli.help import command_help, completion, program_help
+from numba_symexp.cli.maps_and_pictures import mapcheck, plot
+from numba_symexp.cli.tables import example, export_particles, import_particles, inspect, verify
+from numba_symexp.cli.terminal import print_line, print_result
 from numba_symexp.errors import ExpansionWarning, OutputError, SymexpError, Terminated, UsageError
 from numba_symexp.version import __version__
 
@@ -23,11 +25,29 @@ PROGRAM = "numba-symexp"
 DEBUG = "NUMBA_SYMEXP_DEBUG"
 ABOUT = """\
 Symmetry expansion of cryo-EM particle poses: particle table in (HDF5, .cs, .star), expanded HDF5
-table out, and from there .cs or .star. No image is read or written. What comes out is for local
+table out, and from there .cs or .star. No image is read or written. The result is for local
 refinement, 3D classification and variability in C1, never for a global refinement."""
+
+COMMANDS: dict[str, Callable[..., Request]] = {
+    "expand": expand,
+    "operators": operators,
+    "mapcheck": mapcheck,
+    "match": match,
+    "inspect": inspect,
+    "plot": plot,
+    "verify": verify,
+    "collapse": collapse,
+    "import": import_particles,
+    "export": export_particles,
+    "example": example,
+}
+"""The verbs by name, in the order of the help."""
 
 _TELLING = ("flags", "notes", "reason", "verdict", "warnings")
 """Parts of results in which the library tells what to do."""
+
+_THREADING_LAYERS = ("default", "safe", "threadsafe", "forksafe", "omp", "tbb", "workqueue")
+"""What Numba takes."""
 
 _DONE, _REFUSED, _INTERRUPTED, _TERMINATED = 0, 1, 130, 143
 
@@ -85,12 +105,17 @@ def program() -> NoReturn:
 def _answer(words: list[str]) -> int:
     """Print help or the version, or run the one request that the words make."""
     if words == ["--version"]:
-        _print(f"{PROGRAM} {__version__}")
+        print_result(f"{PROGRAM} {__version__}")
         return _DONE
     if asks_for_help(words):
-        _print(_help(words[0]))
+        print_result(_help(words[0]))
         return _DONE
-    request = _request(canonical(words, COMMANDS))
+    if words and words[0].partition("=")[0] == "--completion":
+        print_result(completion(_shell(words), PROGRAM, COMMANDS))
+        return _DONE
+    checked = canonical(words, COMMANDS)
+    _check_environment()
+    request = _request(checked)
     # Idle OpenMP threads spin by default: on a busy machine a run then takes 20 times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with _warnings_told(words) as told:
@@ -101,25 +126,13 @@ def _answer(words: list[str]) -> int:
     published = ("output" in result or "files" in result) and not result.get("dry_run")
     try:
         if request.json:
-            _print(json.dumps(result))
+            print_result(json.dumps(result))
         elif not request.quiet:
-            _print(request.text(result))
+            print_result(request.text(result))
     except (BrokenPipeError, OutputError):
         if not published:
             raise  # what is written stays, whoever reads of it
     return request.exit_code(result)
-
-
-def _print(text: str) -> None:
-    """Print a result; a reader that has gone is left to `main`."""
-    try:
-        print(_printable(text, sys.stdout), flush=True)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise OutputError(
-            f"standard output cannot be written ({error.strerror}): check where it goes"
-        ) from error
 
 
 class _Told:
@@ -132,7 +145,7 @@ class _Told:
         line = " ".join(text.split())
         if line not in self.texts:
             self.texts.append(line)
-            _say(f"warning: {line}")
+            print_line(f"warning: {line}")
 
 
 @contextlib.contextmanager
@@ -153,7 +166,7 @@ def _warnings_told(words: list[str]) -> Iterator[_Told]:
 def _in_flags(text: str, words: list[str]) -> str:
     """Name flags of the command that runs where the library names parameters."""
     command = COMMANDS.get(words[0]) if words else None
-    return in_flags(text, inspect.signature(command).parameters) if command else text
+    return in_flags(text, signature(command).parameters) if command else text
 
 
 def _told_in_flags(result: Any, words: list[str], key: str = "") -> Any:
@@ -165,25 +178,42 @@ def _told_in_flags(result: Any, words: list[str], key: str = "") -> Any:
     return _in_flags(result, words) if key in _TELLING and isinstance(result, str) else result
 
 
-def _say(line: str) -> None:
-    """Print a line on standard error, which may be closed or full: that changes no result."""
-    with contextlib.suppress(OSError, ValueError):
-        if sys.stderr is not None:
-            print(_printable(line, sys.stderr), file=sys.stderr, flush=True)
-
-
-def _printable(text: str, stream: Any) -> str:
-    """Escape control characters, and letters that a stream does not know."""
-    shown = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: ascii(found[0])[1:-1], text)
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    return shown.encode(encoding, "backslashreplace").decode(encoding)
-
-
 def _help(first_word: str) -> str:
     """Help on a command, or on the program."""
     if first_word in COMMANDS:
         return command_help(PROGRAM, first_word, COMMANDS[first_word])
     return program_help(PROGRAM, ABOUT, COMMANDS)
+
+
+def _shell(words: list[str]) -> str:
+    """Shell whose completion is asked for."""
+    given = [part for part in "=".join(words).split("=")[1:] if part]
+    if len(given) != 1:
+        raise UsageError("--completion needs one shell: --completion=bash, zsh or fish")
+    return given[0]
+
+
+def _check_environment() -> None:
+    """Refuse what Numba and the system would refuse later, in words that nobody understands."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise OutputError("the current folder was deleted: change to another folder") from None
+    threads = os.environ.get("NUMBA_NUM_THREADS", "1").strip()
+    try:
+        is_wrong = int(threads) < 1
+    except ValueError:
+        is_wrong = True
+    if is_wrong:
+        raise UsageError(
+            f"NUMBA_NUM_THREADS={threads} is not a number of threads: set 1 or more, or unset it"
+        )
+    layer = os.environ.get("NUMBA_THREADING_LAYER", "default")
+    if layer not in _THREADING_LAYERS:
+        raise UsageError(
+            f"NUMBA_THREADING_LAYER={layer} is unknown to Numba: set one of "
+            f"{', '.join(_THREADING_LAYERS)}, or unset it"
+        )
 
 
 def _request(words: list[str]) -> Request:
@@ -202,5 +232,5 @@ def _fail(error: BaseException, text: str, exit_code: int) -> int:
     if os.environ.get(DEBUG) == "1":
         traceback.print_exception(error)
     line = " ".join(text.split())
-    _say(f"error: {line}")
+    print_line(f"error: {line}")
     return exit_code

@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +17,31 @@ SUFFIXES = (".png", ".svg", ".pdf")
 
 
 @dataclass(frozen=True)
+class PlottedSet:
+    """A set of poses in a picture.
+
+    Attributes
+    ----------
+    heading : str
+        What it is.
+    largest_density : float
+        Largest density of viewing directions, relative to an even one.
+    empty_share : float
+        Share of the sphere without any.
+    shift_limit : float
+        Where the map of shifts ends.
+    beyond_limit : int
+        How many rows lie beyond.
+    """
+
+    heading: str
+    largest_density: float
+    empty_share: float
+    shift_limit: float
+    beyond_limit: int
+
+
+@dataclass(frozen=True)
 class PlotReport:
     """What `plot` drew.
 
@@ -30,10 +54,8 @@ class PlotReport:
         The symmetry whose axes are marked, in words.
     unit : str
         Of the shifts.
-    sets : tuple of dict
-        For the particles, and the expanded rows if there are any: ``heading``, the largest density
-        of directions relative to an even one, the share of the sphere without any, where the map
-        of shifts ends, and how many rows lie beyond.
+    sets : tuple of PlottedSet
+        The particles, and the expanded rows if there are any.
     copies : dict of int to int, or None
         How many particles have how many copies, where they differ.
     notes : tuple of str
@@ -46,7 +68,7 @@ class PlotReport:
     rows: int
     symmetry: str | None
     unit: str
-    sets: tuple[dict[str, Any], ...]
+    sets: tuple[PlottedSet, ...]
     copies: dict[int, int] | None
     notes: tuple[str, ...]
 
@@ -127,7 +149,7 @@ def plot(
         rows=tallies[-1].rows,
         symmetry=subject.symmetry,
         unit=picture.unit,
-        sets=tuple(_numbers(each) for each in picture.sets),
+        sets=tuple(_plotted(each) for each in picture.sets),
         copies=picture.copies,
         notes=tuple(draft.notes),
     )
@@ -162,15 +184,15 @@ def _copies(copies: Array | None) -> dict[int, int] | None:
     return dict(zip(numbers.tolist(), particles.tolist(), strict=True))
 
 
-def _numbers(shown: Shown) -> dict[str, Any]:
-    """A set of poses, for JSON."""
-    return {
-        "heading": shown.heading,
-        "largest_density": float(shown.density.max()),
-        "empty_share": float(np.mean(shown.density == 0)),
-        "shift_limit": shown.limit,
-        "beyond_limit": shown.outside,
-    }
+def _plotted(shown: Shown) -> PlottedSet:
+    """A set of poses, for the report."""
+    return PlottedSet(
+        heading=shown.heading,
+        largest_density=float(shown.density.max()),
+        empty_share=float(np.mean(shown.density == 0)),
+        shift_limit=shown.limit,
+        beyond_limit=shown.outside,
+    )
 
 
 def _require_matplotlib(output: str) -> None:
@@ -180,6 +202,10 @@ def _require_matplotlib(output: str) -> None:
     except ImportError:
         raise OutputError(
             f"{output}: pictures need matplotlib: install numba_symexp[plot]"
+        ) from None
+    except ValueError:  # it reads MPLBACKEND when it is imported
+        raise UsageError(
+            f"MPLBACKEND={os.environ.get('MPLBACKEND')} is unknown to matplotlib: unset it"
         ) from None
 
 

@@ -1,10 +1,15 @@
 """Operators in words: the symmetry, where its axes lie, numbers as ranges."""
 
+import re
+
 import numpy as np
 
+from numba_symexp.errors import UsageError
 from numba_symexp.symmetry.operators import Operators, upward
 from numba_symexp.symmetry.subgroups import Motions
 from numba_symexp.types import Array
+
+_MOST_NUMBERS = 65_536
 
 
 def axes(operators: Operators) -> list[tuple[int, Array]]:
@@ -79,3 +84,21 @@ def number_ranges(numbers: list[int]) -> str:
     breaks = np.flatnonzero(np.diff(numbers) != 1) + 1
     runs = [run.tolist() for run in np.split(np.array(numbers), breaks)]
     return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+def read_number_ranges(name: str, text: str) -> tuple[int, ...]:
+    """Read numbers from a text such as ``0,2,5-7``.
+
+    Raises
+    ------
+    UsageError
+        The text is something else; the error names the parameter.
+    """
+    found: list[int] = []
+    for part in text.split(",") if text else []:
+        run = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", part.strip(), re.ASCII)
+        first, last = (int(run[1]), int(run[2] or run[1])) if run else (1, 0)
+        if last < first or last - first > _MOST_NUMBERS:
+            raise UsageError(f"{name}={text} is not understood: give numbers such as 0,2,5-7")
+        found += range(first, last + 1)
+    return tuple(found)

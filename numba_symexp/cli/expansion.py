@@ -1,0 +1,335 @@
+"""The verbs about symmetry: `expand`, and `operators`, which lists what `expand` would use.
+
+A verb takes text and returns a request; it runs nothing. Its signature is its flags, and its
+docstring is its help. Annotated ``bool``, a flag is a switch; without default, an argument must be
+given. Each verb has its report in words beside it.
+"""
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+from numba_symexp.cli.argv import (
+    Request,
+    integer,
+    is_on,
+    number,
+    numbers,
+    point,
+    point_or_corner,
+)
+from numba_symexp.cli.terminal import NEXT_STEPS, ProgressBar, readable_size
+from numba_symexp.errors import UsageError
+
+
+def expand(
+    source: str,
+    output: str,
+    *,
+    symmetry: str | None = None,
+    convention: str | None = None,
+    twist: str | None = None,
+    rise: str | None = None,
+    order: str | None = None,
+    operators_file: str | None = None,
+    origin: str | None = None,
+    operators: str | None = None,
+    modulo: str | None = None,
+    axis: str | None = None,
+    center: str | None = None,
+    center_px: str | None = None,
+    box_px: str | None = None,
+    unique: bool = False,
+    defocus: str | None = None,
+    table: str | None = None,
+    pose: str | None = None,
+    pose_format: str = "rotvec",
+    shift: str | None = None,
+    psize: str | None = None,
+    carry: str | None = None,
+    chunk_rows: str | None = None,
+    threads: str | None = None,
+    assign_halves: str | None = None,
+    again: bool = False,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    dask: str | None = None,
+    workers: str | None = None,
+    mixed_cpus: bool = False,
+    json: bool = False,
+    quiet: bool = False,
+) -> Request:
+    """Write one row for each particle and symmetry operator.
+
+    Example: numba-symexp expand particles.h5 expanded.h5 --symmetry=D7
+
+    Parameters
+    ----------
+    source
+        Particle table: HDF5, CryoSPARC .cs or RELION .star.
+    output
+        Expanded table to write.
+    symmetry
+        C1, Cn, Dn, T, O, I (= I2), I1, I2, I3 or I4; or a name of the convention's own.
+    convention
+        cryosparc (2-fold of Dn on y), relion (on x), chimerax, eman2, scipy or cistem; else the
+        table's, else cryosparc.
+    twist
+        Helix: degrees per unit, positive is right-handed; goes with --rise and --order.
+    rise
+        Helix: A per unit.
+    order
+        Helix: number of units, 0, +1, -1, +2, ... cut after this many.
+    operators_file
+        Operators of your own: 3 x 3 or 3 x 4 matrices (text, .npy, PDB, mmCIF) or RELION's
+        symmetry file; translations in A about the box center.
+    origin
+        Point x,y,z (A from the box center) from which the translations of that file count; or
+        corner, that of the map, as in ChimeraX and in PDB files: goes with --box_px.
+    operators
+        Use these operators only, such as 0,2,5-7.
+    modulo
+        Use one operator of each left coset of this subgroup, such as C5.
+    axis
+        Axis x,y,z of that subgroup; else the one nearest to +z.
+    center
+        Put this point x,y,z (A from the box centre) of the map at the image centre.
+    center_px
+        The same as voxel numbers, counted from 0; goes with --box_px.
+    box_px
+        Side of the map in voxels; voxel box_px // 2 is the box centre.
+    unique
+        Of operators that put the centre at the same place, use one.
+    defocus
+        minus or plus: move the defocus by the depth of the centre; else it stays.
+    table
+        Place of the table in the file; else /particles, else the root.
+    pose
+        Column of the poses; else alignments3D/pose.
+    pose_format
+        rotvec, quaternion, matrix or euler_zyz (rot, tilt, psi in degrees).
+    shift
+        Column of the shifts; else alignments3D/shift.
+    psize
+        A per pixel of the shifts; else the column alignments3D/psize_A.
+    carry
+        Further columns to copy to every row, such as 'ctf/*,blob/*'.
+    chunk_rows
+        Rows made at a time; the result is the same.
+    threads
+        Threads of the job, one of which writes; the result is the same.
+    assign_halves
+        Seed: draw half-sets per particle (or tube) where the source has none.
+    again
+        Expand a table that is already expanded.
+    overwrite
+        Replace an existing output.
+    dry_run
+        Check everything, write nothing.
+    dask
+        Address of a Dask scheduler whose workers share the files, such as tcp://10.0.0.1:8786;
+        or local: workers on this machine. The result is the same.
+    workers
+        Number of workers of --dask=local; else one for every two processors.
+    mixed_cpus
+        Take workers with other kinds of processor; equal bytes are not promised then.
+    json
+        Print one JSON object.
+    quiet
+        No progress bar, no summary.
+    """
+    from numba_symexp.cli.probe import probe
+    from numba_symexp.cluster.connection import Cluster
+    from numba_symexp.cluster.driver import run
+    from numba_symexp.expansion.job import ExpandJob
+
+    job = ExpandJob(
+        source=source,
+        output=output,
+        symmetry=symmetry,
+        convention=convention,
+        twist=number("twist", twist),
+        rise=number("rise", rise),
+        order=integer("order", order),
+        operators_file=operators_file,
+        origin=point_or_corner("origin", origin),
+        operators=numbers("operators", operators),
+        modulo=modulo,
+        axis=point("axis", axis),
+        center=point("center", center),
+        center_px=point("center_px", center_px),
+        box_px=integer("box_px", box_px),
+        unique=is_on(unique),
+        defocus=defocus,
+        table=table,
+        pose=pose,
+        pose_format=pose_format,
+        shift=shift,
+        psize=number("psize", psize),
+        carry=tuple(carry.split(",")) if carry else (),
+        chunk_rows=integer("chunk_rows", chunk_rows),
+        threads=integer("threads", threads),
+        assign_halves=integer("assign_halves", assign_halves),
+        again=is_on(again),
+        overwrite=is_on(overwrite),
+        dry_run=is_on(dry_run),
+    )
+    cluster = Cluster.asked_for(dask, integer("workers", workers), is_on(mixed_cpus))
+    silent = is_on(quiet)
+
+    def act() -> dict[str, Any]:
+        probe(source)
+        with ProgressBar(silent) as bar:
+            return asdict(run(job, cluster, bar.show))
+
+    return Request(act, expand_text, is_on(json), silent)
+
+
+def expand_text(summary: dict[str, Any]) -> str:
+    """Lines about an expansion that was done, or would be: the `Summary`, as a dict."""
+    dry = summary["dry_run"]
+    rate = summary["rows"] / summary["seconds"] if summary["seconds"] else 0
+    ending = (
+        "; nothing was written" if dry else f", {summary['seconds']:.2f} s ({rate:,.0f} rows/s)"
+    )
+    return "\n".join(
+        [
+            summary["description"],
+            f"{'would write' if dry else 'wrote'} {summary['output']}: {summary['particles']:,} "
+            f"particles x {summary['operators']:,} = {summary['rows']:,} rows, "
+            f"{readable_size(summary['bytes'])}{ending}",
+            NEXT_STEPS,
+        ]
+    )
+
+
+def operators(
+    *,
+    symmetry: str | None = None,
+    convention: str = "cryosparc",
+    twist: str | None = None,
+    rise: str | None = None,
+    order: str | None = None,
+    operators_file: str | None = None,
+    origin: str | None = None,
+    box_px: str | None = None,
+    psize: str | None = None,
+    operators: str | None = None,
+    modulo: str | None = None,
+    axis: str | None = None,
+    center: str | None = None,
+    unique: bool = False,
+    tables: bool = False,
+    json: bool = False,
+) -> Request:
+    """Print the operators of a symmetry, where its axes lie, and where each puts its subunit.
+
+    Example: numba-symexp operators --symmetry=I2
+
+    Parameters
+    ----------
+    symmetry
+        C1, Cn, Dn, T, O, I (= I2), I1, I2, I3 or I4; or a name of the convention's own.
+    convention
+        cryosparc (2-fold of Dn on y), relion (on x), chimerax, eman2, scipy or cistem.
+    twist
+        Helix: degrees per unit, positive is right-handed; goes with --rise and --order.
+    rise
+        Helix: A per unit.
+    order
+        Helix: number of units, 0, +1, -1, +2, ... cut after this many.
+    operators_file
+        Operators of your own: 3 x 3 or 3 x 4 matrices, or RELION's symmetry file.
+    origin
+        Point x,y,z (A from the box center) from which the translations of that file count; or
+        corner, that of the map, as in ChimeraX and in PDB files: goes with --box_px and --psize.
+    box_px
+        Side of the map in voxels.
+    psize
+        A per voxel of the map.
+    operators
+        Show these operators only, such as 0,2,5-7.
+    modulo
+        Show one operator of each left coset of this subgroup, such as C5.
+    axis
+        Axis x,y,z of that subgroup; else the one nearest to +z.
+    center
+        Point x,y,z (A from the box centre): show where each operator puts it.
+    unique
+        Of operators that put the centre at the same place, show one.
+    tables
+        Print the multiplication table too, and the left cosets of --modulo or --unique.
+    json
+        Print one JSON object, with quaternions and matrices.
+    """
+    from numba_symexp.symmetry.listing import list_operators
+
+    asked: dict[str, Any] = {
+        "symmetry": symmetry,
+        "convention": convention,
+        "twist": number("twist", twist),
+        "rise": number("rise", rise),
+        "order": integer("order", order),
+        "operators_file": operators_file,
+        "origin": _origin(origin, integer("box_px", box_px), number("psize", psize)),
+        "operators": numbers("operators", operators),
+        "modulo": modulo,
+        "axis": point("axis", axis),
+        "center": point("center", center),
+        "unique": is_on(unique),
+        "tables": is_on(tables),
+    }
+    return Request(lambda: list_operators(**asked).as_dict(), operators_text, is_on(json))
+
+
+def operators_text(record: dict[str, Any]) -> str:
+    """Return the table of a set of operators."""
+    rows = record["operators"]
+    width = max(5, *(len(each["label"]) for each in rows))
+    chosen = record["chosen"]
+    lines = [record["description"]]
+    if chosen:
+        lines.append(f"{len(rows):,} of them: {chosen}")
+    full = f"{'full':>5}  " if chosen else ""
+    head = f"{'label':<{width}}  {'fold':>4}  {'angle_deg':>9}  {'axis':<24}"
+    lines.append(f"{'index':>5}  {full}{head}  its subunit")
+    for each in rows:
+        full = f"{each['full_index']:>5}  " if chosen else ""
+        axis = "  ".join(f"{part + 0.0:7.4f}" for part in each["axis"])
+        lines.append(
+            f"{each['index']:>5}  {full}{each['label']:<{width}}  {each['fold'] or '-':>4}  "
+            f"{each['angle_deg']:9.4f}  {axis}  {each['place']}"
+        )
+    if "products" in record:
+        lines += ["", "products: row times column; a . leaves the set", *_grid(record["products"])]
+    if "left_cosets" in record:
+        lines += ["", f"left cosets of {{{_joined(record['subgroup'])}}}, the first is used:"]
+        lines += [_joined(row) for row in record["left_cosets"]]
+    return "\n".join(lines)
+
+
+def _origin(text: str | None, box_px: int | None, psize_A: float | None) -> Any:
+    """Point from which translations count; the corner needs the map's box and voxel size."""
+    from numba_symexp.symmetry.request import CORNER, corner_of
+
+    given = point_or_corner("origin", text)
+    if given != CORNER:
+        if box_px is not None or psize_A is not None:
+            raise UsageError(
+                "--box_px and --psize go with --origin=corner, which is missing: add it"
+            )
+        return given
+    if box_px is None or psize_A is None or not (box_px > 0 and 0 < psize_A < math.inf):
+        raise UsageError("--origin=corner needs --box_px and --psize, both above 0")
+    return tuple(corner_of(box_px, psize_A).tolist())
+
+
+def _grid(table: list[list[int]]) -> list[str]:
+    """Numbers in columns."""
+    width = len(str(len(table) - 1))
+    return [" ".join(f"{'.' if n < 0 else n:>{width}}" for n in row) for row in table]
+
+
+def _joined(numbers: list[int]) -> str:
+    """Numbers with blanks between."""
+    return " ".join(map(str, numbers))

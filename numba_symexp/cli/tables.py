@@ -1,0 +1,275 @@
+"""The verbs about particle tables: `inspect`, `verify`, `example`, `import`, `export`.
+
+They are written as the verbs of `expansion` are.
+"""
+
+import os
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from numba_symexp.cli.argv import Request, is_on
+from numba_symexp.cli.terminal import NEXT_STEPS, ProgressBar, histogram_text, readable_size
+from numba_symexp.errors import UsageError
+from numba_symexp.files import first_bytes
+from numba_symexp.kinds import is_particle_text_or_dataset
+
+_NOT_GIVEN: tuple[Any, ...] = (None, False, [], ())
+
+
+def inspect(
+    file: str,
+    *,
+    table: str | None = None,
+    pose: str | None = None,
+    pose_format: str = "rotvec",
+    shift: str | None = None,
+    json: bool = False,
+) -> Request:
+    """Say what a particle table holds, and whether it can be expanded.
+
+    Example: numba-symexp inspect particles.h5
+
+    On a terminal it also shows how tilts and lengths of shifts are distributed.
+
+    Parameters
+    ----------
+    file
+        HDF5 file, expanded or not; CryoSPARC .cs or RELION .star.
+    table
+        Place of the table in the file; else /particles, else the root.
+    pose
+        Column of the poses; else alignments3D/pose.
+    pose_format
+        rotvec, quaternion, matrix or euler_zyz (rot, tilt, psi in degrees).
+    shift
+        Column of the shifts; else alignments3D/shift.
+    json
+        Print one JSON object.
+    """
+    from numba_symexp.cli.probe import probe
+    from numba_symexp.inspection import inspect as look
+
+    views = sys.stdout.isatty() and not is_on(json)
+
+    def act() -> dict[str, Any]:
+        probe(file)
+        return look(file, table, pose, pose_format, shift, views).as_dict()
+
+    return Request(act, inspection_text, is_on(json))
+
+
+def inspection_text(report: dict[str, Any]) -> str:
+    """Lines about a table."""
+    lines = [
+        f"{report['file']}: {report['table']}, {report['layout']}, {report['particles']:,} rows",
+        *(f"  {name}  {column}" for name, column in report["columns"].items()),
+    ]
+    if "expansion" in report:
+        made = report["expansion"]
+        lines.append(f"expanded: {made['symmetry']}")
+        lines.append(
+            f"  from {made['particles']:,} particles of {made['source']}, {made['created']}, "
+            f"{made['generated_by']}"
+        )
+        lines.append(f"  {_provenance(made['provenance'])}")
+    if "views" in report:
+        lines += histogram_text(report["views"])
+    lines += [f"note: {note}" for note in report["notes"]]
+    lines.append(
+        "can be expanded" if report["expandable"] else f"not to be expanded: {report['reason']}"
+    )
+    return "\n".join(lines)
+
+
+def _provenance(record: dict[str, Any]) -> str:
+    """How a table was made, in a line: the parameters that were given, and the resources."""
+    given = [
+        f"{name}={value}" for name, value in record["parameters"].items() if value not in _NOT_GIVEN
+    ]
+    spent = record.get("resources")
+    ending = ""
+    if isinstance(spent, dict) and {"elapsed_s", "max_memory_B"} <= spent.keys():
+        ending = (
+            f"; {float(spent['elapsed_s']):.2f} s, {readable_size(float(spent['max_memory_B']))}"
+        )
+    return f"with {', '.join(given)}{ending}"
+
+
+def verify(
+    file: str, *, source: str | None = None, json: bool = False, quiet: bool = False
+) -> Request:
+    """Prove an expanded table: its format, operators and source, and every row by another road.
+
+    Example: numba-symexp verify expanded.h5
+
+    Exits with 0 when every check passed, with 1 when one failed.
+
+    Parameters
+    ----------
+    file
+        Expanded table.
+    source
+        The table that it was expanded from, where it is no longer found.
+    json
+        Print one JSON object.
+    quiet
+        No progress bar, no report.
+    """
+    from numba_symexp.cli.probe import probe
+    from numba_symexp.verification.verify import verify as prove
+
+    silent = is_on(quiet)
+
+    def act() -> dict[str, Any]:
+        probe(file, source)
+        with ProgressBar(silent) as bar:
+            return prove(file, source, bar.show).as_dict()
+
+    return Request(
+        act, verification_text, is_on(json), silent, lambda report: 0 if report["passed"] else 1
+    )
+
+
+def verification_text(report: dict[str, Any]) -> str:
+    """Lines about a verification: the `VerificationReport`, as a dict."""
+    lines = [
+        f"{check['number']:>2} {'ok  ' if check['passed'] else 'FAIL'} {check['name']}: "
+        f"{check['detail']}"
+        for check in report["checks"]
+    ]
+    verdict = "verified" if report["passed"] else "not what it should be"
+    return "\n".join([*lines, f"{report['file']}: {verdict}"])
+
+
+def example(output: str, *, overwrite: bool = False, json: bool = False) -> Request:
+    """Write a small particle table to try things on.
+
+    Example: numba-symexp example example.h5
+
+    Parameters
+    ----------
+    output
+        HDF5 file to write.
+    overwrite
+        Replace an existing file.
+    json
+        Print one JSON object.
+    """
+    from numba_symexp.example import write_example
+
+    return Request(
+        lambda: asdict(write_example(output, is_on(overwrite))),
+        example_text,
+        is_on(json),
+    )
+
+
+def example_text(made: dict[str, Any]) -> str:
+    """Line about an example that was written."""
+    notes = "".join(f"note: {note}\n" for note in made["notes"])
+    return f"{notes}wrote {made['output']}: {made['particles']:,} particles"
+
+
+def import_particles(
+    *files: str, output: str, overwrite: bool = False, json: bool = False, quiet: bool = False
+) -> Request:
+    """Write the particles of CryoSPARC (.cs) or RELION (.star) as an HDF5 table.
+
+    Example: numba-symexp import particles.cs passthrough_particles.cs particles.h5
+
+    Parameters
+    ----------
+    files
+        One .star, or a .cs and its passthrough files.
+    output
+        HDF5 file to write: the last word.
+    overwrite
+        Replace an existing file.
+    json
+        Print one JSON object.
+    quiet
+        No progress bar, no summary.
+    """
+    from numba_symexp.cli.probe import probe
+    from numba_symexp.conversion.import_table import import_particles as write
+
+    if not files:
+        raise UsageError("import needs a .cs or .star file and an OUTPUT: see import --help")
+    if os.path.isfile(output) and is_particle_text_or_dataset(output, first_bytes(output)):
+        raise UsageError(
+            f"import writes to its last word, the OUTPUT, which is missing: {output} is a file to "
+            "import; name a new .h5 file after it"
+        )
+    silent = is_on(quiet)
+
+    def act() -> dict[str, Any]:
+        probe(*files)
+        with ProgressBar(silent) as bar:
+            return asdict(write(files, output, is_on(overwrite), bar.show))
+
+    return Request(act, import_text, is_on(json), silent)
+
+
+def import_text(made: dict[str, Any]) -> str:
+    """Lines about particles that were imported."""
+    return "\n".join(
+        [
+            *(f"note: {note}" for note in made["notes"]),
+            f"wrote {made['output']}: {made['particles']:,} particles, {made['columns']} columns "
+            f"({made['convention']})",
+        ]
+    )
+
+
+def export_particles(
+    file: str,
+    output: str,
+    *,
+    keep_track_length: bool = False,
+    overwrite: bool = False,
+    json: bool = False,
+    quiet: bool = False,
+) -> Request:
+    """Write a table, expanded or not, as CryoSPARC's .cs or RELION's .star.
+
+    Example: numba-symexp export expanded.h5 expanded.star
+
+    Parameters
+    ----------
+    file
+        Expanded table, whose source must be there; or any particle table.
+    output
+        File that ends in .cs (a result group, .csg, is written beside it) or .star.
+    keep_track_length
+        Leave rlnHelicalTrackLengthAngst of all copies of a box equal.
+    overwrite
+        Replace existing files.
+    json
+        Print one JSON object.
+    quiet
+        No progress bar, no summary.
+    """
+    from numba_symexp.cli.probe import probe
+    from numba_symexp.conversion.export_table import export_particles as write
+
+    silent = is_on(quiet)
+
+    def act() -> dict[str, Any]:
+        probe(file)
+        with ProgressBar(silent) as bar:
+            made = write(file, output, is_on(keep_track_length), is_on(overwrite), bar.show)
+        return asdict(made)
+
+    return Request(act, export_text, is_on(json), silent)
+
+
+def export_text(made: dict[str, Any]) -> str:
+    """Lines about rows that were exported."""
+    return "\n".join(
+        [
+            *(f"note: {note}" for note in made["notes"]),
+            f"wrote {' and '.join(made['files'])}: {made['rows']:,} rows",
+            *([NEXT_STEPS] if made["expanded"] else []),
+        ]
+    )
