@@ -1,19 +1,24 @@
 """The program as people and pipelines call it: help, output, exit codes, lines that run nothing."""
 
+import inspect
 import json
 import os
 import pty
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import termios
 import time
+from dataclasses import FrozenInstanceError
+from pathlib import Path
 
 import h5py
 import inside
 import numpy as np
 import pytest
-from conftest import random_columns, write_table
+from conftest import HERE, random_columns, write_table
 from inside import COMMANDS, UsageError, canonical, main, path_of
 
 import numba_symexp
@@ -44,14 +49,161 @@ def test_help_of_the_program(program, flag):
     assert "never for a global refinement" in result.stdout
 
 
+def explained(text, name):
+    """The explanations that stand in a command's help, by the form of the argument or flag."""
+    listed = text.partition(f"usage: numba-symexp {name} ")[2].partition("\n\n")[2]
+    entries = re.findall(r"^  (\S+)((?:  .*)?(?:\n {4,}\S.*)*)", listed, re.MULTILINE)
+    return {form: " ".join(words.split()) for form, words in entries}
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_of_a_command_tells_every_flag(name, capsys):
     assert main([name, "--help"]) == 0
+    told = explained(capsys.readouterr().out, name)
+    wanted = set()
+    for word, parameter in inspect.signature(COMMANDS[name]).parameters.items():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            wanted.add(f"{word.upper()}...")
+        elif parameter.default is parameter.empty:
+            wanted.add(word.upper())
+        else:
+            is_switch = isinstance(parameter.default, bool)
+            wanted.add(f"--{word}" if is_switch else f"--{word}={word.upper()}")
+    assert told.keys() == wanted
+    for form, words in told.items():
+        assert len(words) > 10, form
+        assert words.endswith("."), form
+
+
+@pytest.mark.parametrize("columns", [60, 80, 132])
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_help_fits_the_terminal_and_breaks_no_word(name, columns, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "10000")
+    assert main([*name.split(), "--help"]) == 0
+    whole = capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main([*name.split(), "--help"]) == 0
     shown = capsys.readouterr().out
-    for word, parameter in COMMANDS[name].__annotations__.items():
-        if word != "return":
-            assert f"--{word}" in shown or word.upper() in shown
-        assert parameter is not None
+    for line in shown.splitlines():
+        assert len(line) <= columns or line.startswith(("Example: ", "usage: ")), line
+    assert shown.split() == whole.split()
+    wanted = min(columns, max(map(len, whole.splitlines())))
+    assert max(map(len, shown.splitlines())) > wanted - 12
+
+
+def test_help_has_80_columns_where_no_terminal_is(program):
+    environment = {name: text for name, text in os.environ.items() if name != "COLUMNS"}
+    command = [sys.executable, "-m", "numba_symexp", "expand", "--help"]
+    piped = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    lines = [line for line in piped.stdout.splitlines() if not line.startswith("Example")]
+    assert 72 < max(map(len, lines)) <= 80
+
+
+def test_help_survives_the_loss_of_docstrings(program):
+    for words in (["--help"], ["expand", "--help"], ["mapcheck", "--help"], ["--completion=zsh"]):
+        plain, bare = (program(*words, PYTHONOPTIMIZE=level) for level in ("", "2"))
+        assert (bare.returncode, bare.stderr) == (0, "")
+        assert bare.stdout == plain.stdout
+
+
+# Completion
+
+
+def completed(script, *words):
+    """What bash offers for the last of the words after the program's name."""
+    line = " ".join(f"'{word}'" for word in ("numba-symexp", *words))
+    code = (
+        f"source {script}; compopt() {{ :; }}; COMP_WORDS=({line}); COMP_CWORD={len(words)};"
+        ' _numba_symexp; printf "%s\\n" "${COMPREPLY[@]}"; complete -p numba-symexp'
+    )
+    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    *offered, rule = done.stdout.split("\n")[:-1]
+    assert rule == "complete -o default -F _numba_symexp numba-symexp"
+    return [word for word in offered if word]
+
+
+def test_bash_completes_commands_and_flags(program, tmp_path):
+    script = tmp_path / "completion.bash"
+    script.write_text(program("--completion=bash").stdout)
+    subprocess.run(["bash", "-n", script], check=True)
+    assert completed(script, "ex") == ["expand", "export", "example"]
+    assert completed(script, "expand", "a.h5", "--dr") == ["--dry_run"]
+    assert completed(script, "expand", "--symm") == ["--symmetry="]
+    assert completed(script, "verify", "--symm") == []
+    assert completed(script, "verify", "a") == []  # then bash offers files
+    for name, call in COMMANDS.items():
+        offered = {word.strip("-=") for word in completed(script, name, "--")}
+        known = inspect.signature(call).parameters.values()
+        assert offered - {"help"} == {
+            each.name
+            for each in known
+            if each.default is not each.empty and each.kind is not each.VAR_POSITIONAL
+        }
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_are_told_every_flag(shell, command):
+    script = command("--completion", shell).stdout
+    for name, call in COMMANDS.items():
+        part = [line for line in script.splitlines() if re.search(rf"\b{name}\b['):]", line)]
+        for each in inspect.signature(call).parameters.values():
+            if each.default is not each.empty:
+                flag = f"--{each.name}" if shell == "zsh" else f"-l {each.name} "
+                assert any(flag in line for line in part), (name, flag)
+    if shutil.which(shell):
+        subprocess.run([shell, "-n"], input=script, text=True, check=True)
+
+
+@pytest.mark.parametrize("words", [["--completion"], ["--completion="], ["--completion=tcsh"]])
+def test_completion_needs_a_shell(words, command):
+    refused(command(*words), 2, "bash", "zsh")
+
+
+# The environment
+
+
+@pytest.mark.parametrize(
+    ("environment", "say"),
+    [
+        ({"NUMBA_NUM_THREADS": "0"}, "NUMBA_NUM_THREADS=0 is not a number of threads"),
+        ({"NUMBA_NUM_THREADS": "many"}, "NUMBA_NUM_THREADS=many is not a number of threads"),
+        ({"NUMBA_THREADING_LAYER": "abc"}, "NUMBA_THREADING_LAYER=abc is unknown"),
+    ],
+)
+def test_a_wrong_environment_is_one_line(environment, say, program, source, tmp_path):
+    refused(program("expand", source, "out.h5", "--symmetry=C2", **environment), 2, say)
+    assert sorted(os.listdir(tmp_path)) == ["source.h5"]
+    assert program("--help", **environment).returncode == 0
+
+
+def test_an_unknown_backend_of_matplotlib_is_one_line(program, source, tmp_path):
+    pytest.importorskip("matplotlib")
+    refused(program("plot", source, "out.png", MPLBACKEND="abc"), 2, "MPLBACKEND=abc is unknown")
+    assert sorted(os.listdir(tmp_path)) == ["source.h5"]
+
+
+def test_a_folder_that_was_deleted_is_one_line(program, source, tmp_path):
+    (tmp_path / "gone").mkdir()
+    code = f"cd gone; rmdir ../gone; {sys.executable} -m numba_symexp"
+    for words, status in (
+        (f"expand {source} {tmp_path}/out.h5 --symmetry=C2", 1),
+        (f"inspect {source}", 1),
+        ("--help", 0),
+    ):
+        (tmp_path / "gone").mkdir(exist_ok=True)
+        done = subprocess.run(
+            ["bash", "-c", f"{code} {words}"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(HERE.parent)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == status, done.stderr
+        if status:
+            refused(done, status, "current folder was deleted")
+    assert sorted(os.listdir(tmp_path)) == ["source.h5"]
 
 
 def test_help_needs_no_compiler_no_reader_and_no_pager(program):
@@ -215,6 +367,29 @@ def test_quiet_prints_nothing_but_warnings(program, source):
     assert result.stderr.startswith("warning: C1 has one operator")
 
 
+def test_warnings_come_before_the_work(tmp_path, rng):
+    """The line is there while no row of a big table is written yet; the JSON has it too."""
+    columns = random_columns(rng, 20_000)
+    del columns["alignments3D/split"]
+    source = write_table(tmp_path / "in.h5", columns)
+    words = [sys.executable, "-m", "numba_symexp", "expand", source, "out.h5", "--symmetry=C300"]
+    process = subprocess.Popen(
+        [*words, "--json"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    first = process.stderr.readline()
+    there = set(os.listdir(tmp_path))
+    stdout, more = process.communicate(timeout=300)
+    assert first.startswith("warning: ")
+    assert "no half-set column" in first
+    assert "out.h5" not in there
+    assert (process.returncode, more) == (0, "")
+    assert json.loads(stdout)["warnings"] == [first.removeprefix("warning: ").strip()]
+
+
 def test_dry_run_writes_nothing(program, source, tmp_path):
     result = program("expand", source, "out.h5", "--symmetry=O", "--dry_run", "--json")
     assert json.loads(result.stdout)["rows"] == 1200
@@ -273,10 +448,32 @@ def test_inspect_a_source_and_its_expansion(program, source):
     assert "expanded: C3" in program("inspect", "out.h5").stdout
 
 
+def test_reports_of_the_library_are_frozen_and_say_what_the_command_line_says(source, tmp_path, go):
+    numba_symexp.expand(source, tmp_path / "out.h5", symmetry="C3")
+    for path in (Path(source), tmp_path / "out.h5"):
+        found = numba_symexp.inspect(path)
+        shown = json.loads(go("inspect", path, "--json"))
+        assert shown.pop("warnings") == []
+        assert json.loads(json.dumps(found.as_dict())) == shown
+        with pytest.raises(FrozenInstanceError):
+            found.particles = 1
+    assert found.expansion.rows == 150
+    listed = numba_symexp.list_operators("D2", center=(1, 2, 3), modulo="C2", tables=True)
+    words = ["--symmetry=D2", "--center=1,2,3", "--modulo=C2", "--tables", "--json"]
+    shown = json.loads(go("operators", *words))
+    assert shown.pop("warnings") == []
+    assert json.loads(json.dumps(listed.as_dict())) == shown
+    assert [each.full_index for each in listed.operators] == listed.left_cosets[:, 0].tolist()
+    assert numba_symexp.list_operators("C2").operators[1].center_A is None
+    seen = []
+    numba_symexp.write_example(Path(tmp_path / "e.h5"), progress=lambda *rows: seen.append(rows))
+    assert seen == [(1000, 1000)]
+
+
 def test_inspect_says_why_a_table_cannot_be_expanded(tmp_path, columns, capsys):
     columns["alignments3D/pose"][4] = np.nan
     assert main(["inspect", write_table(tmp_path / "bad.h5", columns)]) == 0
-    assert "not to be expanded: " in capsys.readouterr().out
+    assert "cannot be expanded: " in capsys.readouterr().out
     bare = {name: columns[name] for name in ("alignments3D/shift",)}
     assert main(["inspect", write_table(tmp_path / "bare.h5", bare), "--json"]) == 0
     assert "no pose column" in json.loads(capsys.readouterr().out)["reason"]

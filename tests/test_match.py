@@ -655,10 +655,10 @@ def test_the_command_says_what_is_not_so(rng, tmp_path):
     assert "--operators=0," in text.splitlines()[1]
     _, text, code = requested(made(turned(naive.group("C5"))))
     assert code == 1
-    assert "a group in an orientation that has no name: C5" in text
+    assert "a group in an orientation without a name: C5" in text
     _, text, code = requested(made(NO_GROUPS["unrelated turns"]))
     assert code == 1
-    assert "no known operators, and no group: copy" in text
+    assert "not known operators, and not a group: copy" in text
 
 
 @pytest.mark.parametrize(

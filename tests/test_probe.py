@@ -30,7 +30,7 @@ def fail(path):
         ("collapse", "source.h5", "out.h5"),
     ],
 )
-@pytest.mark.parametrize(("reader", "say"), [(crash, "comes down"), (hang, "has not read")])
+@pytest.mark.parametrize(("reader", "say"), [(crash, "crashes"), (hang, "did not read")])
 def test_what_takes_hdf5_down_is_refused(reader, say, words, source, command, monkeypatch):
     monkeypatch.setattr(probe, "Hdf5Table", reader)
     monkeypatch.setattr(probe, "PATIENCE_S", 0.2)

@@ -26,24 +26,25 @@ def match(
     json: bool = False,
     quiet: bool = False,
 ) -> Request:
-    """Recover the operators of an expansion that any program wrote, and name them in our tables.
+    """Find the operators of an expansion that any program wrote, and name them as we number them.
 
     Example: numba-symexp match J42_particles_expanded.cs
 
-    Exits with 0 when the copies are a known symmetry or part of one, with 1 when they are not, or
-    not the one that was given.
+    The exit code is 0 when the copies are a known symmetry or part of one, and 1 when they are not,
+    or are not the one that was given.
 
     Parameters
     ----------
     file
         Expanded .cs, .star or HDF5 table.
     symmetry
-        What the copies should be: C1, Cn, Dn, T, O, I (= I2), I1, I2, I3 or I4; else all are tried.
+        Symmetry that the copies should have: C1, Cn, Dn, T, O, I (= I2), I1, I2, I3 or I4; else all
+        are tried.
     convention
         Of --symmetry: cryosparc (2-fold of Dn on y, the default), relion (on x), chimerax, eman2,
         scipy or cistem.
     twist
-        Helix that the copies should be: degrees per unit; goes with --rise and --order.
+        Helix that the copies should have: degrees per unit; goes with --rise and --order.
     rise
         Helix: A per unit.
     order
@@ -101,9 +102,9 @@ def _verdict(report: dict[str, Any]) -> str:
     count = f"its {len(report['copies']):,} copies"
     said = report["description"]
     if report["verdict"] == "no group":
-        return f"{count} are no known operators, and no group: {said}"
+        return f"{count} are not known operators, and not a group: {said}"
     if report["verdict"] == "unnamed group":
-        return f"{count} are a group in an orientation that has no name: {said}"
+        return f"{count} are a group in an orientation without a name: {said}"
     if report["verdict"] == "other":
         count += f" are not {report['given']}; they"
     if report["is_part"]:
@@ -154,24 +155,24 @@ def collapse(
     json: bool = False,
     quiet: bool = False,
 ) -> Request:
-    """Write one row per particle of which copies are left.
+    """Write one row for each particle that still has copies in the table.
 
     Example: numba-symexp collapse expanded_class3.h5 particles_class3.h5
 
     Parameters
     ----------
     file
-        Expanded table, all its rows or some; or a .cs or .star that came back of it.
+        Expanded table with all of its rows or some; or a .cs or .star that was made from it.
     output
-        HDF5 particle table to write: the source's columns, and how many copies there were.
+        HDF5 particle table to write: the source's columns, and how many copies each particle has.
     by
-        Column by which the best copy of each particle is told; its pose is written then.
+        Column that tells the best copy of each particle, whose pose is then written.
     keep
-        max or min: which value of that column is best.
+        max or min: whether the largest or smallest value of that column is best.
     count
         Print how many particles have how many copies.
     expanded
-        The expanded table that a .cs or .star came from.
+        The expanded table that a .cs or .star was made from.
     overwrite
         Replace an existing file.
     json

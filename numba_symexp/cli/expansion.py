@@ -79,9 +79,9 @@ def expand(
     rise
         Helix: A per unit.
     order
-        Helix: number of units, 0, +1, -1, +2, ... cut after this many.
+        Helix: number of units; they are counted 0, +1, -1, +2, ...
     operators_file
-        Operators of your own: 3 x 3 or 3 x 4 matrices (text, .npy, PDB, mmCIF) or RELION's
+        Your own operators: 3 x 3 or 3 x 4 matrices (text, .npy, PDB, mmCIF) or RELION's
         symmetry file; translations in A about the box center.
     origin
         Point x,y,z (A from the box center) from which the translations of that file count; or
@@ -93,15 +93,16 @@ def expand(
     axis
         Axis x,y,z of that subgroup; else the one nearest to +z.
     center
-        Put this point x,y,z (A from the box centre) of the map at the image centre.
+        Move this point x,y,z of the map (A from the box center) to the image center.
     center_px
-        The same as voxel numbers, counted from 0; goes with --box_px.
+        The same point in voxels, counted from 0; goes with --box_px.
     box_px
-        Side of the map in voxels; voxel box_px // 2 is the box centre.
+        Side of the map in voxels; voxel box_px // 2 is the box center.
     unique
-        Of operators that put the centre at the same place, use one.
+        Use one of the operators that put the center at the same place.
     defocus
-        minus or plus: move the defocus by the depth of the centre; else it stays.
+        minus or plus: subtract or add the depth of the center from or to the defocus; else the
+        defocus stays.
     table
         Place of the table in the file; else /particles, else the root.
     pose
@@ -115,11 +116,12 @@ def expand(
     carry
         Further columns to copy to every row, such as 'ctf/*,blob/*'.
     chunk_rows
-        Rows made at a time; the result is the same.
+        Number of rows made at a time; the result does not depend on it.
     threads
-        Threads of the job, one of which writes; the result is the same.
+        Number of threads, one of which writes; the result does not depend on it.
     assign_halves
-        Seed: draw half-sets per particle (or tube) where the source has none.
+        Seed of a random number generator: assign particles (or tubes) to half-sets where the source
+        has none.
     again
         Expand a table that is already expanded.
     overwrite
@@ -128,11 +130,11 @@ def expand(
         Check everything, write nothing.
     dask
         Address of a Dask scheduler whose workers share the files, such as tcp://10.0.0.1:8786;
-        or local: workers on this machine. The result is the same.
+        or local: workers on this machine. The result does not depend on it.
     workers
-        Number of workers of --dask=local; else one for every two processors.
+        Number of workers of --dask=local; else one for each pair of processors.
     mixed_cpus
-        Take workers with other kinds of processor; equal bytes are not promised then.
+        Use workers with different kinds of processors; the bytes may then differ.
     json
         Print one JSON object.
     quiet
@@ -237,9 +239,9 @@ def operators(
     rise
         Helix: A per unit.
     order
-        Helix: number of units, 0, +1, -1, +2, ... cut after this many.
+        Helix: number of units; they are counted 0, +1, -1, +2, ...
     operators_file
-        Operators of your own: 3 x 3 or 3 x 4 matrices, or RELION's symmetry file.
+        Your own operators: 3 x 3 or 3 x 4 matrices, or RELION's symmetry file.
     origin
         Point x,y,z (A from the box center) from which the translations of that file count; or
         corner, that of the map, as in ChimeraX and in PDB files: goes with --box_px and --psize.
@@ -254,9 +256,9 @@ def operators(
     axis
         Axis x,y,z of that subgroup; else the one nearest to +z.
     center
-        Point x,y,z (A from the box centre): show where each operator puts it.
+        Point x,y,z (A from the box center): show where each operator puts it.
     unique
-        Of operators that put the centre at the same place, show one.
+        Show one of the operators that put the center at the same place.
     tables
         Print the multiplication table too, and the left cosets of --modulo or --unique.
     json

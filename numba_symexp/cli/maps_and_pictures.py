@@ -28,11 +28,11 @@ def mapcheck(
     json: bool = False,
     quiet: bool = False,
 ) -> Request:
-    """Tell whether a map has a symmetry, in which orientation, and about the box centre.
+    """Check whether a map has a symmetry, in which orientation, and about the box center.
 
     Example: numba-symexp mapcheck map.mrc --symmetry=D7
 
-    Exits with 0 when the map has the symmetry as it is named, with 1 when it does not.
+    The exit code is 0 when the map has this symmetry in this orientation, and 1 when it does not.
 
     Parameters
     ----------
@@ -47,22 +47,22 @@ def mapcheck(
     rise
         Helix: A per unit.
     order
-        Helix: number of units, 0, +1, -1, +2, ... cut after this many.
+        Helix: number of units; they are counted 0, +1, -1, +2, ...
     operators_file
-        Operators of your own: 3 x 3 or 3 x 4 matrices, or RELION's symmetry file.
+        Your own operators: 3 x 3 or 3 x 4 matrices, or RELION's symmetry file.
     origin
         Point x,y,z (A from the box center) from which the translations of that file count; or
         corner, that of the map, as in ChimeraX and in PDB files.
     mask
-        Map of the same box, above 0.5 where to compare; else the largest sphere in the box.
+        Mask of the same box: voxels above 0.5 are compared; else the largest sphere in the box.
     radius
         Radius of the sphere, A.
     psize
-        A per voxel; else the header's.
+        A per voxel; else the value of the header.
     bin
-        Average blocks of so many voxels along each side; 1 compares every voxel.
+        Average blocks of this many voxels along each side; 1 compares every voxel.
     threshold
-        Share of the best correlation that the noise allows, which counts as a match; else 0.8.
+        Share of the best correlation that the noise allows; more counts as a match; else 0.8.
     json
         Print one JSON object.
     quiet
@@ -132,15 +132,15 @@ def _without(over: str) -> list[str]:
     if over not in _WHERE:
         return []
     return [
-        f"correlations are of what is left without the means over {_WHERE[over]}, which every "
-        "orientation keeps"
+        f"correlations are of what is left without the means over {_WHERE[over]}, which no "
+        "orientation changes"
     ]
 
 
 _WHERE = {
-    "spheres": "spheres about the centre",
+    "spheres": "spheres about the center",
     "rings": "rings about z",
-    "pairs": "rings about z, those above and below the centre together",
+    "pairs": "rings about z, those above and below the center together",
     "cylinders": "cylinders about z",
 }
 
@@ -182,12 +182,12 @@ def plot(
         Picture to write: .png, .svg or .pdf.
     symmetry
         Mark the axes of C1, Cn, Dn, T, O, I (= I2), I1, I2, I3 or I4, or of a name of the
-        convention's own; those of an expanded table are marked anyway.
+        convention's own; the axes of an expanded table are always marked.
     convention
         cryosparc (2-fold of Dn on y), relion (on x), chimerax, eman2, scipy or cistem; else the
         table's, else cryosparc.
     source
-        The table that an expanded one was expanded from, where it is no longer found.
+        The table that an expanded one was expanded from, if the file has moved.
     table
         Place of the table in the file; else /particles, else the root.
     pose
@@ -233,7 +233,7 @@ def plot_text(made: dict[str, Any]) -> str:
     """Lines about a picture that was drawn."""
     lines = [
         f"{each['heading']}: densest views {each['largest_density']:.3g} x even, "
-        f"{100 * each['empty_share']:.3g} % of the sphere without"
+        f"{100 * each['empty_share']:.3g} % of the sphere is empty"
         for each in made["sets"]
     ]
     notes = [f"note: {note}" for note in made["notes"]]

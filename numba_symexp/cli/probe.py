@@ -1,4 +1,4 @@
-"""Look at an HDF5 file in a process that may come down, before this one opens it.
+"""Look at an HDF5 file in a process that may crash, before this one opens it.
 
 HDF5 reads some damaged files, above all the heap of their texts, until it crashes or for ever; no
 exception tells. The structure of a file that is whole is read in a fraction of a second.
@@ -46,7 +46,7 @@ def _probe(path: str) -> None:
                 break
             if time.monotonic() > deadline:
                 raise SourceError(
-                    f"{path}: HDF5 has not read its structure in {PATIENCE_S:g} s: it is damaged, "
+                    f"{path}: HDF5 did not read its structure in {PATIENCE_S:g} s: it is damaged, "
                     "or its file system hangs; copy it again"
                 )
             interrupts.check()
@@ -56,7 +56,7 @@ def _probe(path: str) -> None:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
-        raise SourceError(f"{path}: HDF5 comes down when it reads it: it is damaged; copy it again")
+        raise SourceError(f"{path}: HDF5 crashes when it reads it: it is damaged; copy it again")
 
 
 def _read_and_leave(path: str) -> None:

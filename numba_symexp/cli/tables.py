@@ -26,11 +26,11 @@ def inspect(
     shift: str | None = None,
     json: bool = False,
 ) -> Request:
-    """Say what a particle table holds, and whether it can be expanded.
+    """Show what a particle table holds, and whether it can be expanded.
 
     Example: numba-symexp inspect particles.h5
 
-    On a terminal it also shows how tilts and lengths of shifts are distributed.
+    On a terminal it also shows the distribution of tilts and of lengths of shifts.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def inspection_text(report: dict[str, Any]) -> str:
         lines += histogram_text(report["views"])
     lines += [f"note: {note}" for note in report["notes"]]
     lines.append(
-        "can be expanded" if report["expandable"] else f"not to be expanded: {report['reason']}"
+        "can be expanded" if report["expandable"] else f"cannot be expanded: {report['reason']}"
     )
     return "\n".join(lines)
 
@@ -99,18 +99,18 @@ def _provenance(record: dict[str, Any]) -> str:
 def verify(
     file: str, *, source: str | None = None, json: bool = False, quiet: bool = False
 ) -> Request:
-    """Prove an expanded table: its format, operators and source, and every row by another road.
+    """Check an expanded table: its format, operators and source, and every row by another method.
 
     Example: numba-symexp verify expanded.h5
 
-    Exits with 0 when every check passed, with 1 when one failed.
+    The exit code is 0 when every check passed, and 1 when one failed.
 
     Parameters
     ----------
     file
         Expanded table.
     source
-        The table that it was expanded from, where it is no longer found.
+        The table that it was expanded from, if the file has moved.
     json
         Print one JSON object.
     quiet
@@ -138,12 +138,12 @@ def verification_text(report: dict[str, Any]) -> str:
         f"{check['detail']}"
         for check in report["checks"]
     ]
-    verdict = "verified" if report["passed"] else "not what it should be"
+    verdict = "verified" if report["passed"] else "does not pass every check"
     return "\n".join([*lines, f"{report['file']}: {verdict}"])
 
 
 def example(output: str, *, overwrite: bool = False, json: bool = False) -> Request:
-    """Write a small particle table to try things on.
+    """Write a small particle table for trying the program.
 
     Example: numba-symexp example example.h5
 
@@ -183,7 +183,7 @@ def import_particles(
     files
         One .star, or a .cs and its passthrough files.
     output
-        HDF5 file to write: the last word.
+        HDF5 file to write; it is the last word of the command.
     overwrite
         Replace an existing file.
     json
@@ -238,11 +238,11 @@ def export_particles(
     Parameters
     ----------
     file
-        Expanded table, whose source must be there; or any particle table.
+        Expanded table, whose source must still exist; or any particle table.
     output
         File that ends in .cs (a result group, .csg, is written beside it) or .star.
     keep_track_length
-        Leave rlnHelicalTrackLengthAngst of all copies of a box equal.
+        Leave rlnHelicalTrackLengthAngst the same for all copies of a box.
     overwrite
         Replace existing files.
     json
