@@ -87,7 +87,7 @@ def mapcheck(
     silent = is_on(quiet)
 
     def act() -> dict[str, Any]:
-        with ProgressBar(silent) as bar:
+        with ProgressBar(silent, " comparisons") as bar:
             found = check(
                 file,
                 request.full(),

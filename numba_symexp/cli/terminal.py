@@ -56,7 +56,8 @@ def readable_size(count: float) -> str:
 class ProgressBar:
     """Shows nothing when it is told to be silent, or when standard error is no terminal."""
 
-    def __init__(self, silent: bool) -> None:
+    def __init__(self, silent: bool, unit: str = "row") -> None:
+        self._unit = unit
         self._silent = silent or sys.stderr is None or not sys.stderr.isatty()
         self._bar: Any = None
 
@@ -67,15 +68,15 @@ class ProgressBar:
         if self._bar is not None:
             self._bar.close()
 
-    def show(self, rows_done: int, rows: int) -> None:
-        """Show that so many rows of all are done."""
+    def show(self, done: int, count: int) -> None:
+        """Show how many of all rows, or of whatever is counted, are done."""
         if self._silent:
             return
         if self._bar is None:
             from tqdm import tqdm  # not needed by pipelines
 
-            self._bar = tqdm(total=rows, unit="row", unit_scale=True, file=sys.stderr)
-        self._bar.update(rows_done - self._bar.n)
+            self._bar = tqdm(total=count, unit=self._unit, unit_scale=True, file=sys.stderr)
+        self._bar.update(done - self._bar.n)
 
 
 def histogram_text(statistics: dict[str, Any]) -> list[str]:
