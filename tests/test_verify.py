@@ -111,6 +111,9 @@ def forget_columns(ours, source):
         del ours["source/columns"]
     text = hashlib.sha256(b"".join(digests)).hexdigest()
     ours["source"].attrs["fingerprint"] = f"sha256:{text}"
+    record = json.loads(ours.attrs["provenance"])
+    record["source"]["fingerprint"] = f"sha256:{text}"
+    ours.attrs["provenance"] = json.dumps(record)
 
 
 def attribute(name, value):

@@ -76,6 +76,7 @@ class HalfSets:
     """
 
     def __init__(self, seed: int, table: ParticleTable, columns: PoseColumns) -> None:
+        self.seed = seed
         self._key = int.from_bytes(hashlib.sha256(str(seed).encode()).digest()[:16], "little")
         self._tubes: Array | None = None
         if columns.tube is None:

@@ -213,6 +213,11 @@ class ExpandedTable(Mapping[str, ExpandedColumn]):
         return sorted(self._table.columns)
 
     @property
+    def source_record(self) -> SourceRecord:
+        """What the file says of the source."""
+        return self._record
+
+    @property
     def source_path(self) -> str:
         """Path of the source as it was given."""
         return self._record.path
@@ -401,7 +406,7 @@ class ExpandedTable(Mapping[str, ExpandedColumn]):
             return [] if same else ["poses or shifts differ"]
         lines = digests.lines()
         if full_fingerprint(fingerprint.text(), lines) == before.fingerprint:
-            return []
+            return [] if lines == before.columns else ["its record here is damaged"]
         return changes(before.columns, lines) or ["its record here is damaged"]
 
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from numba_symexp import interrupts
-from numba_symexp.expanded.column_kinds import CarriedColumn, DefocusColumn, only
+from numba_symexp.expanded.column_kinds import CarriedColumn, DefocusColumn, HalfSetColumn, only
 from numba_symexp.expanded.columns import CheckedRows, OutputColumn, differ
 from numba_symexp.expanded.table import ExpandedTable
 from numba_symexp.particles.columns import pixel_size_column
-from numba_symexp.particles.schema import OPERATOR_INDEX, SOURCE_INDEX, UID
+from numba_symexp.particles.schema import OPERATOR_INDEX, SOURCE_INDEX, SPLIT, UID
 from numba_symexp.types import Array, Progress
+from numba_symexp.verification.facts import drawn_halves
 from numba_symexp.verification.matrices import rotation_matrices, row_errors
 
 _BLOCK_ROWS = 65_536
@@ -131,6 +132,11 @@ class _RowChecker:
             read += [self._psize] if self._psize else []
         self._source_names = list(dict.fromkeys(read))
         self._depths = bool(only(self._columns, DefocusColumn))
+        self._drawn: Array | None = None
+        for column in only(self._columns, HalfSetColumn):
+            if column.halves is not None:
+                seed = column.halves.seed
+                self._drawn = drawn_halves(seed, self._source, column.made_from)
         self._first_id = self._find_first_id()
         self._id_stride = operators.full_order - 1
         eps = float(np.finfo(self._table.columns[self._pose].dtype).eps)
@@ -155,12 +161,12 @@ class _RowChecker:
                     wanted.check_name
                 ).fact = f"{wanted.name} has the {name} {said[name]}, not {implied[name]}"
         names = {column.name for column in columns}
-        further = [
-            column
-            for column in only(expanded.output_columns, CarriedColumn)
-            if column.name not in names and column.name in self._source.columns
-        ]
-        return [column for column in columns if column.name in stored] + further
+        for column in expanded.output_columns:  # others may have added columns of their own
+            own = isinstance(column, CarriedColumn) and column.name not in self._source.columns
+            if column.name not in names and not own:
+                fact = f"{column.name} is not a column that the job asks for"
+                self.found.of(column.check_name).fact = fact
+        return [column for column in columns if column.name in stored]
 
     def _find_first_id(self) -> int:
         """First of the mates' ids, as the first row of a mate has it."""
@@ -207,6 +213,9 @@ class _RowChecker:
             depth_A,
             float(np.abs(self._points_A).sum(axis=1).max()) * self._angle_tolerance,
         )
+        if self._drawn is not None:
+            other = rows[SPLIT] != self._drawn[source]
+            self.found.of("half-sets").add(other, start, "has another half-set than was drawn")
         for column in self._columns:
             for bad, what in column.offenders(block):
                 self.found.of(column.check_name).add(bad, start, what)

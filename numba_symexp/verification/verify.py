@@ -9,7 +9,6 @@ from numba_symexp.errors import SymexpError
 from numba_symexp.expanded.column_kinds import planned_columns
 from numba_symexp.expanded.columns import OutputColumn
 from numba_symexp.expanded.table import ExpandedTable, open_expanded
-from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.formats.hdf5.table import Hdf5Table
 from numba_symexp.particles.columns import find_columns
 from numba_symexp.particles.schema import (
@@ -22,6 +21,12 @@ from numba_symexp.particles.schema import (
 )
 from numba_symexp.symmetry.descriptions import describe
 from numba_symexp.types import Progress
+from numba_symexp.verification.facts import (
+    job_of,
+    not_of_its_job,
+    records_disagree,
+    source_disagrees,
+)
 from numba_symexp.verification.operators import not_as_stated, not_rotations
 from numba_symexp.verification.report import Check, VerificationReport
 from numba_symexp.verification.rows import Offenders, check_rows
@@ -33,7 +38,8 @@ def verify(
     """Prove that an expanded table is what its source and its operators make of each other.
 
     Poses and shifts of every row are recomputed with matrices, by code that shares nothing with
-    what made them. Memory does not grow with the table, but for 8 bytes per particle for ids.
+    what made them; the job in the provenance says which operators and columns there must be. Memory
+    does not grow with the table, but for 8 bytes per particle for ids, and for half-sets.
 
     Parameters
     ----------
@@ -115,9 +121,11 @@ def _check_format(table: Hdf5Table) -> list[Check]:
 def _check_structure(expanded: ExpandedTable) -> Check:
     """Whether the table has as many rows as it must, and its index columns are integers."""
     try:
-        _ = expanded.provenance
+        wrong = records_disagree(expanded)
     except SymexpError as error:
-        return Check("structure", False, str(error))
+        wrong = str(error)
+    if wrong:
+        return Check("structure", False, wrong)
     wanted = expanded.n_sources * len(expanded.operators)
     if len(expanded) != wanted:
         return Check(
@@ -134,19 +142,19 @@ def _check_structure(expanded: ExpandedTable) -> Check:
 
 
 def _check_operators(expanded: ExpandedTable) -> list[Check]:
-    """Whether the operators are rotations, and of the kind that the file states."""
+    """Whether the operators are rotations, of the kind that the file states, and the job's."""
     operators = expanded.operators
     bad = not_rotations(operators)
     checks = [Check("operators", not bad, bad or f"{len(operators):,} rigid motions")]
     if not bad:
-        bad = not_as_stated(operators)
+        bad = not_as_stated(operators) or not_of_its_job(expanded)
         checks.append(Check("symmetry", not bad, bad or f"{describe(operators)}: {operators.kind}"))
     return checks
 
 
 def _implied_columns(expanded: ExpandedTable) -> tuple[OutputColumn, ...]:
     """Columns that the job in the provenance makes of the source."""
-    job = ExpandJob.of_record(expanded.provenance["parameters"])
+    job = job_of(expanded)
     source, psize_given = expanded.source, job.psize is not None
     into_A = expanded.operators.moves or job.has_center
     columns = find_columns(source, job.pose, job.pose_format, job.shift, psize_given, into_A)
@@ -156,12 +164,15 @@ def _implied_columns(expanded: ExpandedTable) -> tuple[OutputColumn, ...]:
 def _check_source(expanded: ExpandedTable) -> Check:
     """Whether the source is there and is what it was."""
     try:
-        where = expanded.source.path
+        where, wrong = expanded.source.path, source_disagrees(expanded)
     except SymexpError as error:
         return Check("source", False, str(error))
+    if wrong:
+        return Check("source", False, wrong)
     given = expanded.source_path
     same = os.path.exists(given) and os.path.samefile(given, where)
-    return Check("source", True, f"{given if same else where}: unchanged")
+    partly = "" if expanded.source_record.columns else " (of further columns nothing is stated)"
+    return Check("source", True, f"{given if same else where}: unchanged{partly}")
 
 
 def _about(name: str, offenders: Offenders, detail: str) -> Check:
