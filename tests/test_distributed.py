@@ -141,16 +141,24 @@ def near():
 
 
 class Far:
-    """A scheduler and workers in processes of their own."""
+    """A scheduler and workers in processes of their own, which end where the tests are killed."""
 
     def __init__(self, folder):
         self._folder, self._processes = folder, []
         self._file = folder / "scheduler.json"
+
+    def __enter__(self):
         self.scheduler = self._start(
-            "dask_scheduler", "--port=0", f"--scheduler-file={self._file}", "--host=127.0.0.1"
+            *("dask_scheduler", "--port=0", f"--scheduler-file={self._file}", "--host=127.0.0.1"),
+            "--idle-timeout=300s",
         )
-        until(lambda: self._file.exists() and self._file.read_text().endswith("}"))
+        try:
+            until(lambda: self._file.exists() and self._file.read_text().endswith("}"))
+        except BaseException:
+            self.__exit__()
+            raise
         self.address = json.loads(self._file.read_text())["address"]
+        return self
 
     def _start(self, program, *flags, before=()):
         log = open(self._folder / f"log-{len(self._processes)}", "wb")  # noqa: SIM115
@@ -163,6 +171,7 @@ class Far:
     def add(self, preload="", before=()):
         """Start a worker, which runs some text first."""
         flags = ["--no-nanny", "--nthreads=1", "--memory-limit=0", "--host=127.0.0.1"]
+        flags.append("--death-timeout=60")
         if preload:
             path = self._folder / f"preload{len(self._processes)}.py"
             path.write_text(preload)
@@ -175,8 +184,7 @@ class Far:
         with distributed.Client(self.address, set_as_default=False) as client:
             client.wait_for_workers(workers, timeout=LONGEST_S)
 
-    def close(self):
-        """End all processes."""
+    def __exit__(self, *_):
         for process in reversed(self._processes):
             process.send_signal(signal.SIGTERM)
         for process in self._processes:
@@ -190,24 +198,18 @@ class Far:
 @pytest.fixture(scope="module")
 def far(tmp_path_factory):
     """Four workers in processes of their own."""
-    made = Far(tmp_path_factory.mktemp("far"))
-    try:
+    with Far(tmp_path_factory.mktemp("far")) as made:
         for _ in range(4):
             made.add()
         made.wait_for(4)
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture
 def own_far(tmp_path_factory):
     """A scheduler of a test's own."""
-    made = Far(tmp_path_factory.mktemp("own"))
-    try:
+    with Far(tmp_path_factory.mktemp("own")) as made:
         yield made
-    finally:
-        made.close()
 
 
 def ran_twice(command, folder, words, address, *flags):
@@ -604,10 +606,10 @@ def test_a_signal_leaves_nothing(number, code, folder, own_far):
     own_far.add(MARKED.format(mark=str(mark)))
     own_far.wait_for(1)
     words = ["expand", "in.h5", "out.h5", "--symmetry=C2", f"--dask={own_far.address}"]
-    run = started(folder, words)
-    until(mark.exists)
-    os.kill(run.pid, number)
-    out, err = run.communicate(timeout=LONGEST_S)
+    with started(folder, words) as run:
+        until(mark.exists)
+        os.kill(run.pid, number)
+        out, err = run.communicate(timeout=LONGEST_S)
     assert_refused(
         SimpleNamespace(returncode=run.returncode, stderr=err, stdout=out), folder, "", code
     )
@@ -616,10 +618,10 @@ def test_a_signal_leaves_nothing(number, code, folder, own_far):
 @compiled_only
 def test_ctrl_c_for_a_run_and_all_its_workers(folder):
     """As a terminal sends it: to the whole group of processes."""
-    run = started(folder, ["expand", "in.h5", "out.h5", "--symmetry=O", "--dask=local"])
-    until(lambda: left(folder) or run.poll() is not None)
-    os.killpg(run.pid, signal.SIGINT)
-    out, err = run.communicate(timeout=LONGEST_S)
+    with started(folder, ["expand", "in.h5", "out.h5", "--symmetry=O", "--dask=local"]) as run:
+        until(lambda: left(folder) or run.poll() is not None)
+        os.killpg(run.pid, signal.SIGINT)
+        out, err = run.communicate(timeout=LONGEST_S)
     if run.returncode:
         done = SimpleNamespace(returncode=run.returncode, stderr=err, stdout=out)
         assert_refused(done, folder, "interrupted", 130)
@@ -627,9 +629,10 @@ def test_ctrl_c_for_a_run_and_all_its_workers(folder):
         until(lambda: os.killpg(run.pid, 0))
 
 
+@contextlib.contextmanager
 def started(folder, words):
-    """Start the program in a group of processes of its own."""
-    return subprocess.Popen(
+    """Start the program in a group of processes of its own, which ends with the test."""
+    run = subprocess.Popen(
         [sys.executable, "-m", "numba_symexp", *words],
         cwd=folder,
         stdout=subprocess.PIPE,
@@ -637,6 +640,13 @@ def started(folder, words):
         text=True,
         start_new_session=True,
     )
+    try:
+        yield run
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+        run.communicate()
+        raise
 
 
 def test_what_is_waited_for_is_undone_when_a_signal_comes_first(monkeypatch):
