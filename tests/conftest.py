@@ -15,6 +15,13 @@ from inside import main
 HERE = Path(__file__).parent
 
 
+def pytest_collection_modifyitems(items):
+    """Mark every test slow that starts the program as a process: each start costs a second."""
+    for item in items:
+        if "program" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _ctrl_c_is_heard():
     """Children inherit which signals are ignored, and a run in the background ignores SIGINT."""

@@ -1,4 +1,4 @@
-"""Bad input, through the program as a process: one line, the right exit code, nothing lost."""
+"""Bad input, through the command line: one line, the right exit code, nothing lost."""
 
 import errno
 import hashlib
@@ -35,7 +35,7 @@ def listing(folder):
 
 
 @pytest.fixture
-def refuse(program, tmp_path):
+def refuse(command, tmp_path):
     """Expand, and expect one line with these words, this code, and an untouched folder."""
 
     def check(*say, source="in.h5", output="out.h5", flags=("--symmetry=C3",), code=1):
@@ -43,7 +43,7 @@ def refuse(program, tmp_path):
         before = listing(tmp_path)
         for target in (output, "kept.h5") if output == "out.h5" else (output,):
             extra = ("--overwrite",) if target == "kept.h5" else ()
-            result = program("expand", source, target, *flags, *extra)
+            result = command("expand", source, target, *flags, *extra)
             assert result.returncode == code, result.stderr
             assert result.stdout == ""
             assert result.stderr.startswith("error: ")
@@ -187,10 +187,10 @@ def test_pixel_size_is_no_length(value, flags, refuse, tmp_path, columns):
     refuse(f"{PSIZE} is not above 0: first in row 12, 2 row(s) in all", flags=flags)
 
 
-def test_a_pixel_size_given_replaces_a_bad_one(program, tmp_path, columns):
+def test_a_pixel_size_given_replaces_a_bad_one(command, tmp_path, columns):
     columns[PSIZE][:] = 0
     write_table(tmp_path / "in.h5", columns)
-    assert program("expand", "in.h5", "out.h5", *HELIX, "--psize=1.2").returncode == 0
+    assert command("expand", "in.h5", "out.h5", *HELIX, "--psize=1.2").returncode == 0
 
 
 def test_pixel_sizes_so_small_that_shifts_overflow(refuse, tmp_path, columns):
@@ -245,14 +245,15 @@ def test_more_rows_than_a_file_holds(source, tmp_path, monkeypatch, capsys):
 # Already expanded
 
 
-def test_already_expanded(refuse, program, tmp_path, columns):
+def test_already_expanded(refuse, command, tmp_path, columns):
     write_table(tmp_path / "in.h5", columns)
-    assert program("expand", "in.h5", "ours.h5", "--symmetry=C3").returncode == 0
+    assert command("expand", "in.h5", "ours.h5", "--symmetry=C3").returncode == 0
     refuse("already expanded by numba_symexp", "--again", source="ours.h5")
     with h5py.File(tmp_path / "ours.h5", "a") as file:
         del file.attrs["format"]
     refuse("already expanded by numba_symexp", source="ours.h5")
-    theirs = {**columns, "sym_expand/src_uid": columns["uid"]}
+    twice = {name: np.repeat(column, 2, axis=0) for name, column in columns.items()}
+    theirs = {**twice, "uid": np.arange(100), "sym_expand/src_uid": twice["uid"]}
     write_table(tmp_path / "theirs.h5", theirs, compound=True)
     refuse("already expanded by CryoSPARC", source="theirs.h5")
 
@@ -301,11 +302,11 @@ def test_output_is_the_source(link, refuse, tmp_path, columns):
     refuse("is the source itself", output=output, flags=("--symmetry=C3", "--overwrite"))
 
 
-def test_output_through_a_link_replaces_what_it_points_to(program, tmp_path, columns):
+def test_output_through_a_link_replaces_what_it_points_to(command, tmp_path, columns):
     write_table(tmp_path / "in.h5", columns)
     (tmp_path / "real.h5").write_bytes(HDF5_SIGNATURE + b"old")
     (tmp_path / "link.h5").symlink_to("real.h5")
-    assert program("expand", "in.h5", "link.h5", "--symmetry=C3", "--overwrite").returncode == 0
+    assert command("expand", "in.h5", "link.h5", "--symmetry=C3", "--overwrite").returncode == 0
     assert (tmp_path / "link.h5").is_symlink()
     assert h5py.is_hdf5(tmp_path / "real.h5")
 
@@ -376,6 +377,7 @@ def test_the_disk_fills_up_in_the_middle(name, after, source, tmp_path, monkeypa
     assert out.read_bytes() == HDF5_SIGNATURE + b"the old file"
 
 
+@pytest.mark.slow
 def test_a_limit_on_file_sizes(tmp_path, columns):
     write_table(tmp_path / "in.h5", columns)
     command = [sys.executable, "-m", "numba_symexp", "expand", "in.h5", "out.h5", "--symmetry=C900"]

@@ -202,12 +202,15 @@ def test_the_process_ends_with_the_program(number, slow, tmp_path):
         cwd=tmp_path, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     deadline = time.monotonic() + LONGEST_S
-    while not (slow.exists() and slow.read_text()):
-        assert time.monotonic() < deadline
-        assert program.poll() is None, program.stderr.read()
-        time.sleep(0.02)
-    program.send_signal(number)
-    program.communicate(timeout=LONGEST_S)
+    try:
+        while not (slow.exists() and slow.read_text()):
+            assert time.monotonic() < deadline
+            assert program.poll() is None, program.stderr.read()
+            time.sleep(0.02)
+        program.send_signal(number)
+        program.communicate(timeout=LONGEST_S)
+    finally:
+        program.kill()  # does nothing to a process that has ended
     codes = {signal.SIGTERM: 143, signal.SIGINT: 130}
     assert program.returncode == codes.get(number, -number)
     assert_gone(slow)

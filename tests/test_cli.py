@@ -499,6 +499,7 @@ def test_example_can_be_expanded(program, tmp_path):
 # How it ends
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_early_is_no_error():
     command = f"{sys.executable} -m numba_symexp operators --symmetry=D5000 | head -1"
     result = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
@@ -533,6 +534,7 @@ def test_a_bug_is_one_line_and_a_traceback_on_request(monkeypatch, capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("existing", [False, True])
 def test_a_stopped_run_leaves_nothing(number, code, existing, tmp_path, rng):
@@ -547,12 +549,12 @@ def test_a_stopped_run_leaves_nothing(number, code, existing, tmp_path, rng):
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     before = {"in.h5", "out.h5"} if existing else {"in.h5"}
     deadline = time.monotonic() + 60
-    while process.poll() is None and set(os.listdir(tmp_path)) == before:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    time.sleep(0.2)
-    process.send_signal(number)
     try:
+        while process.poll() is None and set(os.listdir(tmp_path)) == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(0.2)
+        process.send_signal(number)
         _, shown = process.communicate(timeout=60)
     finally:
         process.kill()  # does nothing to a process that has ended
@@ -563,6 +565,7 @@ def test_a_stopped_run_leaves_nothing(number, code, existing, tmp_path, rng):
     assert not existing or out.read_bytes() == b"\x89HDF\r\n\x1a\nthe old file"
 
 
+@pytest.mark.slow
 def test_a_terminal_sees_a_progress_bar_with_rows_per_second(source, tmp_path):
     terminal, stderr = pty.openpty()
     termios.tcsetwinsize(stderr, (24, 100))
@@ -580,6 +583,7 @@ def test_a_terminal_sees_a_progress_bar_with_rows_per_second(source, tmp_path):
     assert b"row/s" in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "streams", ["2>&-", ">&-", ">&- 2>&-", ">/dev/full", "2>/dev/full", "| true"]
 )

@@ -100,6 +100,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_forked_children_work_after_an_expansion(tmp_path):
     (tmp_path / "forks.py").write_text(IN_FORKS)
     done = subprocess.run(
@@ -114,6 +115,7 @@ def test_forked_children_work_after_an_expansion(tmp_path):
 
 
 @compiled_only
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_saved_does_not_matter(tmp_path):
     """A full disk under the cache: the kernel is compiled, used, and not kept."""
     code = (

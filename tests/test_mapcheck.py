@@ -194,6 +194,7 @@ def test_a_map_without_the_symmetry_fails(symbol, called, tmp_path, check):
     assert verdict.endswith("80 % counts as a match")
 
 
+@pytest.mark.slow
 @compiled_only
 @pytest.mark.parametrize(("symbol", "called"), [("C7", "D7"), ("T", "O"), ("C1", "O"), ("O", "I2")])
 def test_a_group_with_less_symmetry_fails(symbol, called, tmp_path):
