@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from numba_symexp.errors import SymexpError
+from numba_symexp.errors import SymexpError, UsageError
 from numba_symexp.expanded.table import open_expanded
 from numba_symexp.formats import open_table
 from numba_symexp.particles.columns import expanded_by, find_columns
@@ -100,6 +100,7 @@ def inspect(
     pose_format: str = "rotvec",
     shift: str | None = None,
     views: bool = False,
+    source: AnyPath | None = None,
 ) -> InspectionReport:
     """Look at a particle table, expanded or not, and check every row.
 
@@ -111,6 +112,9 @@ def inspect(
         As in `expand`.
     views : bool
         Count tilts and lengths of shifts too.
+    source : str or path, optional
+        The table that an expanded one was expanded from, if the file has moved. It is compared
+        with the one that was expanded, and named in its place.
 
     Returns
     -------
@@ -122,23 +126,27 @@ def inspect(
         The file cannot be read, or holds no table.
     """
     path = os.fspath(path)
-    with open_table(path, table) as source:
-        expansion = _expansion(path) if source.says("format", FORMAT) else None
+    moved = None if source is None else os.fspath(source)
+    with open_table(path, table) as rows:
+        is_expanded = rows.says("format", FORMAT)
+        if moved is not None and not is_expanded:
+            raise UsageError(f"{path}: is not an expanded table: leave out source=")
+        expansion = _expansion(path, moved) if is_expanded else None
         notes: list[str] = []
         fingerprint, counted, reason = None, None, None
         try:
-            columns = find_columns(source, pose, pose_format, shift)
-            found = scan(source, columns)
+            columns = find_columns(rows, pose, pose_format, shift)
+            found = scan(rows, columns)
             notes += found.odd
             fingerprint = found.fingerprint
-            if views and source.n_rows:
+            if views and rows.n_rows:
                 from numba_symexp.pictures.tally import view_statistics  # loads the compiler
 
-                counted = view_statistics(source, columns)
+                counted = view_statistics(rows, columns)
         except SymexpError as error:
             reason = str(error)
         else:
-            program = expanded_by(source)
+            program = expanded_by(rows)
             if program:
                 reason = f"already expanded by {program} (see again=True)"
             for name, meaning in (
@@ -150,10 +158,10 @@ def inspect(
                     notes.append(meaning)
         return InspectionReport(
             file=path,
-            table=source.location,
-            layout=source.layout,
-            particles=source.n_rows,
-            columns={name: str(column) for name, column in sorted(source.columns.items())},
+            table=rows.location,
+            layout=rows.layout,
+            particles=rows.n_rows,
+            columns={name: str(column) for name, column in sorted(rows.columns.items())},
             expandable=reason is None,
             reason=reason,
             notes=tuple(notes),
@@ -163,9 +171,9 @@ def inspect(
         )
 
 
-def _expansion(path: str) -> ExpansionOrigin:
+def _expansion(path: str, source: str | None) -> ExpansionOrigin:
     """What the attributes of an expanded table say."""
-    with open_expanded(path) as table:
+    with open_expanded(path, source) as table:
         return ExpansionOrigin(
             symmetry=describe(table.operators),
             operators=len(table.operators),
@@ -174,5 +182,5 @@ def _expansion(path: str) -> ExpansionOrigin:
             provenance=table.provenance,
             created=table.attributes.get("created"),
             generated_by=table.attributes.get("generated_by"),
-            source=table.source_path,
+            source=table.source_path if source is None else table.source.path,
         )

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from typing import Self
 
 from numba_symexp import interrupts
-from numba_symexp.errors import SourceError
+from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.expanded.table import ExpandedTable, open_expanded
 from numba_symexp.formats import open_table
 from numba_symexp.formats.relion.labels import IMAGE
@@ -81,6 +81,8 @@ def open_poses(
     expanded: ExpandedTable | None = None
     try:
         if not rows.says("format", FORMAT):
+            if source is not None:
+                raise UsageError(f"{path}: is not an expanded table: leave out source=")
             given = psize_A is not None
             return Poses(rows, find_columns(rows, pose, pose_format, shift, given), psize_A)
         rows.close()

@@ -23,6 +23,7 @@ def match(
     rise: str | None = None,
     order: str | None = None,
     psize: str | None = None,
+    source: str | None = None,
     json: bool = False,
     quiet: bool = False,
 ) -> Request:
@@ -51,6 +52,8 @@ def match(
         Helix: number of units.
     psize
         A per pixel of the shifts; else the column alignments3D/psize_A.
+    source
+        The table that an expanded one was expanded from, if the file has moved.
     json
         Print one JSON object, with quaternions and matrices.
     quiet
@@ -75,9 +78,9 @@ def match(
     psize_A = number("psize", psize)
 
     def act() -> dict[str, Any]:
-        probe(file)
+        probe(file, source)
         with ProgressBar(silent) as bar:
-            return recover_and_name(file, given, psize_A, bar.show).as_dict()
+            return recover_and_name(file, given, psize_A, bar.show, source).as_dict()
 
     return Request(
         act, match_text, is_on(json), silent, lambda report: 0 if report["matched"] else 1
@@ -151,6 +154,7 @@ def collapse(
     keep: str = "max",
     count: bool = False,
     expanded: str | None = None,
+    source: str | None = None,
     overwrite: bool = False,
     json: bool = False,
     quiet: bool = False,
@@ -173,6 +177,8 @@ def collapse(
         Print how many particles have how many copies.
     expanded
         The expanded table that a .cs or .star was made from.
+    source
+        The table that the expanded one was expanded from, if the file has moved.
     overwrite
         Replace an existing file.
     json
@@ -186,9 +192,10 @@ def collapse(
     silent, with_counts = is_on(quiet), is_on(count)
 
     def act() -> dict[str, Any]:
-        probe(file, expanded)
+        probe(file, expanded, source)
         with ProgressBar(silent) as bar:
-            return asdict(undo(file, output, by, keep, expanded, is_on(overwrite), bar.show))
+            made = undo(file, output, by, keep, expanded, is_on(overwrite), bar.show, source)
+        return asdict(made)
 
     def text(result: dict[str, Any]) -> str:
         return (counts_text(result) if with_counts else "") + collapse_text(result)

@@ -43,7 +43,7 @@ COMMANDS: dict[str, Callable[..., Request]] = {
 }
 """The verbs by name, in the order of the help."""
 
-_TELLING = ("flags", "notes", "reason", "verdict", "warnings")
+_TELLING = ("detail", "flags", "notes", "reason", "verdict", "warnings")
 """Parts of results in which the library tells what to do."""
 
 _THREADING_LAYERS = ("default", "safe", "threadsafe", "forksafe", "omp", "tbb", "workqueue")
@@ -173,7 +173,7 @@ def _told_in_flags(result: Any, words: list[str], key: str = "") -> Any:
     """Do so in all texts of a result that tell what to do."""
     if isinstance(result, dict):
         return {name: _told_in_flags(each, words, name) for name, each in result.items()}
-    if key in _TELLING and isinstance(result, list | tuple):
+    if isinstance(result, list | tuple) and (key in _TELLING or key == "checks"):
         return [_told_in_flags(each, words, key) for each in result]
     return _in_flags(result, words) if key in _TELLING and isinstance(result, str) else result
 

@@ -24,6 +24,7 @@ def inspect(
     pose: str | None = None,
     pose_format: str = "rotvec",
     shift: str | None = None,
+    source: str | None = None,
     json: bool = False,
 ) -> Request:
     """Show what a particle table holds, and whether it can be expanded.
@@ -44,6 +45,8 @@ def inspect(
         rotvec, quaternion, matrix or euler_zyz (rot, tilt, psi in degrees).
     shift
         Column of the shifts; else alignments3D/shift.
+    source
+        The table that an expanded one was expanded from, if the file has moved.
     json
         Print one JSON object.
     """
@@ -53,8 +56,8 @@ def inspect(
     views = sys.stdout.isatty() and not is_on(json)
 
     def act() -> dict[str, Any]:
-        probe(file)
-        return look(file, table, pose, pose_format, shift, views).as_dict()
+        probe(file, source)
+        return look(file, table, pose, pose_format, shift, views, source).as_dict()
 
     return Request(act, inspection_text, is_on(json))
 
@@ -226,6 +229,7 @@ def export_particles(
     file: str,
     output: str,
     *,
+    source: str | None = None,
     keep_track_length: bool = False,
     overwrite: bool = False,
     json: bool = False,
@@ -241,6 +245,8 @@ def export_particles(
         Expanded table, whose source must still exist; or any particle table.
     output
         File that ends in .cs (a result group, .csg, is written beside it) or .star.
+    source
+        The table that an expanded one was expanded from, if the file has moved.
     keep_track_length
         Leave rlnHelicalTrackLengthAngst the same for all copies of a box.
     overwrite
@@ -256,9 +262,9 @@ def export_particles(
     silent = is_on(quiet)
 
     def act() -> dict[str, Any]:
-        probe(file)
+        probe(file, source)
         with ProgressBar(silent) as bar:
-            made = write(file, output, is_on(keep_track_length), is_on(overwrite), bar.show)
+            made = write(file, output, is_on(keep_track_length), is_on(overwrite), bar.show, source)
         return asdict(made)
 
     return Request(act, export_text, is_on(json), silent)

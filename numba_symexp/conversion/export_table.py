@@ -54,6 +54,7 @@ def export_particles(
     keep_track_length: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
+    source: AnyPath | None = None,
 ) -> ExportReport:
     """Write a particle table, expanded or not, as CryoSPARC's .cs or RELION's .star.
 
@@ -69,6 +70,8 @@ def export_particles(
         Replace existing files.
     progress : callable, optional
         Called as ``progress(rows_done, rows)`` now and then.
+    source : str or path, optional
+        The table that an expanded one was expanded from, if the file has moved.
 
     Returns
     -------
@@ -88,7 +91,7 @@ def export_particles(
     outputs = [
         OutputFile(name, kind, [file], overwrite) for name, kind in zip(names, kinds, strict=True)
     ]
-    with open_poses(file) as rows:
+    with open_poses(file, source=None if source is None else os.fspath(source)) as rows:
         _check(rows)
         for each in outputs:
             each.refuse_input(rows.source.path)

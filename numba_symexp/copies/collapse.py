@@ -60,6 +60,7 @@ def collapse(
     expanded: AnyPath | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
+    source: AnyPath | None = None,
 ) -> CollapseReport:
     """Write one row per particle of which there are copies, with all columns of the source.
 
@@ -81,6 +82,8 @@ def collapse(
         Replace an existing file.
     progress : callable, optional
         Called as ``progress(rows_done, rows)`` now and then.
+    source : str or path, optional
+        The table that the expanded one was expanded from, if the file has moved.
 
     Returns
     -------
@@ -97,8 +100,9 @@ def collapse(
         raise UsageError(f"keep={keep} is neither {' nor '.join(_KEEP)}")
     file = os.fspath(file)
     expanded = None if expanded is None else os.fspath(expanded)
+    source = None if source is None else os.fspath(source)
     target = OutputFile(output, HDF5, [file, expanded], overwrite)
-    with open_copies(file, expanded) as copies:
+    with open_copies(file, expanded, source) as copies:
         for each in (copies.source, copies.expanded):
             target.refuse_input(each.path)
         count, best = _gather(copies, by, keep == "max", progress)

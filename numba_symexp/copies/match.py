@@ -30,6 +30,7 @@ def match(
     operators: Operators | None = None,
     psize_A: float | None = None,
     progress: Progress | None = None,
+    source: str | None = None,
 ) -> MatchReport:
     """Recover the operators of an expansion, by whatever program, and name them in our tables.
 
@@ -44,6 +45,8 @@ def match(
         A per pixel of the shifts, in place of what the table says.
     progress : callable, optional
         Called as ``progress(rows_done, rows)`` now and then.
+    source : str, optional
+        The table that one of this package was expanded from, if the file has moved.
 
     Returns
     -------
@@ -61,7 +64,7 @@ def match(
     started = time.perf_counter()
     if psize_A is not None and not (np.isfinite(psize_A) and psize_A > 0):
         raise UsageError(f"psize={psize_A:g} is not a length above 0, in A per pixel")
-    with open_poses(path, psize_A) as rows:
+    with open_poses(path, psize_A, source) as rows:
         if rows.operators is not None and not rows.operators.moves:
             rows.leave_px()  # copies have their particle's shift, and the source may be gone
         found = recover(rows, progress)

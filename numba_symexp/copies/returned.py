@@ -37,7 +37,7 @@ _FAR_DEG, _TOO_CLOSE_DEG = 20.0, 0.1
 """A local refinement turns a pose by less than the first, and by more than the second."""
 
 
-def open_copies(path: str, expanded: str | None = None) -> "Copies":
+def open_copies(path: str, expanded: str | None = None, source: str | None = None) -> "Copies":
     """Open what came back of an expanded set.
 
     Parameters
@@ -46,6 +46,8 @@ def open_copies(path: str, expanded: str | None = None) -> "Copies":
         Expanded table, or rows of it in the same form; or a .cs or .star with some of its rows.
     expanded : str, optional
         The expanded table that a .cs or .star comes from.
+    source : str, optional
+        The table that the expanded one was expanded from, if the file has moved.
 
     Raises
     ------
@@ -58,12 +60,12 @@ def open_copies(path: str, expanded: str | None = None) -> "Copies":
             if expanded is not None:
                 raise UsageError(f"{path}: is an expanded table itself: leave out expanded=")
             table.close()
-            return ExpandedCopies(open_expanded(path))
+            return ExpandedCopies(open_expanded(path, source))
         if expanded is None:
             raise UsageError(
                 f"{path}: is no expanded table: name the one that its rows come from with expanded="
             )
-        return ReturnedCopies(table, open_expanded(expanded))
+        return ReturnedCopies(table, open_expanded(expanded, source))
     except BaseException:
         table.close()
         raise
