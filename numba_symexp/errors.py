@@ -4,6 +4,8 @@ One base class; the leaf decides the exit code of the command line: 2 when the r
 wrong, 1 when the data or the file system refuses.
 """
 
+import warnings
+
 _LONGEST_TEXT = 1000
 
 
@@ -69,3 +71,10 @@ class Terminated(BaseException):
 
 class ExpansionWarning(UserWarning):
     """Something in the source deserves a look, but does not stop the expansion."""
+
+
+def warn(*texts: str) -> None:
+    """Issue warnings to whoever called the package; an empty text is none."""
+    for text in texts:
+        if text:
+            warnings.warn(text, ExpansionWarning, stacklevel=3)

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from numba_symexp.errors import SymexpError, UsageError
+from numba_symexp.errors import SymexpError, UsageError, warn
 from numba_symexp.expanded.table import open_expanded
 from numba_symexp.formats import open_table
 from numba_symexp.particles.columns import expanded_by, find_columns
+from numba_symexp.particles.convention import convention_and_reason, doubtful
 from numba_symexp.particles.scan import scan
 from numba_symexp.particles.schema import FORMAT
 from numba_symexp.symmetry.descriptions import describe
@@ -64,6 +65,8 @@ class InspectionReport:
         Why not.
     notes : tuple of str
         What deserves a look.
+    convention, convention_reason : str
+        Whose Dn the table means where no convention is given, and why.
     expansion : ExpansionOrigin or None
         How the table was made, where it is an expanded one.
     fingerprint : str or None
@@ -80,6 +83,8 @@ class InspectionReport:
     expandable: bool
     reason: str | None
     notes: tuple[str, ...]
+    convention: str
+    convention_reason: str
     expansion: ExpansionOrigin | None = None
     fingerprint: str | None = None
     views: dict[str, Any] | None = None
@@ -132,6 +137,8 @@ def inspect(
         if moved is not None and not is_expanded:
             raise UsageError(f"{path}: is not an expanded table: leave out source=")
         expansion = _expansion(path, moved) if is_expanded else None
+        convention, convention_reason = convention_and_reason(rows)
+        warn(doubtful(rows, None))
         notes: list[str] = []
         fingerprint, counted, reason = None, None, None
         try:
@@ -165,6 +172,8 @@ def inspect(
             expandable=reason is None,
             reason=reason,
             notes=tuple(notes),
+            convention=convention,
+            convention_reason=convention_reason,
             expansion=expansion,
             fingerprint=fingerprint,
             views=counted,

@@ -15,8 +15,10 @@ from numba_symexp.particles.columns import (
     pixel_size_column,
     unknown_pixel_size,
 )
+from numba_symexp.particles.convention import is_clear, other_programs_paths
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import (
+    CONVENTION,
     DEFOCUS,
     FORMAT,
     OPERATOR_INDEX,
@@ -29,6 +31,8 @@ from numba_symexp.particles.schema import (
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.pose_block import Block
 from numba_symexp.symmetry.operators import Operators
+from numba_symexp.symmetry.point_groups import HOUSE
+from numba_symexp.symmetry.spec import choose_convention
 
 INDEX, PSIZE_A, HALF_SET, ID, MOVED_DEFOCUS, KEY = (
     "index",
@@ -122,6 +126,8 @@ class Poses:
         Columns of the defocus that the expansion moved, by CryoSPARC's names.
     psize_given_A : float or None
         A per pixel that was given, now or for the expansion.
+    convention_given : str or None
+        Whose Dn the particles mean, in place of what the table says.
 
     Raises
     ------
@@ -143,6 +149,7 @@ class Poses:
         self._into_A = into_A
         self.operators: Operators | None = None
         self.psize_given_A = psize_A
+        self.convention_given: str | None = None
         self.defocus: tuple[str, ...] = ()
         if expanded is not None:
             self.operators = expanded.operators
@@ -194,6 +201,32 @@ class Poses:
         """Refuse files that were written to since they were opened."""
         for table in {id(each): each for each in (self.table, self.source)}.values():
             table.check_unchanged()
+
+    @property
+    def convention(self) -> str:
+        """Whose Dn the particles mean: of an expanded table what it was expanded by."""
+        known = self.operators.convention if self.operators is not None else None
+        if self.convention_given is None and known in HOUSE:
+            return known
+        return choose_convention(self.convention_given, self.source.attributes.get(CONVENTION))
+
+    def needs_mark(self, program: str, written: ParticleTable) -> bool:
+        """Whether a file for a program must say whose Dn its particles mean.
+
+        So it must where that is not the program's own, and where paths would raise a doubt of
+        which there is none.
+
+        Parameters
+        ----------
+        program : {"cryosparc", "relion"}
+        written : ParticleTable
+            The columns that are written, in the names of that program.
+        """
+        if self.convention != program:
+            return True
+        other = next(each for each in HOUSE if each != program)
+        settled = self.convention_given is not None or is_clear(self.source)
+        return settled and other_programs_paths(written, other) is not None
 
     @property
     def replaced(self) -> set[str]:

@@ -68,6 +68,7 @@ def inspection_text(report: dict[str, Any]) -> str:
         f"{report['file']}: {report['table']}, {report['layout']}, {report['particles']:,} rows",
         *(f"  {name}  {column}" for name, column in report["columns"].items()),
     ]
+    lines.append(f"convention: {report['convention']} ({report['convention_reason']})")
     if "expansion" in report:
         made = report["expansion"]
         lines.append(f"expanded: {made['symmetry']}")
@@ -175,7 +176,12 @@ def example_text(made: dict[str, Any]) -> str:
 
 
 def import_particles(
-    *files: str, output: str, overwrite: bool = False, json: bool = False, quiet: bool = False
+    *files: str,
+    output: str,
+    convention: str | None = None,
+    overwrite: bool = False,
+    json: bool = False,
+    quiet: bool = False,
 ) -> Request:
     """Write the particles of CryoSPARC (.cs) or RELION (.star) as an HDF5 table.
 
@@ -187,6 +193,9 @@ def import_particles(
         One .star, or a .cs and its passthrough files.
     output
         HDF5 file to write; it is the last word of the command.
+    convention
+        cryosparc or relion: in whose convention of Dn the particles were refined; else what the
+        files say.
     overwrite
         Replace an existing file.
     json
@@ -209,7 +218,7 @@ def import_particles(
     def act() -> dict[str, Any]:
         probe(*files)
         with ProgressBar(silent) as bar:
-            return asdict(write(files, output, is_on(overwrite), bar.show))
+            return asdict(write(files, output, is_on(overwrite), bar.show, convention))
 
     return Request(act, import_text, is_on(json), silent)
 
@@ -231,6 +240,7 @@ def export_particles(
     *,
     source: str | None = None,
     keep_track_length: bool = False,
+    convention: str | None = None,
     overwrite: bool = False,
     json: bool = False,
     quiet: bool = False,
@@ -249,6 +259,9 @@ def export_particles(
         The table that an expanded one was expanded from, if the file has moved.
     keep_track_length
         Leave rlnHelicalTrackLengthAngst the same for all copies of a box.
+    convention
+        cryosparc or relion: in whose convention of Dn the particles were refined; else what the
+        table says. A file for the other program is marked with it.
     overwrite
         Replace existing files.
     json
@@ -264,7 +277,15 @@ def export_particles(
     def act() -> dict[str, Any]:
         probe(file, source)
         with ProgressBar(silent) as bar:
-            made = write(file, output, is_on(keep_track_length), is_on(overwrite), bar.show, source)
+            made = write(
+                file,
+                output,
+                is_on(keep_track_length),
+                is_on(overwrite),
+                bar.show,
+                source,
+                convention,
+            )
         return asdict(made)
 
     return Request(act, export_text, is_on(json), silent)

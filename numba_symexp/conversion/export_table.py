@@ -8,12 +8,13 @@ import numpy as np
 
 from numba_symexp.conversion.as_cryosparc import AsCryosparc
 from numba_symexp.conversion.as_relion import AsRelion
-from numba_symexp.errors import SourceError, UsageError
+from numba_symexp.errors import SourceError, UsageError, warn
 from numba_symexp.formats import FORMATS, format_of_suffix
 from numba_symexp.formats.interface import Format, RowWriter
 from numba_symexp.kinds import kind_of_suffix
 from numba_symexp.output import OutputFile, as_output_error, writing_together
 from numba_symexp.particles.columns import pixel_size_column
+from numba_symexp.particles.convention import check_convention, doubtful
 from numba_symexp.particles.scan import blocks, scan
 from numba_symexp.particles.table import RELION, ParticleTable
 from numba_symexp.poses import Poses, open_poses
@@ -55,6 +56,7 @@ def export_particles(
     overwrite: bool = False,
     progress: Progress | None = None,
     source: AnyPath | None = None,
+    convention: str | None = None,
 ) -> ExportReport:
     """Write a particle table, expanded or not, as CryoSPARC's .cs or RELION's .star.
 
@@ -72,6 +74,9 @@ def export_particles(
         Called as ``progress(rows_done, rows)`` now and then.
     source : str or path, optional
         The table that an expanded one was expanded from, if the file has moved.
+    convention : {"cryosparc", "relion"}, optional
+        In whose convention the particles were refined; by default what the table says. A file for
+        the other program is marked with it.
 
     Returns
     -------
@@ -85,6 +90,7 @@ def export_particles(
         What is wrong, where, and what to do. Nothing was written then.
     """
     file, output = os.fspath(file), os.fspath(output)
+    check_convention(convention)
     known = _format_of_output(output)
     names = _outputs(output, known)
     kinds = [kind_of_suffix(os.path.splitext(name)[1]) for name in names]
@@ -93,6 +99,9 @@ def export_particles(
     ]
     with open_poses(file, source=None if source is None else os.fspath(source)) as rows:
         _check(rows)
+        if rows.expanded is None:
+            warn(doubtful(rows.table, convention))
+        rows.convention_given = convention
         for each in outputs:
             each.refuse_input(rows.source.path)
         writer, notes = _writer(rows, known, keep_track_length)

@@ -5,13 +5,14 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from numba_symexp.errors import UsageError
+from numba_symexp.errors import UsageError, warn
 from numba_symexp.formats import format_of
 from numba_symexp.formats.hdf5.table import Hdf5Table
 from numba_symexp.formats.hdf5.write import size_of, write_table
 from numba_symexp.kinds import HDF5
 from numba_symexp.output import OutputFile
 from numba_symexp.particles.columns import find_columns
+from numba_symexp.particles.convention import check_convention, doubtful, settle
 from numba_symexp.particles.scan import scan
 from numba_symexp.particles.schema import CONVENTION
 from numba_symexp.particles.table import ParticleTable
@@ -47,6 +48,7 @@ def import_particles(
     output: AnyPath,
     overwrite: bool = False,
     progress: Progress | None = None,
+    convention: str | None = None,
 ) -> ImportReport:
     """Write the particles of CryoSPARC or RELION as an HDF5 table.
 
@@ -64,6 +66,8 @@ def import_particles(
         Replace an existing file.
     progress : callable, optional
         Called as ``progress(rows_done, rows)`` now and then.
+    convention : {"cryosparc", "relion"}, optional
+        In whose convention the particles were refined; by default what the files say.
 
     Returns
     -------
@@ -81,9 +85,13 @@ def import_particles(
     if not files:
         raise UsageError("nothing to import: name a .cs or .star file")
     sources = tuple(os.fspath(each) for each in files)
+    check_convention(convention)
     target = OutputFile(output, HDF5, sources, overwrite)
     with _open_all(sources) as table:
         find_columns(table)
+        warn(doubtful(table, convention))
+        if convention is not None:
+            settle(table.attributes, convention)
         with target.writing([table], size_of(table)) as draft:
             attributes = {"imported_from": os.path.basename(table.path)}
             write_table(draft.path, table, attributes, progress)

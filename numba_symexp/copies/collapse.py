@@ -13,8 +13,9 @@ from numba_symexp.formats.hdf5.write import size_of, write_table
 from numba_symexp.formats.relion.labels import numbers
 from numba_symexp.kinds import HDF5
 from numba_symexp.output import OutputFile
+from numba_symexp.particles.convention import kept_convention
 from numba_symexp.particles.scan import blocks
-from numba_symexp.particles.schema import CONVENTION, OPERATOR_INDEX, OPERATOR_INDEX_DTYPE
+from numba_symexp.particles.schema import OPERATOR_INDEX, OPERATOR_INDEX_DTYPE
 from numba_symexp.particles.table import Column, Header, ParticleTable
 from numba_symexp.types import AnyPath, Array, Progress
 
@@ -153,8 +154,7 @@ class CollapsedTable(ParticleTable):
         self._copies, self._count, self._best = copies, count, best
         self._kept = np.flatnonzero(count)
         self.path, self.location, self.layout = source.path, source.location, source.layout
-        known = source.attributes.get(CONVENTION)
-        self.attributes = {} if known is None else {CONVENTION: known}
+        self.attributes = kept_convention(source.attributes, copies.expanded.operators.convention)
         self.columns = {**source.columns, COPIES: Column(np.dtype("<u4"))}
         if best is not None:
             self._labels = np.array([each.encode() for each in copies.expanded.operators.label])

@@ -18,6 +18,7 @@ from numba_symexp.expansion.choice import (
 )
 from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.particles.columns import PoseColumns, expanded_by, find_columns
+from numba_symexp.particles.convention import doubtful
 from numba_symexp.particles.fingerprint import PageDigests, full_fingerprint
 from numba_symexp.particles.scan import Scan, scan
 from numba_symexp.particles.schema import CONVENTION, FORMAT, SPLIT
@@ -165,6 +166,8 @@ def _warnings(
 ) -> list[str]:
     """Sentences about what can be done but deserves a look."""
     texts = [f"{table.path}: {sentence}" for sentence in found.odd]
+    unclear = doubtful(table, job.convention, full)
+    texts += [unclear] if unclear else []
     texts += center_warnings(full, operators)
     texts += move_warnings(job, table, full, found)
     if len(operators) == 1 and len(operators.fixed):

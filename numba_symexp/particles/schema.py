@@ -36,6 +36,16 @@ CONVENTION = "convention"
 REPEATED_IMAGES = "repeated_images"
 """Attributes of a table: where the dyads of Dn lie, and how many rows show an image again."""
 
+CONVENTION_DOUBT = "convention_doubt"
+"""Attribute of a table whose convention is assumed: what speaks against it."""
+
+CONVENTION_FIELD = "numba_symexp/convention"
+"""Field of a .cs, the same in all rows, that says so where it is not CryoSPARC's.
+
+It has a slot of its own, which the result group does not name: CryoSPARC does not take it along,
+so that it goes when the poses are refined anew. A header of NumPy has no place for more keys.
+"""
+
 HALF_SET_DTYPE = np.dtype("<u4")
 UID_DTYPE = np.dtype("<u8")
 OPERATOR_INDEX_DTYPE = np.dtype("<u2")

@@ -15,8 +15,16 @@ from numba_symexp.errors import SourceError
 from numba_symexp.files import check_readable, first_bytes
 from numba_symexp.formats.cryosparc.csdat import as_numpy
 from numba_symexp.kinds import CSDAT_MAGIC, NUMPY_MAGIC
-from numba_symexp.particles.schema import TABLE, UID
-from numba_symexp.particles.table import Column, ParticleTable, refuse_odd_names
+from numba_symexp.particles.convention import doubt_of, other_programs_paths
+from numba_symexp.particles.schema import (
+    CONVENTION,
+    CONVENTION_DOUBT,
+    CONVENTION_FIELD,
+    TABLE,
+    UID,
+)
+from numba_symexp.particles.table import RELION, Column, ParticleTable, refuse_odd_names
+from numba_symexp.symmetry.point_groups import HOUSE
 from numba_symexp.types import Array
 
 _MOST_HEADER_BYTES = 256 << 10
@@ -151,6 +159,7 @@ class CsTable(ParticleTable):
         self._dtype, self._n_rows, self._first = _read_header(self._file, path)
         size = os.fstat(self._file.fileno()).st_size
         self.columns = _columns_of(self._dtype, path)
+        self._mark = self.columns.pop(CONVENTION_FIELD, None)
         whole = self._first + self._n_rows * self._dtype.itemsize
         if size != whole:
             raise SourceError(
@@ -159,6 +168,16 @@ class CsTable(ParticleTable):
             )
         if not self._n_rows:
             raise SourceError(f"{path}: has no particles: give a dataset with rows")
+        self.attributes = self._find_convention()
+
+    def _find_convention(self) -> dict[str, Any]:
+        """Convention by a mark of ours, or what speaks against CryoSPARC's; mostly nothing."""
+        if self._mark is not None and self._mark.dtype.kind == "S" and not self._mark.shape:
+            marked = self._rows(0, 1)[CONVENTION_FIELD][0].decode(errors="replace")
+            if marked in HOUSE:
+                return {CONVENTION: marked}
+        path = other_programs_paths(self, RELION)
+        return {} if path is None else {CONVENTION_DOUBT: doubt_of(RELION, path)}
 
     @property
     def n_rows(self) -> int:

@@ -16,6 +16,7 @@ from numba_symexp.output import timestamp
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import (
     BLOB_PSIZE,
+    CONVENTION_FIELD,
     CRYOSPARC_EXPANDED,
     HALF_SET_DTYPE,
     POSE,
@@ -25,7 +26,7 @@ from numba_symexp.particles.schema import (
     UID,
     UID_DTYPE,
 )
-from numba_symexp.particles.table import Column, ParticleTable
+from numba_symexp.particles.table import CRYOSPARC, Column, ParticleTable
 from numba_symexp.symmetry.mates import mates
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.spec import Helix
@@ -146,6 +147,9 @@ class CsRows:
             columns[_OPERATOR] = Column(np.dtype("<u4"))
             columns.update({name: Column(value.dtype) for name, value in constants.items()})
             self._constants.update(constants)
+        if rows.needs_mark(CRYOSPARC, source):
+            self._constants[CONVENTION_FIELD] = np.array(rows.convention.encode())
+            columns[CONVENTION_FIELD] = Column(self._constants[CONVENTION_FIELD].dtype)
         self.dtype = np.dtype([(n, c.dtype.str, c.shape) for n, c in columns.items()])
         self.size = len(rows) * self.dtype.itemsize
         made = {UID, POSE, SHIFT, _SOURCE_UID, _OPERATOR, *self._constants, *rows.defocus}
@@ -341,7 +345,8 @@ def _result_group(name: str, cs_path: str, fields: Sequence[str], rows: int) -> 
         "results:",
     ]
     metafile = ">" + os.path.basename(name)
-    for slot in sorted({field.partition("/")[0] for field in fields if "/" in field}):
+    named = [field for field in fields if "/" in field and field != CONVENTION_FIELD]
+    for slot in sorted({field.partition("/")[0] for field in named}):
         lines += [
             f"  {_quoted(slot)}:",
             f"    metafile: {_quoted(metafile)}",

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from numba_symexp.formats.relion.labels import (
 )
 from numba_symexp.formats.relion.text import (
     ParticleRows,
+    convention_in,
     find_rows,
     finish_header,
     loops_in,
@@ -29,8 +31,15 @@ from numba_symexp.formats.relion.text import (
     words_of,
 )
 from numba_symexp.kernels.text import MORE, QUOTE, WIDTH, cut_lines, take_words
-from numba_symexp.particles.schema import CONVENTION, REPEATED_IMAGES, TABLE, UID
-from numba_symexp.particles.table import Column, Header, ParticleTable
+from numba_symexp.particles.convention import doubt_of, other_programs_paths
+from numba_symexp.particles.schema import (
+    CONVENTION,
+    CONVENTION_DOUBT,
+    REPEATED_IMAGES,
+    TABLE,
+    UID,
+)
+from numba_symexp.particles.table import CRYOSPARC, RELION, Column, Header, ParticleTable
 from numba_symexp.types import Array
 
 COMMENT = "comment"
@@ -83,7 +92,7 @@ class StarTable(ParticleTable):
         }
         self._place = {label: place for place, label in enumerate((*self._labels, COMMENT))}
         self.columns = {**self._reader.columns, **self._text}
-        self.attributes = {CONVENTION: "relion"}
+        self.attributes = self._find_convention()
         self._name_rows()
 
     @property
@@ -139,6 +148,15 @@ class StarTable(ParticleTable):
         if UID in names:
             rows[UID] = self._ids[start:stop]
         return rows
+
+    def _find_convention(self) -> dict[str, Any]:
+        """RELION's convention, unless a mark says otherwise; and what speaks against it."""
+        marked = convention_in(self._header.head)
+        if marked is not None:
+            return {CONVENTION: marked}
+        path = other_programs_paths(self, CRYOSPARC)
+        doubt = {} if path is None else {CONVENTION_DOUBT: doubt_of(CRYOSPARC, path)}
+        return {CONVENTION: RELION, **doubt}
 
     def _survey(self, first: int) -> None:
         """Go once through the rows: how many, where, how wide, and which particles."""

@@ -147,6 +147,26 @@ def finish_header(rows: ParticleRows, file: BinaryIO, path: str) -> Header:
     return Header(with_lf(head), rows.labels, with_lf(tail))
 
 
+def convention_in(head: bytes) -> str | None:
+    """Convention that the head of a file is marked with, or None."""
+    found = _MARK.search(head)
+    return found[1].decode() if found else None
+
+
+def with_convention(head: bytes, convention: str | None) -> bytes:
+    """Head of a file with a mark of the convention, or without any.
+
+    RELION skips comments, and leaves them out of what it writes itself: a label would stay in the
+    file when the poses are refined anew.
+    """
+    head = _MARK.sub(b"", head)
+    return head if convention is None else _MARK_TEXT % convention.encode() + head
+
+
+_MARK_TEXT = b"# numba_symexp convention %s\n"
+_MARK = re.compile(rb"^# numba_symexp convention (cryosparc|relion)[ \t\r]*\n", re.MULTILINE)
+
+
 def with_lf(text: bytes) -> bytes:
     """Text whose lines end in LF: RELION 4 and 5 read no particle from others."""
     return text.replace(b"\r\n", b"\n")

@@ -22,11 +22,12 @@ from numba_symexp.formats.relion.labels import (
     word_hash,
 )
 from numba_symexp.formats.relion.table import COMMENT
+from numba_symexp.formats.relion.text import with_convention
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.kernels.text import LARGEST, number_width, write_numbers
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import DEFOCUS, POSE, SHIFT
-from numba_symexp.particles.table import Header, ParticleTable
+from numba_symexp.particles.table import RELION, Header, ParticleTable
 from numba_symexp.symmetry.mates import mates
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.types import Array
@@ -118,7 +119,8 @@ class StarRows:
         self.dropped: list[str] = []
         self._priors = [each for each in (*_PRIORS, *_ORIGIN_PRIORS) if each in header.labels]
         self._labels = (*header.labels, *added)
-        self._head = _with_labels(header, added)
+        mark = rows.convention if rows.needs_mark(RELION, source) else None
+        self._head = with_convention(_with_labels(header, added), mark)
         self._tail = header.tail
         self.size = len(self._head) + len(self._tail)
         self._track = None if keep_track_length else _track_label(header.labels)
