@@ -177,6 +177,17 @@ def test_a_wrong_environment_is_one_line(environment, say, program, source, tmp_
     assert program("--help", **environment).returncode == 0
 
 
+def test_a_threading_layer_that_is_not_installed_is_one_line(program, source, tmp_path):
+    code = "from numba.np.ufunc import tbbpool"
+    if not subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=False
+    ).returncode:
+        pytest.skip("TBB is installed")
+    words = ["expand", source, "out.h5", "--symmetry=C2"]
+    refused(program(*words, NUMBA_THREADING_LAYER="tbb"), 1, "NUMBA_THREADING_LAYER=tbb cannot")
+    assert sorted(os.listdir(tmp_path)) == ["source.h5"]
+
+
 def test_an_unknown_backend_of_matplotlib_is_one_line(program, source, tmp_path):
     pytest.importorskip("matplotlib")
     refused(program("plot", source, "out.png", MPLBACKEND="abc"), 2, "MPLBACKEND=abc is unknown")
@@ -463,6 +474,8 @@ def test_reports_of_the_library_are_frozen_and_say_what_the_command_line_says(so
     shown = json.loads(go("operators", *words))
     assert shown.pop("warnings") == []
     assert json.loads(json.dumps(listed.as_dict())) == shown
+    for each in shown["operators"]:
+        assert np.allclose(np.array(each["matrix"]) @ (1, 2, 3), each["center_A"])
     assert [each.full_index for each in listed.operators] == listed.left_cosets[:, 0].tolist()
     assert numba_symexp.list_operators("C2").operators[1].center_A is None
     seen = []
@@ -477,6 +490,17 @@ def test_inspect_says_why_a_table_cannot_be_expanded(tmp_path, columns, capsys):
     bare = {name: columns[name] for name in ("alignments3D/shift",)}
     assert main(["inspect", write_table(tmp_path / "bare.h5", bare), "--json"]) == 0
     assert "no pose column" in json.loads(capsys.readouterr().out)["reason"]
+
+
+def test_inspect_says_which_convention_a_table_gets(tmp_path, columns, go):
+    for convention in ("cryosparc", "relion"):
+        attributes = {"convention": "relion"} if convention == "relion" else {}
+        path = write_table(tmp_path / f"{convention}.h5", columns, **attributes)
+        assert json.loads(go("inspect", path, "--json"))["convention"] == convention
+        assert f"convention: {convention} (" in go("inspect", path)
+        expanded = json.loads(go("expand", path, tmp_path / "x.h5", "--symmetry=D2", "--json"))
+        assert f"({convention})" in expanded["description"]
+        (tmp_path / "x.h5").unlink()
 
 
 def test_inspect_notes_what_is_missing(tmp_path, columns, capsys):

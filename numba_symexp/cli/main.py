@@ -85,6 +85,9 @@ def main(words: Sequence[str] | None = None) -> int:
         return _fail(error, text, _REFUSED)
     except Exception as error:
         text = f"unexpected {type(error).__name__} ({error}): report it, with {DEBUG}=1"
+        if isinstance(error, ValueError) and "threading layer" in str(error):
+            layer = os.environ.get("NUMBA_THREADING_LAYER", "default")
+            text = f"NUMBA_THREADING_LAYER={layer} cannot be loaded by Numba here: unset it"
         return _fail(error, text, _REFUSED)
 
 
