@@ -17,6 +17,7 @@ from numba_symexp.expansion.choice import (
     move_warnings,
 )
 from numba_symexp.expansion.job import ExpandJob
+from numba_symexp.expansion.plausibility import plausibility_warnings, refuse_implausible
 from numba_symexp.particles.columns import PoseColumns, expanded_by, find_columns
 from numba_symexp.particles.convention import doubtful
 from numba_symexp.particles.fingerprint import PageDigests, full_fingerprint
@@ -90,6 +91,7 @@ def make_plan(job: ExpandJob, table: ParticleTable, target: str, paged: bool = F
     check_movable(job, table, columns, full)
     written = planned_columns(job, table, columns)
     found = scan(table, columns, paged=paged)
+    refuse_implausible(job, table, columns, found)
     full, operators = chosen_operators(job, table, columns, full, found)
     _refuse_overflow(job, table, columns, operators, found)
     rows = table.n_rows * len(operators)
@@ -170,6 +172,7 @@ def _warnings(
     texts += [unclear] if unclear else []
     texts += center_warnings(full, operators)
     texts += move_warnings(job, table, full, found)
+    texts += plausibility_warnings(job, table, columns, full, found)
     if len(operators) == 1 and len(operators.fixed):
         texts.append(f"{operators.symmetry} has one operator: the set is copied, not expanded")
     if not columns.split and job.assign_halves is None:

@@ -16,6 +16,9 @@ SUSPECT_RAD = 20.0
 _UNIT_TOLERANCE = 1e-3
 """How far from length 1, or from orthonormal, a stored rotation may be: text with 4 digits is."""
 
+_FLAT = 1e-6
+"""Less than any refinement tilts a particle by."""
+
 
 class Findings:
     """Count the rows to which something applies, over all blocks of a table."""
@@ -99,6 +102,17 @@ def odd_poses(pose: Array, known: PoseFormat, name: str, row: int, odd: Findings
     if known.name == "rotvec" and pose.size and np.abs(pose).max() > SUSPECT_RAD:
         long = np.linalg.norm(pose, axis=1) > SUSPECT_RAD
         odd.add(f"{name} is longer than {SUSPECT_RAD:g} rad, which may mean degrees", long, row)
+
+
+def in_plane(pose: Array, known: PoseFormat) -> Array:
+    """Whether each pose is a turn about the beam alone, (n,) bool."""
+    if known.name == "rotvec":
+        return np.asarray((np.abs(pose[:, :2]) < _FLAT).all(axis=1))
+    if known.name == "quaternion":
+        return np.asarray((np.abs(pose[:, 1:3]) < _FLAT).all(axis=1))
+    if known.name == "matrix":
+        return np.asarray((np.abs(pose[:, 2, :2]) < _FLAT).all(axis=1) & (pose[:, 2, 2] > 0))
+    return np.asarray(np.abs(pose[:, 1]) < _FLAT)
 
 
 def _finite(values: Array, name: str, row: int, bad: Findings) -> bool:

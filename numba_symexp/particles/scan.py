@@ -14,6 +14,7 @@ from numba_symexp.particles.findings import (
     check_pose,
     check_psize,
     check_shift,
+    in_plane,
     odd_poses,
 )
 from numba_symexp.particles.fingerprint import (
@@ -29,6 +30,7 @@ from numba_symexp.types import Array
 
 _BLOCK_BYTES = 8 << 20
 _ROWS_NAMED = 5
+_VALUES_NAMED = 5
 _SORTED_AT_ONCE = 1 << 20
 
 
@@ -52,6 +54,10 @@ class Scan:
         Digests of the poses and shifts of each page, where they are asked for.
     columns : tuple of str
         Name, type and digest of each column; see `ColumnDigests`.
+    half_sets : tuple of int
+        Values of the half-set column, the least ones where they are many.
+    all_in_plane : bool
+        Whether all poses are turns about the beam, and not all are zero.
     """
 
     fingerprint: str
@@ -62,6 +68,8 @@ class Scan:
     odd: list[str]
     pages: PageDigests = b""
     columns: tuple[str, ...] = ()
+    half_sets: tuple[int, ...] = ()
+    all_in_plane: bool = False
 
 
 def scan(table: ParticleTable, columns: PoseColumns, paged: bool = False) -> Scan:
@@ -84,6 +92,7 @@ def scan(table: ParticleTable, columns: PoseColumns, paged: bool = False) -> Sca
     bad, odd, fingerprint = Findings(), Findings(), Fingerprint()
     uids = np.empty(table.n_rows, UID_DTYPE) if columns.uid else None
     psize_least, psize_most, shift_most = np.inf, 0.0, 0.0
+    half_sets, tilted, turned = np.empty(0, np.int64), False, False
     pages: list[bytes] = []
     behind = ThreadPoolExecutor(1)
     digested: Future[None] | None = None
@@ -103,12 +112,17 @@ def scan(table: ParticleTable, columns: PoseColumns, paged: bool = False) -> Sca
             check_psize(psize, columns.psize, start, bad)
             psize_least = min(psize_least, float(psize.min()))
             psize_most = max(psize_most, float(psize.max()))
+        if columns.split:
+            values = np.union1d(half_sets, rows[columns.split].astype(np.int64))
+            half_sets = values[:_VALUES_NAMED]
         if uids is not None and columns.uid:
             negative = rows[columns.uid] < 0
             bad.add(f"{columns.uid} is negative", negative, start)
             uids[start:stop] = rows[columns.uid]
         if not bad:
             odd_poses(pose, columns.pose_format, columns.pose, start, odd)
+            tilted = tilted or not in_plane(pose, columns.pose_format).all()
+            turned = turned or bool((pose != pose[:1]).any())
             shift_most = max(shift_most, float(np.abs(shift).max()))
     behind.shutdown()
     if digested is not None:
@@ -129,6 +143,8 @@ def scan(table: ParticleTable, columns: PoseColumns, paged: bool = False) -> Sca
         odd.lines(),
         b"".join(pages),
         digests.lines(),
+        tuple(half_sets.tolist()),
+        turned and not tilted,
     )
 
 

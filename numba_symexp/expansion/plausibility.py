@@ -1,0 +1,167 @@
+"""What a job and its source say that cannot be right, or that deserves a look before the run."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from numba_symexp.errors import SourceError, SymexpError, UsageError
+from numba_symexp.expansion.job import ExpandJob
+from numba_symexp.particles.columns import PoseColumns, pixel_size_column
+from numba_symexp.particles.scan import Scan, blocks
+from numba_symexp.particles.schema import BLOB_PSIZE, CONVENTION
+from numba_symexp.particles.table import RELION, ParticleTable
+from numba_symexp.symmetry.operators import Operators
+
+_PSI = "rlnAnglePsi"
+_ORIGINS = (("rlnOriginXAngst", "rlnOriginYAngst"), ("rlnOriginX", "rlnOriginY"))
+_SHAPE = "location/micrograph_shape"
+_FRACTIONS = ("location/center_x_frac", "location/center_y_frac")
+_HALF_SETS = ({0, 1}, {1, 2})
+"""Numbers of half-sets, in CryoSPARC and in RELION."""
+
+_SAME_PSIZE = 0.01
+"""Calibrated pixel sizes differ by less from those that a microscope states."""
+
+
+def refuse_implausible(
+    job: ExpandJob, table: ParticleTable, columns: PoseColumns, found: Scan
+) -> None:
+    """Refuse voxels outside of their box, and half-sets that are not two.
+
+    Raises
+    ------
+    UsageError, SourceError
+        Says which, and what to do.
+    """
+    if job.center_px is not None and job.box_px is not None:
+        x, y, z = job.center_px
+        if min(x, y, z) < 0 or max(x, y, z) > job.box_px - 1:
+            raise UsageError(
+                f"center_px={x:g},{y:g},{z:g} is outside of a map with voxels 0 to "
+                f"{job.box_px - 1}: check box_px=, or give center= in A from the box center"
+            )
+    values = found.half_sets
+    if len(values) > 2 or min(values, default=0) < 0:
+        some = ", ".join(map(str, values))
+        raise SourceError(
+            f"{table.path}: {columns.split} has the values {some}, and half-sets are two: repair "
+            "or remove this column; assign_halves=SEED draws half-sets"
+        )
+
+
+def plausibility_warnings(
+    job: ExpandJob, table: ParticleTable, columns: PoseColumns, full: Operators, found: Scan
+) -> Iterator[str]:
+    """Sentences about what may be meant but is rarely right."""
+    yield from _of_half_sets(table, columns, found)
+    yield from _of_parameters(job, table, columns, full)
+    yield from _of_box(job, table, full, found)
+    yield from _of_labels(table)
+    yield from _of_places(table)
+    if found.all_in_plane:
+        yield (
+            f"{table.path}: {columns.pose} turns no particle out of the image plane, as in a 2D "
+            "classification: give the particles of a 3D refinement"
+        )
+
+
+def _of_half_sets(table: ParticleTable, columns: PoseColumns, found: Scan) -> Iterator[str]:
+    """Half-sets with unusual numbers."""
+    values = set(found.half_sets)
+    if values and not any(values <= usual for usual in _HALF_SETS):
+        some = " and ".join(map(str, sorted(values)))
+        yield f"{table.path}: {columns.split} has the value(s) {some}; half-sets are 0 and 1"
+
+
+def _of_parameters(
+    job: ExpandJob, table: ParticleTable, columns: PoseColumns, full: Operators
+) -> Iterator[str]:
+    """Parameters that contradict the table."""
+    own = pixel_size_column(table.columns, columns.shift)
+    if job.psize is not None and own is not None:
+        least, most = _range(table, own)
+        if max(most - job.psize, job.psize - least) > _SAME_PSIZE * job.psize:
+            said = f"{least:g}" if least == most else f"{least:g} to {most:g}"
+            yield f"psize={job.psize:g} is used, though {own} of {table.path} says {said} A"
+    stated = table.attributes.get(CONVENTION)
+    convention = stated.decode(errors="replace") if isinstance(stated, bytes) else stated
+    if not isinstance(convention, str) or job.convention in (None, convention):
+        return
+    try:
+        other = replace(
+            job,
+            convention=convention,
+            center=None,
+            center_px=None,
+            box_px=None,
+            operators=(),
+            modulo=None,
+            axis=None,
+            unique=False,
+            defocus=None,
+        ).full()
+    except SymexpError:
+        other = None
+    if other is None or not np.array_equal(other.quaternion, full.quaternion):
+        yield (
+            f"convention={job.convention} is used, though {table.path} says {convention}, where the axes "
+            "are others"
+        )
+
+
+def _of_box(job: ExpandJob, table: ParticleTable, full: Operators, found: Scan) -> Iterator[str]:
+    """A center or a rise that does not fit the box."""
+    box_px, size_A = table.box_px(), found.psize_most_A if job.psize is None else job.psize
+    if BLOB_PSIZE in table.columns:
+        size_A = _range(table, BLOB_PSIZE)[1]
+    if box_px is None or not 0 < box_px * size_A < np.inf:
+        return
+    box_A = box_px * size_A
+    farthest_A = float(np.abs(full.center_A).max())
+    if farthest_A > box_A / 2:
+        name = "center" if job.center_px is None else "center_px"
+        yield (
+            f"{name}= is {farthest_A:.4g} A from the box center, in a box of {box_A:.4g} A: it is "
+            "outside of the images"
+        )
+    if job.rise is not None and abs(job.rise) > box_A:
+        yield f"rise={job.rise:g} A is longer than the box of {box_A:.4g} A"
+
+
+def _of_labels(table: ParticleTable) -> Iterator[str]:
+    """Columns that a .star lacks, for which zeros are taken."""
+    if table.vocabulary != RELION:
+        return
+    if _PSI not in table.columns:
+        yield f"{table.path}: has no _{_PSI}: 0 is taken for all particles"
+    if not any(set(pair) <= table.columns.keys() for pair in _ORIGINS):
+        yield f"{table.path}: has no {' and '.join('_' + each for each in _ORIGINS[0])}: 0 is taken"
+
+
+def _of_places(table: ParticleTable) -> Iterator[str]:
+    """Particles that are off their micrographs."""
+    if not {_SHAPE, *_FRACTIONS} <= table.columns.keys():
+        return
+    if any(table.columns[name].dtype.kind != "f" for name in _FRACTIONS):
+        return
+    count = 0
+    for start, stop in blocks(table, [_SHAPE, *_FRACTIONS]):
+        rows = table.read(_FRACTIONS, start, stop)
+        x, y = (rows[name].reshape(stop - start, -1)[:, 0] for name in _FRACTIONS)
+        count += int(np.count_nonzero((x < 0) | (x > 1) | (y < 0) | (y > 1)))
+    if count:
+        names = " and ".join(_FRACTIONS)
+        yield f"{table.path}: {names} put {count:,} particle(s) off the micrograph"
+
+
+def _range(table: ParticleTable, name: str) -> tuple[float, float]:
+    """Least and largest value of a column of numbers; 0 and 0 of other columns."""
+    column = table.columns[name]
+    if column.shape or column.dtype.kind not in "fiu":
+        return 0.0, 0.0
+    least, most = np.inf, -np.inf
+    for start, stop in blocks(table, [name]):
+        values = table.read([name], start, stop)[name]
+        least, most = min(least, float(values.min())), max(most, float(values.max()))
+    return least, most

@@ -1,0 +1,116 @@
+"""What cannot be right is refused; what may be meant gets one warning before the work."""
+
+import numpy as np
+import pytest
+from conftest import random_columns, write_table
+
+
+@pytest.fixture
+def expand(tmp_path, command):
+    """Expand a table of 20 particles with some columns changed; gives what was printed."""
+
+    def run(changed, *words):
+        made = {**random_columns(np.random.default_rng(3), 20), **changed}
+        made["alignments3D/psize_A"] = np.full(20, 1.25, "f4")
+        write_table(tmp_path / "p.h5", made, **run.attributes)
+        return command("expand", "p.h5", "e.h5", "--quiet", *words)
+
+    run.attributes = {}
+    return run
+
+
+BOX = {"blob/shape": np.full((20, 2), 100, "u4"), "blob/psize_A": np.full(20, 1.25, "f4")}
+SPLIT, POSE = "alignments3D/split", "alignments3D/pose"
+PLACES = {
+    "location/micrograph_shape": np.full((20, 2), 4000, "u4"),
+    "location/center_x_frac": np.linspace(-0.1, 0.9, 20).astype("f4"),
+    "location/center_y_frac": np.linspace(0.1, 0.9, 20).astype("f4"),
+}
+IN_PLANE = np.array([[0, 0, angle] for angle in np.linspace(-3, 3, 20)], "f4")
+
+
+@pytest.mark.parametrize(
+    ("changed", "words", "said"),
+    [
+        ({SPLIT: np.arange(20, dtype="u4") % 3}, (), "half-sets are two"),
+        ({SPLIT: -(np.arange(20) % 2).astype("i4")}, (), "half-sets are two"),
+        ({}, ("--center_px=10,10,130", "--box_px=128"), "outside of a map with voxels 0 to 127"),
+        ({}, ("--center_px=10,-1,10", "--box_px=128"), "outside of a map"),
+    ],
+)
+def test_what_cannot_be_right_is_refused(changed, words, said, expand, tmp_path):
+    done = expand(changed, "--symmetry=D2", *words)
+    assert done.returncode in (1, 2)
+    assert said in done.stderr
+    assert not (tmp_path / "e.h5").exists()
+
+
+HELIX = ("--twist=30", "--order=3")
+
+
+@pytest.mark.parametrize(
+    ("changed", "words", "said"),
+    [
+        ({SPLIT: np.full(20, 7, "u4")}, ("--symmetry=D2",), "has the value(s) 7"),
+        ({}, ("--symmetry=D2", "--psize=1.3"), "--psize=1.3 is used, though alignments3D/psize_A"),
+        (BOX, ("--symmetry=D2", "--center=5,70,0"), "--center is 70 A from the box center"),
+        (BOX, (*HELIX, "--rise=126"), "--rise=126 A is longer than the box of 125 A"),
+        (PLACES, ("--symmetry=D2",), "put 2 particle(s) off the micrograph"),
+        ({POSE: IN_PLANE}, ("--symmetry=D2",), "2D classification"),
+    ],
+)
+def test_what_may_be_meant_gets_one_warning(changed, words, said, expand):
+    done = expand(changed, *words)
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert sum(said in line and line.startswith("warning: ") for line in lines) == 1, lines
+    assert len(lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({}, ("--symmetry=D2", "--psize=1.255")),
+        ({}, ("--symmetry=D2", "--center_px=10,0,127", "--box_px=128")),
+        ({**BOX, SPLIT: np.arange(20, dtype="u4") % 2 + 1}, ("--symmetry=D2", "--center=5,62,0")),
+        (BOX, (*HELIX, "--rise=124")),
+    ],
+)
+def test_what_is_usual_gets_none(changed, words, expand):
+    done = expand(changed, *words)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_convention_against_the_table_is_told(expand):
+    expand.attributes = {"convention": "relion"}
+    done = expand({}, "--symmetry=D3", "--convention=cryosparc")
+    assert "--convention=cryosparc is used, though p.h5 says relion" in done.stderr
+    assert expand({}, "--symmetry=C3", "--convention=cryosparc", "--overwrite").stderr == ""
+    assert expand({}, "--symmetry=D3", "--convention=relion", "--overwrite").stderr == ""
+
+
+STAR = "data_optics\n\nloop_\n_rlnOpticsGroup\n_rlnImagePixelSize\n_rlnImageSize\n1 1.25 100\n\n"
+
+
+@pytest.mark.parametrize(
+    ("left_out", "said"),
+    [("rlnAnglePsi", "has no _rlnAnglePsi"), ("rlnOriginXAngst", "has no _rlnOriginXAngst")],
+)
+def test_a_column_that_a_star_lacks_is_told(left_out, said, tmp_path, command):
+    labels = [
+        "rlnImageName", "rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", "rlnOriginXAngst",
+        "rlnOriginYAngst", "rlnRandomSubset", "rlnOpticsGroup",
+    ]  # fmt: skip
+    rows = [[f"{i + 1}@s.mrcs", i * 7, 20 + i, 3 * i, 1, 2, 1 + i % 2, 1] for i in range(8)]
+    for name in (None, left_out):
+        kept = [k for k, label in enumerate(labels) if label != name]
+        head = "".join(f"_{labels[k]}\n" for k in kept)
+        text = "".join(" ".join(str(row[k]) for k in kept) + "\n" for row in rows)
+        (tmp_path / "p.star").write_text(f"{STAR}data_particles\n\nloop_\n{head}{text}\n")
+        words = ("expand", "p.star", "e.h5", "--symmetry=D2", "--quiet", "--overwrite")
+        done = command(*words)
+        assert done.returncode == 0
+        assert (said in done.stderr) == (name is not None)
+        assert len(done.stderr.splitlines()) == (name is not None)
+    done = command(*words, "--center=0,63,0")
+    assert "--center is 63 A from the box center" in done.stderr
