@@ -9,7 +9,8 @@ from numba_symexp.kernels.codecs import CODECS, ONE_AT_A_TIME, coefficients
 from numba_symexp.particles.columns import format_named, native
 from numba_symexp.particles.findings import Findings, check_pose, check_psize, check_shift
 from numba_symexp.particles.schema import PoseFormat
-from numba_symexp.symmetry.operators import Operators
+from numba_symexp.symmetry.operators import Operators, Symmetry
+from numba_symexp.symmetry.spec import as_operators
 from numba_symexp.types import Array
 
 
@@ -116,9 +117,10 @@ class Expander:
 def expand_poses(
     pose: Array,
     shift: Array,
-    operators: Operators,
+    operators: Operators | Symmetry | str,
     psize: Array | float | None = None,
     pose_format: str = "rotvec",
+    convention: str | None = None,
 ) -> tuple[Array, Array]:
     """Expand arrays of poses and shifts.
 
@@ -128,15 +130,18 @@ def expand_poses(
     Parameters
     ----------
     pose : (N, 3) float32 or float64
-        Rotation vectors, rad, image -> map; or as ``pose_format`` says.
+        Rotation vectors, rad, image -> map; or as ``pose_format`` says. Lists become float64.
     shift : (N, 2) float32 or float64
         In-plane shifts, pixels.
-    operators : Operators
-        From `point_group` or `helix`; with a ``center_A``, that point is put at the image center.
+    operators : Operators, Symmetry or str
+        From `point_group`, `helix` or `read_operators`, or the symbol of a point group such as
+        ``"D7"``; with a ``center_A``, that point is put at the image center.
     psize : float or (N,) float, optional
         A per pixel; needed when an operator has a translation.
     pose_format : {"rotvec", "quaternion", "matrix", "euler_zyz"}
         What ``pose`` holds.
+    convention : str, optional
+        Whose axes a symbol means, as `point_group` takes it; by default CryoSPARC's.
 
     Returns
     -------
@@ -147,18 +152,27 @@ def expand_poses(
     Raises
     ------
     UsageError
-        The format is unknown, or psize is missing though an operator has a translation.
+        The format or the symmetry is unknown, something is not made of numbers, psize is neither
+        one number nor one a pose, or it is missing though an operator has a translation.
     SourceError
         Wrong shape or dtype, different lengths, or rows that are no pose.
     """
     known = format_named(pose_format)
+    operators = _operators_of(operators, convention)
     if psize is None and operators.moves:
         raise UsageError(
             f"psize is missing: {operators.symmetry} has translations; give A per pixel"
         )
     pose = _checked_array(pose, "pose", known.shape)
     shift = _checked_array(shift, "shift", (2,))
-    sizes = np.array(np.broadcast_to(1.0 if psize is None else psize, len(pose)), dtype=np.float64)
+    try:
+        given = np.asarray(1.0 if psize is None else psize, np.float64)
+        sizes = np.array(np.broadcast_to(given, len(pose)))
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"psize={str(psize)[:60]} is neither a number nor {len(pose)} numbers, one a pose: "
+            "give A per pixel"
+        ) from None
     if len(shift) != len(pose):
         raise SourceError(
             f"pose has {len(pose)} rows, shift has {len(shift)}: give one shift a pose"
@@ -176,9 +190,28 @@ def expand_poses(
     return pose_out, shift_out
 
 
+def _operators_of(symmetry: object, convention: str | None) -> Operators:
+    """Operators that somebody names, or what is wrong with them."""
+    if not isinstance(symmetry, Operators | Symmetry | str):
+        raise UsageError(
+            f"operators={str(symmetry)[:60]} is a {type(symmetry).__name__}: give a symbol such as "
+            "'D7', or operators from point_group, helix or read_operators"
+        )
+    if convention is not None and not isinstance(symmetry, str):
+        raise UsageError("convention= goes with a symbol, and operators= is not one: leave it out")
+    return as_operators(symmetry, convention)
+
+
 def _checked_array(values: Array, name: str, shape: tuple[int, ...]) -> Array:
     """Contiguous native float array of the right shape, or what is wrong with it."""
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise UsageError(f"{name} has rows of different lengths: give one array") from None
+    if not isinstance(values, np.ndarray) and array.dtype.kind in "iu":
+        array = array.astype(np.float64)  # a list of whole numbers
+    if array.dtype.kind not in "fiu":
+        raise UsageError(f"{name} is not made of numbers but of {array.dtype}: give an array")
     if array.shape[1:] != shape or array.ndim != len(shape) + 1:
         wanted = ", ".join(["N", *map(str, shape)])
         raise SourceError(f"{name} has shape {array.shape}, not ({wanted})")

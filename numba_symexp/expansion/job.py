@@ -168,3 +168,11 @@ class Summary:
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
     dry_run: bool = False
+
+    def __repr__(self) -> str:
+        text = (
+            f"{self.rows:,} rows = {self.particles:,} particles x {self.operators:,} operators of "
+            f"{self.symmetry} ({self.convention}), {self.bytes:,} bytes"
+        )
+        text += f", {len(self.warnings)} warning(s)" if self.warnings else ""
+        return f"<Summary {self.output}{' (not written)' if self.dry_run else ''}: {text}>"

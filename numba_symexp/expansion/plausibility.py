@@ -105,8 +105,8 @@ def _of_parameters(
         other = None
     if other is None or not np.array_equal(other.quaternion, full.quaternion):
         yield (
-            f"convention={job.convention} is used, though {table.path} says {convention}, where the axes "
-            "are others"
+            f"convention={job.convention} is used, though {table.path} says {convention}, where "
+            "the axes are others"
         )
 
 

@@ -177,6 +177,16 @@ class Operators:
     def __len__(self) -> int:
         return len(self.quaternion)
 
+    def __repr__(self) -> str:
+        count = f"{len(self):,}" if not self.chosen else f"{len(self):,} of {self.full_order:,}"
+        facts = [f"{self.symmetry} ({self.convention})", f"{count} operator(s)", self.kind]
+        facts += [self.chosen] if self.chosen else []
+        if np.any(self.translation_A):
+            facts.append(f"moving the box center by up to {self.largest_move_A:.4g} A")
+        if np.any(self.center_A):
+            facts.append("center ({:g}, {:g}, {:g}) A".format(*self.center_A))
+        return f"<Operators {', '.join(facts)}>"
+
     @property
     def convention(self) -> str:
         """Convention of the symmetry."""
