@@ -275,7 +275,10 @@ def test_what_older_files_do_not_state_is_not_missed(good):
     path = good("plain")
     with h5py.File(path, "r+") as file:
         forget(file)
-    assert verify(str(path)).passed
+    report = verify(str(path))
+    assert report.passed
+    assert "software, source, assign_halves, axis" in report.checks[2].detail
+    assert report.checks[2].detail.endswith(": not stated)")
 
 
 def test_operators_of_a_file_that_is_gone_or_changed_are_believed(good, tmp_path):

@@ -12,7 +12,7 @@ from numba_symexp.symmetry.request import CORNER, Point, SymmetryRequest, check_
 
 MOST_SEED = 2**63 - 1
 
-_ONLY_HOW = {"source", "output", "chunk_rows", "threads", "overwrite", "dry_run"}
+ONLY_HOW = {"source", "output", "chunk_rows", "threads", "overwrite", "dry_run"}
 """Options that say where to read and write, and how fast, not what comes out."""
 
 
@@ -111,7 +111,7 @@ class ExpandJob(SymmetryRequest):
 
     def recorded(self, operators: Operators) -> dict[str, Any]:
         """What the provenance says of the job: all that decides which rows are written."""
-        record = {name: value for name, value in vars(self).items() if name not in _ONLY_HOW}
+        record = {name: value for name, value in vars(self).items() if name not in ONLY_HOW}
         if self.origin is None:  # files without it keep their bytes
             del record["origin"]
         if isinstance(self.symmetry, Operators):
@@ -127,7 +127,7 @@ class ExpandJob(SymmetryRequest):
         FileFormatError
             The record is damaged.
         """
-        known = {each.name for each in fields(cls)} - _ONLY_HOW
+        known = {each.name for each in fields(cls)} - ONLY_HOW
         options: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in record.items()

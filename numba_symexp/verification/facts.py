@@ -6,14 +6,14 @@ Facts that files of older versions do not state are not missed.
 import datetime
 import hashlib
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 
 from numba_symexp.errors import SymexpError
 from numba_symexp.expanded.table import ExpandedTable
-from numba_symexp.expansion.job import ExpandJob
+from numba_symexp.expansion.job import ONLY_HOW, ExpandJob
 from numba_symexp.particles.columns import pixel_size_column
 from numba_symexp.particles.fingerprint import RULE_2
 from numba_symexp.particles.schema import OPERATORS
@@ -58,6 +58,14 @@ def records_disagree(expanded: ExpandedTable) -> str | None:
         if not isinstance(source, dict) or source.get(name, value) != value:
             return f"the source's {name} is not the one of the provenance"
     return None
+
+
+def not_stated(expanded: ExpandedTable) -> list[str]:
+    """Name what files of older versions do not say: parameters and parts of the provenance."""
+    provenance = expanded.provenance
+    parts = [name for name in ("software", "source") if name not in provenance]
+    known = {each.name for each in fields(ExpandJob)} - ONLY_HOW - {"origin"}
+    return parts + sorted(known - provenance["parameters"].keys())
 
 
 def job_of(expanded: ExpandedTable) -> ExpandJob:

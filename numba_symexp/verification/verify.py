@@ -24,6 +24,7 @@ from numba_symexp.types import Progress
 from numba_symexp.verification.facts import (
     job_of,
     not_of_its_job,
+    not_stated,
     records_disagree,
     source_disagrees,
 )
@@ -138,7 +139,9 @@ def _check_structure(expanded: ExpandedTable) -> Check:
         if column is None or column.shape or column.dtype.kind != "u":
             return Check("structure", False, f"{name} is {column or 'missing'}, not indices")
     rows = f"{expanded.n_sources:,} x {len(expanded.operators):,} = {len(expanded):,} rows"
-    return Check("structure", True, rows)
+    missing = not_stated(expanded)
+    silent = f" ({', '.join(missing)}: not stated)" if missing else ""
+    return Check("structure", True, rows + silent)
 
 
 def _check_operators(expanded: ExpandedTable) -> list[Check]:
@@ -171,7 +174,7 @@ def _check_source(expanded: ExpandedTable) -> Check:
         return Check("source", False, wrong)
     given = expanded.source_path
     same = os.path.exists(given) and os.path.samefile(given, where)
-    partly = "" if expanded.source_record.columns else " (of further columns nothing is stated)"
+    partly = "" if expanded.source_record.columns else " (further columns: not stated)"
     return Check("source", True, f"{given if same else where}: unchanged{partly}")
 
 
