@@ -203,7 +203,9 @@ def test_a_defocus_that_is_none(change, said, columns, tmp_path, command):
 def test_verify_finds_a_recenterd_row_that_is_off(damage, columns, tmp_path, go, command):
     source = write_table(tmp_path / "source.h5", columns)
     go("expand", source, "out.h5", "--symmetry=D3", CENTER, "--defocus=minus")
-    failed = {"pose": "poses", "defocus": "defocus", "sign": "defocus", "center": "symmetry"}[damage]
+    failed = {"pose": "poses", "defocus": "defocus", "sign": "defocus", "center": "symmetry"}[
+        damage
+    ]
     with h5py.File(tmp_path / "out.h5", "r+") as file:
         if damage == "pose":
             file[f"particles/{POSE}"][17] += 1e-3

@@ -170,7 +170,7 @@ def test_comments_of_rows_are_kept(star, rng):
     path = star("\n".join(text) + "\n")
     assert read(path, "comment").tolist() == [b"", b"# not so sure", b""]
     made = import_particles([path], path + ".h5")
-    assert any("1 line(s) of comment among the rows left out" in note for note in made["notes"])
+    assert any("1 line(s) of comment among the rows left out" in note for note in made.notes)
 
 
 def test_windows_line_ends(star, rng):
