@@ -165,7 +165,8 @@ def in_flags(text: str, parameters: Mapping[str, inspect.Parameter]) -> str:
 
     ``psize=1.2`` becomes ``--psize=1.2``, ``symmetry=`` becomes ``--symmetry`` and
     ``overwrite=True`` becomes ``--overwrite``. A word counts only where it begins the text or
-    follows a blank or an opening bracket; a first word that ends in a colon is a file's name.
+    follows a blank or an opening bracket. A first word that ends in a colon and has a suffix or a
+    slash is the name of a file.
     """
 
     def flag(found: re.Match[str]) -> str:
@@ -174,9 +175,9 @@ def in_flags(text: str, parameters: Mapping[str, inspect.Parameter]) -> str:
         is_file = not found.start() and re.search(r"(/|\.[A-Za-z])\S*:$", value) is not None
         if parameter is None or parameter.default is parameter.empty or is_file:
             return found[0]
-        said = re.sub("^True", "", value) if is_switch(parameter) else value
-        ends = re.match(r"[,;:.)\]]*$", said) is not None
-        return f"{before}--{name}{'' if ends else '='}{said}"
+        kept = re.sub("^True", "", value) if is_switch(parameter) else value
+        ends = re.match(r"[,;:.)\]]*$", kept) is not None
+        return f"{before}--{name}{'' if ends else '='}{kept}"
 
     return re.sub(r"(^|[\s(\[])([a-z]\w*)=(\S*)", flag, text)
 

@@ -103,18 +103,18 @@ def match_text(report: dict[str, Any]) -> str:
 def _verdict(report: dict[str, Any]) -> str:
     """First line: what the copies are."""
     count = f"its {len(report['copies']):,} copies"
-    said = report["description"]
+    found = report["description"]
     if report["verdict"] == "no group":
-        return f"{count} are not known operators, and not a group: {said}"
+        return f"{count} are not known operators, and not a group: {found}"
     if report["verdict"] == "unnamed group":
-        return f"{count} are a group in an orientation without a name: {said}"
+        return f"{count} are a group in an orientation without a name: {found}"
     if report["verdict"] == "other":
         count += f" are not {report['given']}; they"
     if report["is_part"]:
         return (
-            f"{count} are {len(report['copies']):,} of the {report['order']:,} operators of {said}"
+            f"{count} are {len(report['copies']):,} of the {report['order']:,} operators of {found}"
         )
-    return f"{count} are {said}"
+    return f"{count} are {found}"
 
 
 def _reference(copy: int) -> list[str]:
