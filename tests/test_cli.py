@@ -16,6 +16,7 @@ from pathlib import Path
 
 import h5py
 import inside
+import numba
 import numpy as np
 import pytest
 from conftest import HERE, random_columns, write_table
@@ -378,6 +379,10 @@ def test_quiet_prints_nothing_but_warnings(program, source):
     assert result.stderr.startswith("warning: C1 has one operator")
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(
+    bool(numba.config.DISABLE_JIT), reason="interpreted, so many rows take too long"
+)
 def test_warnings_come_before_the_work(tmp_path, rng):
     """The line is there while no row of a big table is written yet; the JSON has it too."""
     columns = random_columns(rng, 20_000)
@@ -391,9 +396,12 @@ def test_warnings_come_before_the_work(tmp_path, rng):
         stderr=subprocess.PIPE,
         text=True,
     )
-    first = process.stderr.readline()
-    there = set(os.listdir(tmp_path))
-    stdout, more = process.communicate(timeout=300)
+    try:
+        first = process.stderr.readline()
+        there = set(os.listdir(tmp_path))
+        stdout, more = process.communicate(timeout=300)
+    finally:
+        process.kill()  # does nothing to a process that has ended
     assert first.startswith("warning: ")
     assert "no half-set column" in first
     assert "out.h5" not in there

@@ -110,8 +110,11 @@ def inside(shape, radius=None):
 GROUPS = [
     ("C2", "cryosparc"), ("C3", "cryosparc"), ("C7", "relion"), ("D1", "relion"),
     ("D3", "cryosparc"), ("D4", "cryosparc"), ("D7", "cryosparc"), ("D7", "relion"),
-    ("T", "relion"), ("O", "cryosparc"), ("I1", "cryosparc"), ("I2", "cryosparc"),
-    ("I3", "relion"), ("I4", "cryosparc"),
+    ("T", "relion"), ("O", "cryosparc"),
+    *(
+        pytest.param(f"I{setting}", convention, marks=pytest.mark.slow)
+        for setting, convention in enumerate(("cryosparc", "cryosparc", "relion", "cryosparc"), 1)
+    ),
 ]  # fmt: skip
 
 
