@@ -8,8 +8,14 @@ from typing import Any
 from numba_symexp.errors import SymexpError, UsageError, warn
 from numba_symexp.expanded.table import open_expanded
 from numba_symexp.formats import open_table
-from numba_symexp.particles.columns import expanded_by, find_columns
+from numba_symexp.particles.columns import (
+    expanded_by,
+    find_columns,
+    half_set_column,
+    half_set_warning,
+)
 from numba_symexp.particles.convention import convention_and_reason, doubtful
+from numba_symexp.particles.halves import torn_particles
 from numba_symexp.particles.scan import scan
 from numba_symexp.particles.schema import FORMAT
 from numba_symexp.symmetry.descriptions import describe
@@ -156,6 +162,9 @@ def inspect(
             program = expanded_by(rows)
             if program:
                 reason = f"already expanded by {program} (see again=True)"
+            warn(torn_particles(rows, columns))
+            if half_set_column(rows.columns, columns.pose):
+                warn(half_set_warning(rows, columns))
             for name, meaning in (
                 (columns.psize, "no pixel size column: helices and centers need psize="),
                 (columns.uid, "no ids: the expanded rows get none"),

@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from numba_symexp.cli.argv import Request, is_on
+from numba_symexp.cli.argv import Request, integer, is_on
 from numba_symexp.cli.terminal import NEXT_STEPS, ProgressBar, histogram_text, readable_size
 from numba_symexp.errors import UsageError
 from numba_symexp.files import first_bytes
@@ -179,6 +179,7 @@ def import_particles(
     *files: str,
     output: str,
     convention: str | None = None,
+    assign_halves: str | None = None,
     overwrite: bool = False,
     json: bool = False,
     quiet: bool = False,
@@ -196,6 +197,9 @@ def import_particles(
     convention
         cryosparc or relion: in whose convention of Dn the particles were refined; else what the
         files say.
+    assign_halves
+        Seed of half-sets to be drawn per particle, in place of those of the files: all copies of
+        a particle get the same.
     overwrite
         Replace an existing file.
     json
@@ -213,12 +217,12 @@ def import_particles(
             f"import writes to its last word, the OUTPUT, which is missing: {output} is a file to "
             "import; name a new .h5 file after it"
         )
-    silent = is_on(quiet)
+    silent, seed = is_on(quiet), integer("assign_halves", assign_halves)
 
     def act() -> dict[str, Any]:
         probe(*files)
         with ProgressBar(silent) as bar:
-            return asdict(write(files, output, is_on(overwrite), bar.show, convention))
+            return asdict(write(files, output, is_on(overwrite), bar.show, convention, seed))
 
     return Request(act, import_text, is_on(json), silent)
 

@@ -11,10 +11,11 @@ from numba_symexp.formats.hdf5.table import Hdf5Table
 from numba_symexp.formats.hdf5.write import size_of, write_table
 from numba_symexp.kinds import HDF5
 from numba_symexp.output import OutputFile
-from numba_symexp.particles.columns import find_columns
+from numba_symexp.particles.columns import find_columns, half_set_column, half_set_warning
 from numba_symexp.particles.convention import check_convention, doubtful, settle
+from numba_symexp.particles.halves import WithHalves, torn_particles
 from numba_symexp.particles.scan import scan
-from numba_symexp.particles.schema import CONVENTION
+from numba_symexp.particles.schema import CONVENTION, SPLIT
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.types import AnyPath, Progress
 
@@ -49,6 +50,7 @@ def import_particles(
     overwrite: bool = False,
     progress: Progress | None = None,
     convention: str | None = None,
+    assign_halves: int | None = None,
 ) -> ImportReport:
     """Write the particles of CryoSPARC or RELION as an HDF5 table.
 
@@ -68,6 +70,9 @@ def import_particles(
         Called as ``progress(rows_done, rows)`` now and then.
     convention : {"cryosparc", "relion"}, optional
         In whose convention the particles were refined; by default what the files say.
+    assign_halves : int, optional
+        Seed of half-sets to be drawn per particle, in place of those that the files have: all
+        copies of a particle get the same.
 
     Returns
     -------
@@ -86,10 +91,19 @@ def import_particles(
         raise UsageError("nothing to import: name a .cs or .star file")
     sources = tuple(os.fspath(each) for each in files)
     check_convention(convention)
+    if assign_halves is not None and not 0 <= assign_halves < 2**63:
+        raise UsageError(f"assign_halves {assign_halves} must be 0 or more")
     target = OutputFile(output, HDF5, sources, overwrite)
     with _open_all(sources) as table:
-        find_columns(table)
+        columns = find_columns(table)
         warn(doubtful(table, convention))
+        if assign_halves is not None:
+            name = half_set_column(table.columns, columns.pose) or SPLIT
+            table = WithHalves(table, columns, assign_halves, name)
+        else:
+            if half_set_column(table.columns, columns.pose):
+                warn(half_set_warning(table, columns))
+            warn(torn_particles(table, columns))
         if convention is not None:
             settle(table.attributes, convention)
         with target.writing([table], size_of(table)) as draft:

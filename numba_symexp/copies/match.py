@@ -17,7 +17,8 @@ from numba_symexp.copies.names import (
 )
 from numba_symexp.copies.recover import Recovered, recover
 from numba_symexp.copies.stated import convention_of, stated_symmetries
-from numba_symexp.errors import UsageError
+from numba_symexp.errors import UsageError, warn
+from numba_symexp.particles.halves import torn_particles
 from numba_symexp.poses import open_poses
 from numba_symexp.symmetry.descriptions import describe, number_ranges
 from numba_symexp.symmetry.operators import Operators
@@ -67,6 +68,8 @@ def match(
     with open_poses(path, psize_A, source) as rows:
         if rows.operators is not None and not rows.operators.moves:
             rows.leave_px()  # copies have their particle's shift, and the source may be gone
+        if rows.expanded is None:
+            warn(torn_particles(rows.table, rows.columns))
         found = recover(rows, progress)
         convention = convention_of(rows)
         guesses = stated_symmetries(rows, convention)

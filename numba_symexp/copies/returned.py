@@ -9,12 +9,13 @@ from typing import Self
 import numpy as np
 
 from numba_symexp.conversion.as_relion import AsRelion
-from numba_symexp.errors import SourceError, UsageError
+from numba_symexp.errors import SourceError, UsageError, warn
 from numba_symexp.expanded.table import ExpandedTable, open_expanded
 from numba_symexp.formats import open_table
 from numba_symexp.formats.relion.labels import IMAGE, MICROGRAPH, mix_bits, numbers, word_hash
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.particles.columns import find_columns, pixel_size_column
+from numba_symexp.particles.halves import torn_particles
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import (
     FORMAT,
@@ -187,6 +188,7 @@ class ReturnedCopies(Copies):
     def __init__(self, table: ParticleTable, expanded: ExpandedTable) -> None:
         super().__init__(table, expanded)
         self._columns = find_columns(table)
+        warn(torn_particles(table, self._columns))
         self._rows: list[Array] = []
         self._particles: list[Array] = []
         self._first_id, self._id_stride = 0, 0

@@ -18,11 +18,16 @@ from numba_symexp.expansion.choice import (
 )
 from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.expansion.plausibility import plausibility_warnings, refuse_implausible
-from numba_symexp.particles.columns import PoseColumns, expanded_by, find_columns
+from numba_symexp.particles.columns import (
+    PoseColumns,
+    expanded_by,
+    find_columns,
+    half_set_warning,
+)
 from numba_symexp.particles.convention import doubtful
 from numba_symexp.particles.fingerprint import PageDigests, full_fingerprint
 from numba_symexp.particles.scan import Scan, scan
-from numba_symexp.particles.schema import CONVENTION, FORMAT, SPLIT
+from numba_symexp.particles.schema import CONVENTION, FORMAT
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.symmetry.operators import FARTHEST_A, Operators
 
@@ -175,9 +180,7 @@ def _warnings(
     texts += plausibility_warnings(job, table, columns, full, found)
     if len(operators) == 1 and len(operators.fixed):
         texts.append(f"{operators.symmetry} has one operator: the set is copied, not expanded")
-    if not columns.split and job.assign_halves is None:
-        texts.append(
-            f"{table.path}: no half-set column {SPLIT}: programs that draw halves per row put "
-            "copies of one particle into both; assign_halves=SEED draws them per particle"
-        )
+    if job.assign_halves is None:
+        undivided = half_set_warning(table, columns)
+        texts += [undivided] if undivided else []
     return texts

@@ -25,6 +25,11 @@ from numba_symexp.particles.schema import (
 from numba_symexp.particles.table import Column, ParticleTable
 from numba_symexp.types import Array
 
+_SUBSET = "rlnRandomSubset"
+
+_FIRST_ROWS = 64
+"""Two half-sets are almost always seen in so many."""
+
 _FLAT = ("alignments2D/", "rlnAnglePsi")
 """Columns of particles that were aligned in 2D start with one of these."""
 
@@ -33,7 +38,8 @@ _FLAT = ("alignments2D/", "rlnAnglePsi")
 class PoseColumns:
     """Names of the columns that an expansion reads; None where the table has none.
 
-    ``psize`` is None too where one pixel size was given for all rows.
+    ``psize`` is None too where one pixel size was given for all rows, and ``split`` where all rows
+    are in one half-set.
     """
 
     pose: str
@@ -97,6 +103,8 @@ def find_columns(
         if column is not None:
             _require(table, column, (), kinds, meaning)
     _ = table.n_rows
+    if split is not None and only_half_set(table, split) is not None:
+        split = None
     return PoseColumns(pose_name, known, shift_name, psize, uid, split, tube)
 
 
@@ -154,6 +162,34 @@ def half_set_column(columns: Mapping[str, Column], pose: str) -> str | None:
     """Name of the column with the half-sets of a pose: its own slot's, else ``alignments3D``'s."""
     own = f"{pose.rpartition('/')[0]}/split"
     return next((name for name in (own, SPLIT) if name in columns), None)
+
+
+def only_half_set(table: ParticleTable, name: str) -> int | None:
+    """Half-set that all rows are in; None where there are two, or only one row."""
+    first, start, step = None, 0, _FIRST_ROWS
+    while start < table.n_rows > 1:
+        values = table.read([name], start, min(start + step, table.n_rows))[name]
+        first = values[0] if first is None else first
+        if (values != first).any():
+            return None
+        start, step = start + len(values), _STRIPE_ROWS
+    return None if first is None else int(first)
+
+
+def half_set_warning(table: ParticleTable, columns: PoseColumns) -> str:
+    """Sentence about particles without two half-sets; empty where there are two."""
+    if columns.split is not None:
+        return ""
+    name = half_set_column(table.columns, columns.pose)
+    what = f"no half-set column {SPLIT}"
+    if name is not None:
+        what = f"all rows are in half-set {only_half_set(table, name)} of {name}, which is no split"
+    elif _SUBSET in table.columns:
+        what = f"all rows have _{_SUBSET} 0, which is no half-set"
+    return (
+        f"{table.path}: {what}: programs that draw halves per row put copies of one particle into "
+        "both; assign_halves=SEED draws them per particle"
+    )
 
 
 def format_named(name: str) -> PoseFormat:
@@ -214,15 +250,15 @@ def _repeats(table: ParticleTable, names: tuple[str, ...]) -> bool:
         starts = np.linspace(0, n_rows - _STRIPE_ROWS, _STRIPES).astype(np.int64)
     for start in starts.tolist():
         rows = table.read(names, start, min(start + _STRIPE_ROWS, n_rows))
-        keys.append(_row_hashes([rows[name] for name in names]))
-        last.append(_row_hashes([rows[name] for name in names[1:] or names]))
+        keys.append(row_hashes([rows[name] for name in names]))
+        last.append(row_hashes([rows[name] for name in names[1:] or names]))
     if not n_rows or len(np.unique(np.concatenate(last))) == 1:
         return False
     every = np.concatenate(keys)
     return len(np.unique(every)) < len(every)
 
 
-def _row_hashes(columns: list[Array]) -> Array:
+def row_hashes(columns: list[Array]) -> Array:
     """64-bit number of each row of some columns: its bytes, eight at a time, times odd numbers."""
     value = np.zeros(len(columns[0]), np.uint64)
     for column in columns:

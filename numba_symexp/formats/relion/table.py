@@ -1,5 +1,6 @@
 """A RELION particle file as a particle table; its rows are read from the text when asked for."""
 
+import itertools
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from numba_symexp.errors import SourceError
 from numba_symexp.files import check_readable
 from numba_symexp.formats.relion.labels import (
     IMAGE_SIZE,
+    SUBSET,
     LabelReader,
     Optics,
     as_bytes,
@@ -36,6 +38,7 @@ from numba_symexp.particles.schema import (
     CONVENTION,
     CONVENTION_DOUBT,
     REPEATED_IMAGES,
+    SPLIT,
     TABLE,
     UID,
 )
@@ -92,6 +95,8 @@ class StarTable(ParticleTable):
         }
         self._place = {label: place for place, label in enumerate((*self._labels, COMMENT))}
         self.columns = {**self._reader.columns, **self._text}
+        if SUBSET in self._text and self._all_unassigned():
+            del self.columns[SPLIT]
         self.attributes = self._find_convention()
         self._name_rows()
 
@@ -148,6 +153,13 @@ class StarTable(ParticleTable):
         if UID in names:
             rows[UID] = self._ids[start:stop]
         return rows
+
+    def _all_unassigned(self) -> bool:
+        """Whether all rows have subset 0: RELION has not divided them."""
+        for first, end in itertools.pairwise(self._stripe_rows):
+            if (self._read_words([SUBSET], first, end)[SUBSET] != b"0").any():
+                return False
+        return True
 
     def _find_convention(self) -> dict[str, Any]:
         """RELION's convention, unless a mark says otherwise; and what speaks against it."""

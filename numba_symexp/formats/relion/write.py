@@ -1,5 +1,6 @@
 """Write rows as a RELION particle file."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
@@ -108,6 +109,8 @@ class StarRows:
         self._reader = LabelReader.of(header)
         if self._reader.in_angstrom:
             rows.require_psize("RELION's origins are in A")
+        if rows.expanded is not None and not rows.has_split:
+            header = _without_label(header, SUBSET)
         added = [
             label
             for label in (*ANGLES, *self._reader.origins, SUBSET)
@@ -328,6 +331,24 @@ def _with_labels(header: Header, added: list[str]) -> bytes:
     for place, label in enumerate(added, start=len(header.labels) + 1):
         head += f"_{label} #{place}\n".encode()
     return head
+
+
+def _without_label(header: Header, label: str) -> Header:
+    """A header whose particles lack a label; those behind it move up."""
+    if label not in header.labels:
+        return header
+    before, loop, after = header.head.rpartition(b"loop_")
+    lines, place = [], 0
+    for line in after.splitlines(keepends=True):
+        name = line.split()[0][1:] if line.strip().startswith(b"_") else None
+        if name == label.encode():
+            continue
+        if name is not None:
+            place += 1
+            line = re.sub(rb"#\s*\d+", b"#%d" % place, line, count=1)
+        lines.append(line)
+    labels = tuple(each for each in header.labels if each != label)
+    return Header(before + loop + b"".join(lines), labels, header.tail)
 
 
 def _track_label(labels: tuple[str, ...]) -> str | None:
