@@ -167,7 +167,7 @@ def make_expanded(folder):
         ("imported.h5", ("--symmetry=C3", "--center=9,8,7", "--defocus=plus")),
         ("outside.h5", ("--symmetry=O", "--modulo=C4")),
     ):
-        finished("expand", folder / source, folder / f"of_{source}", *flags)
+        finished("expand", folder / source, folder / f"of_{source}.h5", *flags)
 
 
 def finished(*words):
@@ -683,9 +683,9 @@ def prepare(case, base, folder):
                  "rows.cs", "rows.star", "rows.star")  # fmt: skip
         name = names[rng.integers(len(names))]
     else:
-        name = ("of_group.h5", "of_rows.cs", "of_rows.star", "of_imported.h5")[rng.integers(4)]
-        source = folder / name.removeprefix("of_")
-        shutil.copy(base / source.name, source)
+        source = ("group.h5", "rows.cs", "rows.star", "imported.h5")[rng.integers(4)]
+        shutil.copy(base / source, folder / source)
+        name = f"of_{source}.h5"
     file = folder / ("in" + (".h5" if case.kind == "expanded" else os.path.splitext(name)[1]))
     shutil.copy(base / name, file)
     shutil.copy(base / "outside.h5", folder / "outside.h5")
@@ -866,7 +866,7 @@ def make_base(folder):
     """Whole files of every kind in a folder; loads all kernels on the way."""
     make_sources(folder)
     make_expanded(folder)
-    for name in ("of_group.h5", "of_rows.star", "of_rows.cs"):
+    for name in ("of_group.h5.h5", "of_rows.star.h5", "of_rows.cs.h5"):
         finished("export", folder / name, folder / "warm.star")
         finished("export", folder / name, folder / "warm.cs", "--overwrite")
         (folder / "warm.star").unlink()

@@ -122,7 +122,7 @@ def test_the_folder_stays_where_somebody_asked_for_it(tmp_path, monkeypatch):
     with safe_spawning():
         assert str(tmp_path) not in sys.path
     for file, spec in ((tmp_path / "own.py", None), (tmp_path / "a" / "b.py", "a.b")):
-        monkeypatch.setattr(sys.modules["__main__"], "__file__", str(file))
+        monkeypatch.setattr(sys.modules["__main__"], "__file__", str(file), raising=False)
         found = None if spec is None else importlib.util.spec_from_loader(spec, None)
         monkeypatch.setattr(sys.modules["__main__"], "__spec__", found)
         with safe_spawning():
