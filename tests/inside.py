@@ -75,6 +75,7 @@ NAMES = {
     "corners": "pictures.picture",
     "cosine_and_sine": "kernels.quaternion",
     "connected": "cluster.connection",
+    "convert": "kernels.codecs",
     "create": "expanded.format",
     "cut_lines": "kernels.text",
     "default_threads": "kernels.threads",

@@ -13,6 +13,13 @@ from numba_symexp.types import Array
 
 _DECIMALS = 4
 
+_LESS_CERTAIN = (0.7, 0.25)
+"""Shares of eight standard errors that a step between two heights may have, the surer first.
+
+At 0.7 two heights differ by four standard errors of their difference. A false step makes a helix
+that the motions are then found not to be.
+"""
+
 
 def fitted_helices(motions: MotionSet, convention: str) -> Iterator[Operators]:
     """Helices about z, alone or times Cn or Dn, that motions may be; none where they are not so.
@@ -25,17 +32,29 @@ def fitted_helices(motions: MotionSet, convention: str) -> Iterator[Operators]:
     x_A, y_A, z_A = motions.translation_A.T
     if turns is None or (np.hypot(x_A, y_A) > motions.tolerance_A).any():
         return
-    (angle, across), wide_A = turns, 2 * float(motions.tolerance_A.max())
-    height_A = np.sort(z_A[~across])
+    angle, across = turns
+    height_A, wide_A = np.sort(z_A[~across]), 2 * float(motions.tolerance_A.max())
     gaps = np.diff(height_A)
-    if not (gaps > wide_A).any():
-        return
-    rise_A = _fitted_rise(z_A, float(gaps[gaps > wide_A].min()))
+    steps = [gaps[gaps > wide_A]]
+    if len(gaps) and height_A[-1] - height_A[0] > 2 * wide_A:  # no ring with errors of height
+        steps += [gaps[gaps > share * wide_A] for share in _LESS_CERTAIN]
+    tried: set[float] = set()
+    for found in steps:
+        if len(found) and float(found.min()) not in tried:
+            tried.add(float(found.min()))
+            yield from _fitted(z_A, angle, across, float(found.min()), convention)
+
+
+def _fitted(
+    z_A: Array, angle: Array, across: Array, step_A: float, convention: str
+) -> Iterator[Operators]:
+    """Helices whose rise is about a step."""
+    rise_A = _fitted_rise(z_A, step_A)
     if np.abs(z_A).max() > rise_A * MAX_OPERATORS:
         return
     unit = np.rint(z_A / rise_A)
     fold = int(np.count_nonzero((unit == 0) & ~across))
-    if not fold:
+    if not fold or not (np.diff(np.sort(unit[~across])) == 1).any():
         return
     twist_deg = _fitted_twist(unit[~across], angle[~across], 360 / fold)
     order = int(max(1, (2 * unit).max(), (1 - 2 * unit).max()))

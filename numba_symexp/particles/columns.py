@@ -27,6 +27,9 @@ from numba_symexp.types import Array
 
 _SUBSET = "rlnRandomSubset"
 
+_HALF_SETS = (0, 1, 2)
+"""Numbers that half-sets have, CryoSPARC's and RELION's."""
+
 _FIRST_ROWS = 64
 """Two half-sets are almost always seen in so many."""
 
@@ -165,7 +168,7 @@ def half_set_column(columns: Mapping[str, Column], pose: str) -> str | None:
 
 
 def only_half_set(table: ParticleTable, name: str) -> int | None:
-    """Half-set that all rows are in; None where there are two, or only one row."""
+    """Half-set that all rows are in; None if there are two, one row, or no such half-set."""
     first, start, step = None, 0, _FIRST_ROWS
     while start < table.n_rows > 1:
         values = table.read([name], start, min(start + step, table.n_rows))[name]
@@ -173,7 +176,7 @@ def only_half_set(table: ParticleTable, name: str) -> int | None:
         if (values != first).any():
             return None
         start, step = start + len(values), _STRIPE_ROWS
-    return None if first is None else int(first)
+    return int(first) if first is not None and first in _HALF_SETS else None
 
 
 def half_set_warning(table: ParticleTable, columns: PoseColumns) -> str:
