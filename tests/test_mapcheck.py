@@ -207,6 +207,7 @@ def test_a_group_with_less_symmetry_fails(symbol, called, tmp_path):
     assert found.center_A is None
 
 
+@pytest.mark.slow
 @compiled_only
 def test_a_dense_particle_does_not_fit_by_its_envelope(tmp_path):
     rng = np.random.default_rng(2)
@@ -226,6 +227,7 @@ def envelope_pair(centers):
     return sections[within], copy[within]
 
 
+@pytest.mark.slow
 @compiled_only
 @pytest.mark.parametrize("twist_deg", [27.3, -40.0])
 @pytest.mark.parametrize("symbol", ["C1", "C2", "D3"])
@@ -322,6 +324,7 @@ def neighbors(count):
     return 2 * density(places[np.linalg.norm(places, axis=1) > 66][:count])
 
 
+@pytest.mark.slow
 @compiled_only
 @pytest.mark.parametrize("count", [0, 20])
 def test_density_outside_of_the_sphere_excuses_nothing(count, tmp_path, check):
@@ -344,6 +347,7 @@ def test_an_operator_clearly_below_the_others_is_named(count, tmp_path, check):
     assert re.match(r"U\d fits clearly less than the others", report["notes"][0])
 
 
+@pytest.mark.slow
 @compiled_only
 def test_an_operator_far_below_the_others_is_refused(tmp_path):
     """All reach the threshold, and yet the 2-folds are no symmetry of the map."""
@@ -354,6 +358,7 @@ def test_an_operator_far_below_the_others_is_refused(tmp_path):
     assert "the map has less symmetry, without U" in found.verdict
 
 
+@pytest.mark.slow
 @compiled_only
 @pytest.mark.parametrize(
     ("twist_deg", "rise_A", "order"),
@@ -382,6 +387,7 @@ ELSEWHERE = [("C8", (1, 0, 0), 90), ("C3", (1, 2, 3), 77), ("D7", (1, 2, 3), 77)
              ("D2", (3, 1, 2), 77), ("D1", (1, 1, 0.3), 77), ("C2", (0, 1, 0), 90)]  # fmt: skip
 
 
+@pytest.mark.slow
 @compiled_only
 @pytest.mark.parametrize("shift_A", [(0, 0, 0), (8.0, -5.0, 6.0)])
 @pytest.mark.parametrize(("symbol", "axis", "angle"), ELSEWHERE)
@@ -430,6 +436,7 @@ def test_a_fold_that_no_map_can_show_is_refused(small, check):
 SHIFTS = [((3.1, 0.0, -6.0), 40), ((-8.0, 5.0, 3.0), 41), ((0.0, 14.0, 0.0), 40)]
 
 
+@pytest.mark.slow
 @compiled_only
 @pytest.mark.parametrize(("shift_A", "box"), SHIFTS)
 @pytest.mark.parametrize("symbol", ["C2", "C7", "D3", "D4", "T", "O", "I1"])
@@ -502,6 +509,7 @@ def test_a_shift_along_a_cyclic_axis_is_none(tmp_path):
     assert mapcheck(write(tmp_path / "m.mrc", density(centers, 16)), point_group("C3")).fits
 
 
+@pytest.mark.slow
 @compiled_only
 @pytest.mark.parametrize("ratio", [1.0, 0.4])
 @pytest.mark.parametrize("symbol", ["C3", "D7", "O", "I2"])

@@ -278,6 +278,7 @@ def subset_of(expanded, path, keep):
     return str(path)
 
 
+@pytest.mark.slow
 def test_copies_are_shown_where_they_differ(source, tmp_path, monkeypatch):
     out = str(tmp_path / "b.h5")
     expand(source, out, symmetry="C3")
@@ -302,6 +303,7 @@ def _panels(output, monkeypatch, path):
     return len(drawn[0].axes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf", ".PNG"])
 def test_pictures_are_of_their_suffix_and_the_same_twice(suffix, source, tmp_path):
     out = str(tmp_path / "b.h5")
