@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numba_symexp.annotations import AnyPath, Progress
 from numba_symexp.formats.hdf5.write import writing
 from numba_symexp.kinds import HDF5
 from numba_symexp.output import OutputFile
 from numba_symexp.particles.schema import POSE, PSIZE, SHIFT, SPLIT, TABLE, UID
-from numba_symexp.types import AnyPath, Progress
 
 N_PARTICLES = 1000
 _SEED = 7

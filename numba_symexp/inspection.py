@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from numba_symexp.annotations import AnyPath
 from numba_symexp.errors import SymexpError, UsageError, warn
 from numba_symexp.expanded.table import open_expanded
 from numba_symexp.formats import open_table
@@ -19,7 +20,6 @@ from numba_symexp.particles.halves import torn_particles
 from numba_symexp.particles.scan import scan
 from numba_symexp.particles.schema import FORMAT
 from numba_symexp.symmetry.descriptions import describe
-from numba_symexp.types import AnyPath
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from numba_symexp import interrupts
+from numba_symexp.annotations import AnyPath
 from numba_symexp.errors import OutputError, UsageError
 from numba_symexp.files import first_bytes, sync
 from numba_symexp.kinds import HDF5, Kind, other_suffix
 from numba_symexp.leftovers import hidden_name, hold, sweep
-from numba_symexp.types import AnyPath
 
 _EPOCH = "SOURCE_DATE_EPOCH"
 

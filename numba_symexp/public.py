@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from numba_symexp.annotations import AnyPath, Progress
 from numba_symexp.cluster.connection import Cluster
 from numba_symexp.cluster.driver import run
 from numba_symexp.errors import UsageError
@@ -13,7 +14,6 @@ from numba_symexp.expansion.job import ExpandJob, Summary
 from numba_symexp.symmetry.descriptions import read_number_ranges
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.request import CORNER, Point
-from numba_symexp.types import AnyPath, Progress
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from numba_symexp import interrupts
+from numba_symexp.annotations import Progress
 from numba_symexp.cluster.connection import (
     JOIN_S,
     POLL_S,
@@ -30,7 +31,6 @@ from numba_symexp.expansion.run import run as run_here
 from numba_symexp.expansion.stream import Target
 from numba_symexp.particles.fingerprint import PAGE
 from numba_symexp.particles.table import ParticleTable
-from numba_symexp.types import Progress
 
 MOST_ROWS = 20_000_000
 """Rows of one task: some hundred MB, a second or a few."""

@@ -13,11 +13,11 @@ import secrets
 from dataclasses import dataclass
 from typing import Self
 
+from numba_symexp.annotations import Array
 from numba_symexp.errors import ClusterError, SourceError
 from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.expansion.plan import Plan
 from numba_symexp.particles.fingerprint import PAGE, PAGE_DIGEST_BYTES, PageDigests, page_digests
-from numba_symexp.types import Array
 from numba_symexp.version import __version__
 
 FileState = tuple[int, int]

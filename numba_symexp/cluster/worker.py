@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from numba_symexp.annotations import Array
 from numba_symexp.cluster.work import Machine, StoredWork, Work, check_pages, check_state
 from numba_symexp.errors import ClusterError, SymexpError
 from numba_symexp.expansion.stream import Target, stream
@@ -14,7 +15,6 @@ from numba_symexp.formats import open_table
 from numba_symexp.output import as_output_error
 from numba_symexp.particles.fingerprint import PAGE
 from numba_symexp.particles.table import ParticleTable
-from numba_symexp.types import Array
 
 _ONE_TASK = threading.Lock()
 """Tasks of one process run one after the other: each uses all of its threads, and its tables are

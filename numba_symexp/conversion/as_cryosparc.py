@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.conversion.correspondence import (
     BOTH,
     CORRESPONDENCES,
@@ -21,7 +22,6 @@ from numba_symexp.formats.relion.labels import IMAGE, LabelReader, numbers
 from numba_symexp.formats.relion.text import OPTICS_GROUP
 from numba_symexp.particles.schema import POSE, PSIZE, SHIFT, SPLIT, TUBE, UID
 from numba_symexp.particles.table import CRYOSPARC, Column, Header, ParticleTable, TableView
-from numba_symexp.types import Array
 
 _F4 = np.dtype("<f4")
 

@@ -4,6 +4,7 @@ from collections.abc import Collection, Container, Mapping, Sequence
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.conversion.correspondence import (
     CORRESPONDENCES,
     FROM_ROWS,
@@ -36,7 +37,6 @@ from numba_symexp.kernels.text import LARGEST, number_width, write_numbers
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import PSIZE, TUBE, UID
 from numba_symexp.particles.table import Column, Header, ParticleTable, TableView
-from numba_symexp.types import Array
 
 _OPTICS = sorted(rows_of(OPTICS), key=lambda each: each.field.startswith("blob/"))
 """Of the optics, the CTF's before the images': RELION's order."""

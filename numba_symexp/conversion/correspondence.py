@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.formats.relion.labels import (
     ANGLES,
     IMAGE,
@@ -23,7 +24,6 @@ from numba_symexp.formats.relion.labels import (
 )
 from numba_symexp.formats.relion.text import OPTICS_GROUP
 from numba_symexp.particles.schema import POSE, PSIZE, SHIFT, SPLIT, TUBE
-from numba_symexp.types import Array
 
 PARTICLES, OPTICS = "particles", "optics"
 BOTH, TO_RELION = "both", "to relion"

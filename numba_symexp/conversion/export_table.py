@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numba_symexp.annotations import AnyPath, Progress
 from numba_symexp.conversion.as_cryosparc import AsCryosparc
 from numba_symexp.conversion.as_relion import AsRelion
 from numba_symexp.errors import SourceError, UsageError, warn
@@ -18,7 +19,6 @@ from numba_symexp.particles.convention import check_convention, doubtful
 from numba_symexp.particles.scan import blocks, scan
 from numba_symexp.particles.table import RELION, ParticleTable
 from numba_symexp.poses import Poses, open_poses
-from numba_symexp.types import AnyPath, Progress
 
 _SAME_PSIZE = 1e-6
 

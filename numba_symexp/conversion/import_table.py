@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from numba_symexp.annotations import AnyPath, Progress
 from numba_symexp.errors import UsageError, warn
 from numba_symexp.formats import format_of
 from numba_symexp.formats.hdf5.table import Hdf5Table
@@ -17,7 +18,6 @@ from numba_symexp.particles.halves import WithHalves, torn_particles
 from numba_symexp.particles.scan import scan
 from numba_symexp.particles.schema import CONVENTION, SPLIT
 from numba_symexp.particles.table import ParticleTable
-from numba_symexp.types import AnyPath, Progress
 
 
 @dataclass(frozen=True)

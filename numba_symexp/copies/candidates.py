@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.copies.motion_set import MotionSet
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.point_groups import HOUSE, other_dyad
 from numba_symexp.symmetry.spec import point_group
-from numba_symexp.types import Array
 
 _POLYHEDRAL = {"T": 12, "O": 24, "I2": 60}
 _LEAST_PART = 4

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from numba_symexp.annotations import AnyPath, Array, Progress
 from numba_symexp.copies.returned import Copies, open_copies
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.formats.hdf5.write import size_of, write_table
@@ -17,7 +18,6 @@ from numba_symexp.particles.convention import kept_convention
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import OPERATOR_INDEX, OPERATOR_INDEX_DTYPE
 from numba_symexp.particles.table import Column, Header, ParticleTable
-from numba_symexp.types import AnyPath, Array, Progress
 
 COPIES, LABEL = "copies", "operator_label"
 

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.copies.candidates import conventions, turns_about_z
 from numba_symexp.copies.motion_set import MotionSet
 from numba_symexp.errors import SymmetryError
 from numba_symexp.symmetry.operators import MAX_OPERATORS, Operators
 from numba_symexp.symmetry.spec import helix, point_group
-from numba_symexp.types import Array
 
 _DECIMALS = 4
 

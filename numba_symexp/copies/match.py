@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 
+from numba_symexp.annotations import Array, Progress
 from numba_symexp.copies.match_report import CopyReport, MatchReport
 from numba_symexp.copies.motion_set import MotionSet
 from numba_symexp.copies.names import (
@@ -23,7 +24,6 @@ from numba_symexp.poses import open_poses
 from numba_symexp.symmetry.descriptions import describe, number_ranges
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.spec import Own
-from numba_symexp.types import Array, Progress
 
 
 def match(

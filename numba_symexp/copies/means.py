@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.copies.references import Pairs
 from numba_symexp.symmetry.operators import multiply
-from numba_symexp.types import Array
 
 _ROUNDS = 5
 _FAR = 6.0

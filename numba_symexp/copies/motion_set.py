@@ -4,9 +4,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.copies.recover import Recovered
 from numba_symexp.symmetry.operators import Operators, multiply, upward
-from numba_symexp.types import Array
 
 _LEAST_DEG, _LEAST_A = 0.05, 0.05
 _ERRORS = 4.0

@@ -6,12 +6,12 @@ from itertools import chain
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.copies.candidates import larger_groups, whole_groups
 from numba_symexp.copies.helix_fit import fitted_helices
 from numba_symexp.copies.motion_set import MotionSet
 from numba_symexp.copies.stated import longer_helix
 from numba_symexp.symmetry.operators import Operators
-from numba_symexp.types import Array
 
 WHOLE, PART, OTHER, UNNAMED, NONE = "whole", "part", "other", "unnamed group", "no group"
 """Verdicts: a known set, part of one, another one than was given, a group without name, neither."""

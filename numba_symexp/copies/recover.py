@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numba_symexp.annotations import Array, Progress
 from numba_symexp.copies.means import Means, Totals, robust_centers
 from numba_symexp.copies.references import Pairs, References, ranks
 from numba_symexp.poses import Poses
-from numba_symexp.types import Array, Progress
 
 _SAMPLE_ROWS = 262_144
 _SAMPLE_OF_EACH = (16, 256)

@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from numba_symexp.annotations import Array, Progress
 from numba_symexp.errors import SourceError
 from numba_symexp.pose_block import Block
 from numba_symexp.poses import KEY, PSIZE_A, Poses
 from numba_symexp.symmetry.operators import MAX_OPERATORS, multiply
-from numba_symexp.types import Array, Progress
 
 _CONJUGATE = np.array([1.0, -1.0, -1.0, -1.0])
 

@@ -8,6 +8,7 @@ from typing import Self
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.conversion.as_relion import AsRelion
 from numba_symexp.errors import SourceError, UsageError, warn
 from numba_symexp.expanded.table import ExpandedTable, open_expanded
@@ -25,7 +26,6 @@ from numba_symexp.particles.schema import (
     UID,
 )
 from numba_symexp.particles.table import ParticleTable
-from numba_symexp.types import Array
 
 _CS_SOURCE = "sym_expand/src_uid"
 _ORIGINAL, _TOMOGRAM = "rlnImageOriginalName", "rlnTomoName"

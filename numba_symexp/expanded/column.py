@@ -5,8 +5,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.particles.table import Column
-from numba_symexp.types import Array
 
 _ROWS_AT_ONCE = 4096
 """Reading on over a gap of so many rows takes no longer than a read of its own."""

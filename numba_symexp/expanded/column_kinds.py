@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.errors import FileFormatError, SourceError, UsageError
 from numba_symexp.expanded.columns import (
     CheckedRows,
@@ -44,7 +45,6 @@ from numba_symexp.particles.schema import (
 )
 from numba_symexp.particles.table import Column, ParticleTable
 from numba_symexp.symmetry.operators import Operators
-from numba_symexp.types import Array
 
 
 class _IndexColumn(OutputColumn):

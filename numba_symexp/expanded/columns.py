@@ -13,10 +13,10 @@ from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.particles.columns import PoseColumns
 from numba_symexp.particles.table import Column, ParticleTable
 from numba_symexp.symmetry.operators import Operators
-from numba_symexp.types import Array
 
 
 class Choices(Protocol):

@@ -4,13 +4,13 @@ import hashlib
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError
 from numba_symexp.particles.columns import PoseColumns
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import HALF_SET_DTYPE
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.symmetry.operators import Operators
-from numba_symexp.types import Array
 
 _ID_SPACE = 2**64
 

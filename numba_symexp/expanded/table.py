@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from numba_symexp.annotations import AnyPath, Array
 from numba_symexp.errors import (
     FileFormatError,
     MissingColumnError,
@@ -38,7 +39,6 @@ from numba_symexp.particles.schema import (
     SOURCE_INDEX,
 )
 from numba_symexp.particles.table import Column, ParticleTable
-from numba_symexp.types import AnyPath, Array
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.kernels import poses as kernels
 from numba_symexp.kernels.blocks import padded
@@ -11,7 +12,6 @@ from numba_symexp.particles.findings import Findings, check_pose, check_psize, c
 from numba_symexp.particles.schema import PoseFormat
 from numba_symexp.symmetry.operators import Operators, Symmetry
 from numba_symexp.symmetry.spec import as_operators
-from numba_symexp.types import Array
 
 
 class Expander:

@@ -5,6 +5,7 @@ import time
 import warnings
 from collections.abc import Iterable
 
+from numba_symexp.annotations import Progress
 from numba_symexp.errors import ExpansionWarning, SourceError
 from numba_symexp.expanded.format import create, finish
 from numba_symexp.expanded.provenance import first_attributes, last_attributes
@@ -18,7 +19,6 @@ from numba_symexp.output import OutputFile
 from numba_symexp.particles.fingerprint import Fingerprint
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.symmetry.descriptions import describe
-from numba_symexp.types import Progress
 
 
 def run(

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numba_symexp import interrupts
+from numba_symexp.annotations import Array, Progress
 from numba_symexp.expanded.columns import Chunk, OutputColumn
 from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.expansion.plan import Plan
@@ -15,7 +16,6 @@ from numba_symexp.particles.columns import native
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.symmetry.operators import Operators
-from numba_symexp.types import Array, Progress
 
 CHUNK_ROWS = 65_536
 """Rows made at a time: a few MB, so that they are still in the cache when they are written."""

@@ -9,9 +9,9 @@ from typing import Self
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.expanded.columns import OutputColumn
 from numba_symexp.files import start_writeback
-from numba_symexp.types import Array
 
 Buffer = dict[str, Array]
 

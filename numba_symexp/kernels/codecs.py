@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.kernels import poses
 from numba_symexp.kernels.blocks import padded
 from numba_symexp.kernels.polynomials import HALF_ANGLE_OVER_SINE_F4, HALF_ANGLE_OVER_SINE_F8
-from numba_symexp.types import Array
 
 ONE_AT_A_TIME = threading.Lock()
 """Numba's workqueue layer ends the process when two threads call parallel kernels at once."""

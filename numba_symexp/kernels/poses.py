@@ -12,6 +12,7 @@ Shapes: ``planes`` (4, P) float64 with P = ``padded(n)``; ``operators`` (4, G) f
 import numpy as np
 from numba import prange
 
+from numba_symexp.annotations import Array
 from numba_symexp.kernels.blocks import BLOCK
 from numba_symexp.kernels.jit import algebra, kernel
 from numba_symexp.kernels.quaternion import (
@@ -26,7 +27,6 @@ from numba_symexp.kernels.quaternion import (
     to_quaternion,
     to_rotation_vector,
 )
-from numba_symexp.types import Array
 
 
 @kernel

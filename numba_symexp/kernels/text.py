@@ -8,8 +8,8 @@ import math
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.kernels.jit import algebra, serial_kernel
-from numba_symexp.types import Array
 
 MORE, END, WIDTH, QUOTE = 0, 1, 2, 3
 """How `cut_lines` ended: out of lines, at the end of the table, at a line with another number of

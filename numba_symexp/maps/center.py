@@ -11,13 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from numba_symexp import interrupts
+from numba_symexp.annotations import Array
 from numba_symexp.maps.comparison import NOTHING, make_scene, means_over
 from numba_symexp.maps.correlation import moments
 from numba_symexp.maps.grid import Grid
 from numba_symexp.maps.orientations import fit_orientation, moving_generators, name_of
 from numba_symexp.maps.report import meets_threshold
 from numba_symexp.symmetry.operators import Operators
-from numba_symexp.types import Array
 
 FARTHEST = 0.25
 """Of the box; a particle whose center is farther off does not lie in the box."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numba_symexp import interrupts
+from numba_symexp.annotations import AnyPath, Array, Progress
 from numba_symexp.errors import UsageError
 from numba_symexp.maps.center import fit_about_another_point
 from numba_symexp.maps.comparison import Scene, least_noise, make_scene, means_over
@@ -36,7 +37,6 @@ from numba_symexp.maps.search import fit_another_helix, fit_other_axes
 from numba_symexp.symmetry.operators import Operators, Symmetry
 from numba_symexp.symmetry.request import corner_of
 from numba_symexp.symmetry.spec import as_operators
-from numba_symexp.types import AnyPath, Array, Progress
 
 _GOOD = 0.05
 """Part of the ceiling: a fit that lacks more may be better about another point, by as much."""

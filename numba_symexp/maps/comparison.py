@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.maps.correlation import moments
 from numba_symexp.maps.grid import Grid
 from numba_symexp.maps.report import LEAST_CEILING, OperatorFit
 from numba_symexp.symmetry.operators import Operators
-from numba_symexp.types import Array
 
 SPHERES, RINGS, PAIRS, CYLINDERS, NOTHING = "spheres", "rings", "pairs", "cylinders", "nothing"
 

@@ -6,10 +6,10 @@ import numba
 import numpy as np
 from numba import prange
 
+from numba_symexp.annotations import Array
 from numba_symexp.kernels.codecs import ONE_AT_A_TIME
 from numba_symexp.kernels.jit import algebra, kernel
 from numba_symexp.kernels.threads import default_threads
-from numba_symexp.types import Array
 
 _ONE, _HALF, _THREE_HALVES = np.float32(1.0), np.float32(0.5), np.float32(1.5)
 

@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.files import check_readable, first_bytes
-from numba_symexp.types import Array
 
 LEAST_BOX = 8
 """Fewer voxels along a side show no symmetry."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from numba_symexp import interrupts
+from numba_symexp.annotations import Array
 from numba_symexp.errors import SymmetryError
 from numba_symexp.maps.center import FARTHEST, refine_center
 from numba_symexp.maps.comparison import (
@@ -35,7 +36,6 @@ from numba_symexp.maps.report import LEAST_CEILING, OrientationFit, best_ceiling
 from numba_symexp.symmetry.operator_files import quaternions
 from numba_symexp.symmetry.operators import Operators, canonical, multiply
 from numba_symexp.symmetry.spec import Helix
-from numba_symexp.types import Array
 
 COARSE_BOX, FINE_BOX = 32, 96
 """Voxels along a side in which to search, and in which to refine."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.particles.schema import (
     BLOB_PSIZE,
@@ -23,7 +24,6 @@ from numba_symexp.particles.schema import (
     PoseFormat,
 )
 from numba_symexp.particles.table import Column, ParticleTable
-from numba_symexp.types import Array
 
 _SUBSET = "rlnRandomSubset"
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.particles.schema import PoseFormat
-from numba_symexp.types import Array
 
 LONGEST_RAD = 1e6
 """A float32 vector of this length no longer tells one rotation from another."""

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.particles.table import Column
-from numba_symexp.types import Array
 
 RULE_2 = "sha256-2:"
 """How a fingerprint of all columns begins."""

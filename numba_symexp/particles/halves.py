@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.particles.columns import PoseColumns, expanded_by, row_hashes
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import CRYOSPARC_EXPANDED, HALF_SET_DTYPE, SOURCE_INDEX
 from numba_symexp.particles.table import Column, Header, ParticleTable, TableView
-from numba_symexp.types import Array
 
 _KEYS: tuple[tuple[str, ...], ...] = (
     (f"{CRYOSPARC_EXPANDED}src_uid",),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numba_symexp import interrupts
+from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError
 from numba_symexp.particles.columns import PoseColumns, native
 from numba_symexp.particles.findings import (
@@ -26,7 +27,6 @@ from numba_symexp.particles.fingerprint import (
 )
 from numba_symexp.particles.schema import UID_DTYPE
 from numba_symexp.particles.table import ParticleTable
-from numba_symexp.types import Array
 
 _BLOCK_BYTES = 8 << 20
 _ROWS_NAMED = 5

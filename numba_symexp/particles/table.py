@@ -8,8 +8,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError
-from numba_symexp.types import Array
 
 CRYOSPARC, RELION = "cryosparc", "relion"
 """Vocabularies: whose names the columns of a table have."""

@@ -16,8 +16,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
+from numba_symexp.annotations import Array
 from numba_symexp.pictures.picture import SIDE, Picture, Shown, corners, merged, on_disc
-from numba_symexp.types import Array
 
 _DPI = 150
 _DISC, _SQUARE = 2.3, 2.3

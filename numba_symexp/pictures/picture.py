@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numba_symexp.types import Array
+from numba_symexp.annotations import Array
 
 SIDE = 48
 """Cells along a side of the finest square: 9 square degrees each."""

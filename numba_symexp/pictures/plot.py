@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numba_symexp.annotations import AnyPath, Array, Progress
 from numba_symexp.errors import OutputError, UsageError
 from numba_symexp.kinds import kind_of_suffix
 from numba_symexp.output import OutputFile
 from numba_symexp.pictures.picture import Picture, Shown, relative_density
 from numba_symexp.pictures.subject import Subject, open_subject
 from numba_symexp.pictures.tally import Tally, tally
-from numba_symexp.types import AnyPath, Array, Progress
 
 SUFFIXES = (".png", ".svg", ".pdf")
 

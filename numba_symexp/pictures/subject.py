@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from numba_symexp.annotations import Array
 from numba_symexp.errors import FileFormatError, SymmetryError, UsageError
 from numba_symexp.expanded.table import ExpandedTable, open_expanded
 from numba_symexp.formats import open_table
@@ -15,7 +16,6 @@ from numba_symexp.poses import Poses
 from numba_symexp.symmetry.descriptions import axes, describe, is_group
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.request import SymmetryRequest
-from numba_symexp.types import Array
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from numba_symexp.annotations import Array, Progress
 from numba_symexp.kernels.jit import algebra, serial_kernel
 from numba_symexp.kernels.quaternion import Scalars, to_matrix
 from numba_symexp.particles.columns import PoseColumns
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.pictures.picture import SIDE
 from numba_symexp.poses import INDEX, PSIZE_A, Poses
-from numba_symexp.types import Array, Progress
 
 _PER_OCTANT = 4.0 / math.pi
 

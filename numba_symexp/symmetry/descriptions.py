@@ -4,10 +4,10 @@ import re
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.errors import UsageError
 from numba_symexp.symmetry.operators import Operators, upward
 from numba_symexp.symmetry.subgroups import Motions
-from numba_symexp.types import Array
 
 _MOST_NUMBERS = 65_536
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from numba_symexp.annotations import AnyPath, Array
 from numba_symexp.errors import UsageError
 from numba_symexp.symmetry.descriptions import describe, direction
 from numba_symexp.symmetry.operators import Operators, upward
 from numba_symexp.symmetry.request import Point, SymmetryRequest
 from numba_symexp.symmetry.subgroups import Motions, left_cosets
-from numba_symexp.types import AnyPath, Array
 
 _MOST_PRODUCTS = 1_000
 """So many operators have a million products."""

@@ -6,9 +6,9 @@ mates of a table are made by `expand_poses`.
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.symmetry.operators import Operators, multiply
-from numba_symexp.types import Array
 
 
 def mates(

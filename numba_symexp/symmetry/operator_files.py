@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError, SymmetryError
 from numba_symexp.files import check_readable
 from numba_symexp.symmetry.operators import (
@@ -17,7 +18,6 @@ from numba_symexp.symmetry.operators import (
 )
 from numba_symexp.symmetry.point_groups import closure
 from numba_symexp.symmetry.spec import Own
-from numba_symexp.types import Array
 
 _MOST_BYTES = 64 << 20
 _MOST_OFF = 2e-3

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.errors import SymmetryError
-from numba_symexp.types import Array
 
 MAX_OPERATORS = 65_536
 """As many as operator_index, a uint16, can tell apart."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.errors import UsageError
 from numba_symexp.symmetry.descriptions import direction, number_ranges
 from numba_symexp.symmetry.operator_files import read_operators
@@ -21,7 +22,6 @@ from numba_symexp.symmetry.subgroups import (
     standard_subgroups,
     subgroup,
 )
-from numba_symexp.types import Array
 
 Point = tuple[float, float, float]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.errors import SymmetryError
 from numba_symexp.symmetry.operators import (
     MAX_OPERATORS,
@@ -24,7 +25,6 @@ from numba_symexp.symmetry.point_groups import (
     rotations,
     stored_symbol,
 )
-from numba_symexp.types import Array
 
 DEFAULT_CONVENTION = "cryosparc"
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.errors import SymmetryError
 from numba_symexp.symmetry.operators import Operators, upward
 from numba_symexp.symmetry.point_groups import HOUSE
 from numba_symexp.symmetry.spec import point_group
-from numba_symexp.types import Array
 
 _ON_AXIS_DEG = 1.0
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.errors import SymexpError
 from numba_symexp.expanded.table import ExpandedTable
 from numba_symexp.expansion.job import ONLY_HOW, ExpandJob
@@ -21,7 +22,6 @@ from numba_symexp.particles.table import ParticleTable
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.request import CORNER, corner_of
 from numba_symexp.symmetry.spec import parse
-from numba_symexp.types import Array
 
 _SAME = 1e-7
 _OPERATOR_UNITS = {

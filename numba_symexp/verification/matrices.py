@@ -8,8 +8,8 @@ import math
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.kernels.jit import serial_kernel
-from numba_symexp.types import Array
 
 
 def rotation_matrices(pose: Array, pose_format: str) -> Array:

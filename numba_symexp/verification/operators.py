@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.errors import SymmetryError
 from numba_symexp.symmetry.operators import Operators
-from numba_symexp.types import Array
 
 _SAME = 1e-9
 _ALL_PRODUCTS = 512

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from numba_symexp import interrupts
+from numba_symexp.annotations import Array, Progress
 from numba_symexp.expanded.column_kinds import CarriedColumn, DefocusColumn, HalfSetColumn, only
 from numba_symexp.expanded.columns import CheckedRows, OutputColumn, differ
 from numba_symexp.expanded.table import ExpandedTable
 from numba_symexp.particles.columns import pixel_size_column
 from numba_symexp.particles.schema import OPERATOR_INDEX, SOURCE_INDEX, SPLIT, UID
-from numba_symexp.types import Array, Progress
 from numba_symexp.verification.facts import drawn_halves
 from numba_symexp.verification.matrices import rotation_matrices, row_errors
 

@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 
+from numba_symexp.annotations import Progress
 from numba_symexp.errors import SymexpError
 from numba_symexp.expanded.column_kinds import planned_columns
 from numba_symexp.expanded.columns import OutputColumn
@@ -20,7 +21,6 @@ from numba_symexp.particles.schema import (
     UID,
 )
 from numba_symexp.symmetry.descriptions import describe
-from numba_symexp.types import Progress
 from numba_symexp.verification.facts import (
     job_of,
     not_of_its_job,

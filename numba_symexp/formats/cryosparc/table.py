@@ -11,6 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError
 from numba_symexp.files import check_readable, first_bytes
 from numba_symexp.formats.cryosparc.csdat import as_numpy
@@ -25,7 +26,6 @@ from numba_symexp.particles.schema import (
 )
 from numba_symexp.particles.table import RELION, Column, ParticleTable, refuse_odd_names
 from numba_symexp.symmetry.point_groups import HOUSE
-from numba_symexp.types import Array
 
 _MOST_HEADER_BYTES = 256 << 10
 """Thousands of fields; Python takes 480 bytes for each byte of a literal that it parses."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError
 from numba_symexp.formats.cryosparc.table import BELONGS_TO, digest
 from numba_symexp.formats.relion.labels import mix_bits, word_hash
@@ -30,7 +31,6 @@ from numba_symexp.particles.table import CRYOSPARC, Column, ParticleTable
 from numba_symexp.symmetry.mates import mates
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.spec import Helix
-from numba_symexp.types import Array
 
 if TYPE_CHECKING:
     from numba_symexp.pose_block import Block

@@ -15,13 +15,13 @@ from typing import Any
 import h5py
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError, SymexpError
 from numba_symexp.files import check_readable, first_bytes
 from numba_symexp.formats.interface import describe_other
 from numba_symexp.kinds import HDF5
 from numba_symexp.particles.schema import TABLE
 from numba_symexp.particles.table import Column, Header, ParticleTable
-from numba_symexp.types import Array
 
 HEADER, HEAD, LABELS, TAIL = "/star", "head", "labels", "tail"
 """Where the header of the text file is kept that a table came from."""

@@ -9,12 +9,12 @@ from typing import Any
 import h5py
 import numpy as np
 
+from numba_symexp.annotations import Progress
 from numba_symexp.formats.hdf5.table import HEAD, HEADER, LABELS, TAIL
 from numba_symexp.output import timestamp
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import POSE, POSE_FORMATS, SHIFT, SHIFT_TEXTS, TABLE, units_of
 from numba_symexp.particles.table import Column, Header, ParticleTable
-from numba_symexp.types import Progress
 from numba_symexp.version import __version__
 
 _METADATA_BYTES = 65_536

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from numba_symexp import interrupts
+from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError
 from numba_symexp.files import check_readable
 from numba_symexp.formats.relion.labels import (
@@ -43,7 +44,6 @@ from numba_symexp.particles.schema import (
     UID,
 )
 from numba_symexp.particles.table import CRYOSPARC, RELION, Column, Header, ParticleTable
-from numba_symexp.types import Array
 
 COMMENT = "comment"
 """Column of the comments that follow rows, where there are any."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError
 from numba_symexp.formats.relion.labels import (
     ANGLES,
@@ -31,7 +32,6 @@ from numba_symexp.particles.schema import DEFOCUS, POSE, SHIFT
 from numba_symexp.particles.table import RELION, Header, ParticleTable
 from numba_symexp.symmetry.mates import mates
 from numba_symexp.symmetry.operators import Operators
-from numba_symexp.types import Array
 
 if TYPE_CHECKING:
     from numba_symexp.pose_block import Block
