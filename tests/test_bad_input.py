@@ -130,6 +130,7 @@ def test_there_is_no_table_at_all(refuse, tmp_path):
     refuse("no pose column", "columns: none")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "column", "say"),
     [
@@ -171,6 +172,7 @@ def test_a_single_value_is_no_column(refuse, tmp_path, columns):
 # The rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", [POSE, SHIFT, PSIZE])
 def test_not_a_number(name, value, refuse, tmp_path, columns):

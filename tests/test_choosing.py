@@ -48,6 +48,7 @@ def poses_by_source(path):
     return [matrices[source == i] for i in np.unique(source)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("symbol", "part", "cosets"), PARTS)
 def test_one_of_each_left_coset_and_the_subgroup_give_the_full_set(symbol, part, cosets):
     """A m h over all representatives m and all h in H: every A g once, for any pose A."""
@@ -62,6 +63,7 @@ def test_one_of_each_left_coset_and_the_subgroup_give_the_full_set(symbol, part,
     assert np.array_equal(chosen.matrix, full.matrix[chosen.full_index])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "part"), [(("--symmetry=O",), "C4"), (("--symmetry=D7",), "C7"),
                         (("--twist=27.3", "--rise=4.75", "--order=5", "--symmetry=C2"), "C2")]

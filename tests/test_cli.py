@@ -344,6 +344,7 @@ def test_flags_are_not_abbreviated():
 # Lines that run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["1e5", "None", "4", "a#b.h5", "a b.h5", "-1", "True", "[1,2]", "é"]
 )

@@ -156,6 +156,7 @@ def test_shifts_of_smaller_images_come_back_in_the_sources_pixels(expanded, go, 
     np.testing.assert_allclose(found[SHIFT], 2 * rows[SHIFT][::6], rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("born", ["star", "cs"])
 def test_rows_come_back_as_star(born, tmp_path, go, rng):
     if born == "star":
@@ -223,6 +224,7 @@ def test_rows_by_number_are_read_in_ranges_that_pay(tmp_path):
                 assert len(table.ranges) < 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "code", "say"),
     [

@@ -126,6 +126,7 @@ FROM_CRYOSPARC = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", FROM_CRYOSPARC)
 def test_an_unmarked_star_with_cryosparcs_paths_is_doubted(label, star, command, tmp_path):
     star[label] = [FROM_CRYOSPARC[label].replace("1@", f"{k}@") for k in range(1, 10)] * 2

@@ -149,6 +149,7 @@ def damaged(rows):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(damaged(np.zeros(5, [("uid", "<u8"), (POSE, "<f4", 3)]))))
 @pytest.mark.parametrize("words", [("import", "p.cs", "o.h5"), ("expand", "p.cs", "o.h5", "-C2")])
 def test_damaged_files_are_refused(kind, words, rows, tmp_path, command):
@@ -232,6 +233,7 @@ def test_import_by_the_words(words, code, say, rows, tmp_path, command):
     assert say in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Stored array in format 2.0")
 def test_a_dataset_of_very_many_fields(tmp_path, command, rng):
     columns = random_columns(rng, 5)
@@ -262,6 +264,7 @@ def test_real_job_as_both_programs_have_it(real_data, tmp_path, command):
         assert np.degrees(naive.angle_rad(naive.exp(one), naive.exp(other))) < 1e-4
 
 
+@pytest.mark.slow
 def test_real_job_exported_as_star_is_what_another_converter_made(real_data, tmp_path, command):
     folder = real_data / "cryopicls"
     particles = folder / "cryosparc_P2_J744_005_particles.cs"

@@ -165,6 +165,7 @@ def put(group, name, value):
     return apply
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [

@@ -126,6 +126,7 @@ def test_file_has_the_format(source, columns, tmp_path):
     assert [name for name in os.listdir(tmp_path) if name.startswith(".")] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "operators"),
     [

@@ -201,6 +201,7 @@ PRIORS = ("rlnAngleRotPrior", "rlnAngleTiltPrior", "rlnAnglePsiPrior")
 ORIGIN_PRIORS = ("rlnOriginXPriorAngst", "rlnOriginYPriorAngst")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "motions"),
     [
@@ -269,6 +270,7 @@ def test_places_on_a_track_are_told_apart(columns, go, tmp_path):
     assert kept == [place for place in places for _ in range(3)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "places",
     [
@@ -454,6 +456,7 @@ def test_labels_without_a_field_are_named(columns, go, tmp_path):
     assert f"dropped, for want of a place in the output: rlnMicrographName, {TRACK}" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [("p", "s"), (POSE, SHIFT)])
 @pytest.mark.parametrize("pose_format", ["quaternion", "matrix", "euler_zyz"])
 def test_poses_of_other_forms_are_exported(pose_format, names, go, tmp_path, rng, columns):
@@ -494,6 +497,7 @@ def test_numbers_that_a_field_cannot_hold_are_refused(star, columns, go, command
     assert not (tmp_path / "p.cs").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "code", "say"),
     [

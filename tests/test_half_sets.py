@@ -13,6 +13,7 @@ from test_cs import save
 SPLIT, SUBSET = "alignments3D/split", "rlnRandomSubset"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["1", "2", "0"])
 def test_one_half_set_in_a_star_is_none(word, rng, command, go, tmp_path):
     columns = particles(rng, 12)

@@ -118,6 +118,7 @@ GROUPS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @compiled_only
 @pytest.mark.parametrize(("symbol", "convention"), GROUPS)
 def test_the_orientation_of_a_group_is_told(symbol, convention, tmp_path):
@@ -187,6 +188,7 @@ def test_flags_name_what_differs(other, named, flags):
     assert parameters_of(other, named) == flags
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("symbol", "called"), [("C3", "D3"), ("C1", "C3")])
 def test_a_map_without_the_symmetry_fails(symbol, called, tmp_path, check):
     write(tmp_path / "m.mrc", density(blobs(symbol, radii_A=(8, 18), count=4), SMALL))
@@ -403,6 +405,7 @@ def test_axes_in_other_directions_are_found(symbol, axis, angle, shift_A, tmp_pa
     assert mapcheck(path, point_group(symbol)).fits
 
 
+@pytest.mark.slow
 def test_the_rotation_to_z_is_told(tmp_path, check):
     centers = ring(4, seed=5) * 0.4 @ naive.turn((0, 1, 0), 90).T  # z to x
     write(tmp_path / "m.mrc", density(centers, SMALL))
@@ -453,6 +456,7 @@ def test_the_center_of_a_shifted_map_is_told(symbol, shift_A, box, tmp_path):
     assert moved.fits
 
 
+@pytest.mark.slow
 @compiled_only
 def test_the_center_is_told_of_the_orientation_that_fits(tmp_path):
     centers = noisy(density(moved("I1", (15, 35), (6.0, -4.0, 2.0))), 2.0)
@@ -663,6 +667,7 @@ def test_blocks_of_voxels_keep_the_center(box, tmp_path):
     assert found[2].named.worst > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("side", "psize_A", "factor"), [(260, 1.0, 2), (260, 2.0, 1), (128, 0.5, 1), (400, 1.0, 3)]
 )
@@ -682,6 +687,7 @@ def test_blocks_are_as_large_as_they_may_be(side, psize_A, factor, tmp_path):
     np.testing.assert_allclose(grid.center, (side // 2 - (factor - 1) / 2) / factor)
 
 
+@pytest.mark.slow
 def test_a_mask_tells_where_to_compare(tmp_path, check):
     centers = blobs("C3", radii_A=(8, 18))
     sections = density(centers, SMALL)

@@ -175,6 +175,7 @@ KNOWN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", KNOWN)
 def test_copies_are_recovered_and_named(case, rng, tmp_path):
     motions, table = KNOWN[case]
@@ -335,6 +336,7 @@ def turned(elements):
     return [TURNED @ element @ TURNED.T for element in elements]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("symbol", "fold", "axis"),
     [("O", 4, naive.Z), ("C5", 5, naive.Z), ("D7", 7, naive.Z), ("D2", 2, None), ("I1", 5, None)],

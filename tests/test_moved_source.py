@@ -22,6 +22,7 @@ VERBS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", VERBS, ids=[f"{each[0]}-{each[-1]}" for each in VERBS])
 def test_every_verb_takes_a_source_that_moved(words, moved, command):
     if words[0] != "inspect":

@@ -42,6 +42,7 @@ def test_group_laws(symbol):
         assert not len(others) or not contains(others, a, 1e-3), "an operator comes twice"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("convention", ["cryosparc", "relion"])
 @pytest.mark.parametrize("symbol", GROUPS)
 def test_group_is_the_naive_closure(symbol, convention):

@@ -75,6 +75,7 @@ def refused(done, code, *say):
         assert words in done.stderr, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -98,6 +99,7 @@ def test_an_input_is_never_replaced(words, folder, command):
     assert contents(folder) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
 @pytest.mark.parametrize(
     "words",
@@ -121,6 +123,7 @@ def test_help_shows_the_output_of_an_import(go):
     assert "usage: numba-symexp import FILES... OUTPUT [flags]\n" in go("import", "--help")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", OTHER_SUFFIXES)
 def test_hdf5_is_never_written_under_another_suffix(suffix, folder, command):
     before = contents(folder)
@@ -135,6 +138,7 @@ def test_hdf5_is_never_written_under_another_suffix(suffix, folder, command):
     assert contents(folder) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["new", "new.h5", "new.HDF5", "new.hdf", "cs", "new.particles"])
 def test_other_names_are_for_hdf5(name, folder, go):
     go("import", "main.cs", "pass.cs", name)
@@ -188,6 +192,7 @@ def test_inputs_that_are_missing_are_no_obstacle(tmp_path):
         OutputFile(tmp_path / "new.png", HDF5, [], False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "there"),
     [
@@ -212,6 +217,7 @@ def test_no_verb_replaces_a_map(words, there, folder, command):
     assert contents(folder) == before
 
 
+@pytest.mark.slow
 def test_what_the_verbs_wrote_they_replace(folder, go):
     pytest.importorskip("matplotlib")
     for _ in range(2):

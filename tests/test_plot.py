@@ -363,6 +363,7 @@ def test_a_pixel_size_that_was_given_counts(columns, tmp_path):
     assert all(limit <= each.limit <= 1.07 * limit for each in tallies)
 
 
+@pytest.mark.slow
 def test_star_and_cs_are_drawn(rng, go, tmp_path):
     (tmp_path / "a.star").write_text(star_text(particles(rng, 30)))
     views = np.column_stack([rng.uniform(1, 170, (20, 3)), rng.normal(0, 3, (20, 2))])
@@ -384,6 +385,7 @@ def test_the_summary_and_quiet(source, go):
     assert "Example: numba-symexp plot" in go("plot", "--help")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -467,6 +469,7 @@ def test_settings_of_the_user_change_nothing(source, tmp_path):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_progress_ends_with_all_rows(source, tmp_path):
     out, calls = str(tmp_path / "b.h5"), []
     expand(source, out, symmetry="C3")

@@ -82,6 +82,7 @@ def check(pose, shift, operators, psize, tolerance_rad, tolerance_px, pose_forma
     return pose_out, shift_out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("angle", ANGLES.values(), ids=ANGLES.keys())
 @pytest.mark.parametrize("symbol", ["C1", "C4", "D7", "T", "O", "I1"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, F4_RAD), (np.float64, F8_RAD)])
@@ -95,6 +96,7 @@ def test_rotation_vectors_of_any_length(symbol, angle, dtype, tolerance, rng):
     assert np.array_equal(np.repeat(shift, len(point_group(symbol)), axis=0), shift_out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pose_format", ["rotvec", "quaternion", "matrix", "euler_zyz"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("symbol", ["D3", "O"])
@@ -171,6 +173,7 @@ def test_rows_that_nothing_moves_are_equal_bit_for_bit(pose_format, dtype, rng):
     assert shift_out[:: len(operators)].tobytes() == shift.tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "operators",
     [point_group(s) for s in ("C5", "D3", "D7", "T", "O", "I1", "I2", "I3", "I4")],
@@ -189,6 +192,7 @@ def test_mates_of_a_symmetric_point_set_project_alike(operators, rng):
             assert _same_points(image, mate)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("twist", [27.3, -27.3, -166.7, 179.4])
 @pytest.mark.parametrize("tilt", [0, 77, 90, 103])
 @pytest.mark.parametrize("group", ["C1", "C2", "D2"])

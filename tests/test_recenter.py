@@ -45,6 +45,7 @@ def read(path, *names):
         return found, motions, dict(file["operators"].attrs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("flags", "motions"), SETS)
 def test_symmetric_points_coincide_about_the_new_center(flags, motions, columns, tmp_path, go):
     """What row (i, g) shows at x of the map about c, particle i shows at g(c + x)."""
@@ -71,6 +72,7 @@ def test_symmetric_points_coincide_about_the_new_center(flags, motions, columns,
         assert np.allclose(mine, theirs, atol=2e-4), (row, mine - theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("flags", "motions"), SETS)
 @pytest.mark.parametrize(("sign", "factor"), [("minus", -1), ("plus", 1)])
 def test_defocus_moves_by_the_depth_of_the_center(
@@ -199,6 +201,7 @@ def test_a_defocus_that_is_none(change, said, columns, tmp_path, command):
     assert (done.returncode, said in done.stderr) == (1, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["pose", "defocus", "sign", "center"])
 def test_verify_finds_a_recenterd_row_that_is_off(damage, columns, tmp_path, go, command):
     source = write_table(tmp_path / "source.h5", columns)
@@ -219,6 +222,7 @@ def test_verify_finds_a_recenterd_row_that_is_off(damage, columns, tmp_path, go,
     assert failed in [check["name"] for check in report["checks"] if not check["passed"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "spoil",
     [

@@ -272,6 +272,7 @@ def test_table_names_no_place_in_a_star(star, rng, command):
     assert "leave out --table" in refused.stderr
 
 
+@pytest.mark.slow
 def test_real_subtomograms_are_flat_in_rot_after_c6(real_data, tmp_path, command):
     path = real_data / "cryocat" / "R5_tutorial_run_data.star"
     assert command("expand", path, "out.h5", "--symmetry=C6").returncode == 0

@@ -28,6 +28,7 @@ def expanded(tmp_path, source, command):
     return str(tmp_path / "e.h5")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flags",
     [
@@ -120,6 +121,7 @@ def attribute(name, value):
     return lambda file: file.attrs.__setitem__(name, value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "names", "say"),
     [
@@ -182,6 +184,7 @@ def test_a_changed_source_is_found(expanded, source):
     assert failed(expanded) == ["source"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value", "say"),
     [
@@ -266,6 +269,7 @@ def with_id(expanded, source, particle, uid):
         forget_columns(ours, file)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("particle", "row"), [(0, 13), (0, 599), (24, 1), (24, 299), (49, 1), (49, 599)]
 )
@@ -278,6 +282,7 @@ def test_an_id_of_a_mate_is_found(particle, row, expanded, source):
     assert f"row {12 * particle} has the id of another particle's mate" in found["ids"].detail
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("particle", "other"), [(0, 1), (1, 0), (0, 49), (49, 0), (17, 31), (48, 49)]
 )
@@ -364,6 +369,7 @@ CHOICES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", CHOICES)
 def test_choices_are_verified(flags, source, tmp_path, go):
     go("expand", source, "e.h5", *flags)
@@ -375,6 +381,7 @@ def another_subgroup(file):
     file["operators/subgroup"] = np.array([0, 7, 8, 9], np.uint16)  # C4 about another axis
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "say"),
     [
