@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from numba_symexp.annotations import AnyPath, Progress
-from numba_symexp.cluster.connection import Cluster
-from numba_symexp.cluster.driver import run
+from numba_symexp.cluster import who_runs
 from numba_symexp.errors import UsageError
 from numba_symexp.expansion.job import ExpandJob, Summary
 from numba_symexp.symmetry.descriptions import read_number_ranges
@@ -144,9 +143,7 @@ def expand(
     --------
     >>> expand("particles.h5", "expanded.h5", symmetry="D7")  # doctest: +SKIP
     """
-    cluster = Cluster.asked_for(
-        dask, integer("workers", workers), boolean("mixed_cpus", mixed_cpus)
-    )
+    run = who_runs(dask, integer("workers", workers), boolean("mixed_cpus", mixed_cpus))
     job = ExpandJob(
         source=path("source", source),
         output=path("output", output),
@@ -180,7 +177,7 @@ def expand(
     )
     if progress is not None and not callable(progress):
         raise _wrong("progress", progress, "a callable")
-    return run(job, cluster, progress)
+    return run(job, progress)
 
 
 def path(name: str, value: Any) -> str:

@@ -28,12 +28,12 @@ def test_a_cache_that_cannot_be_written_does_not_matter(place, program, source):
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def written_by(program, source, folder, cache):
+def written_by(program, source, folder, cache, package=None):
     """Expand with the package in a folder and a cache; gives the poses' bytes, and the cache."""
     result = program(
         *("expand", source, "o.h5", "--symmetry=C3", "--overwrite"),
         NUMBA_CACHE_DIR=cache,
-        PYTHONPATH=folder,
+        PYTHONPATH=package or folder,
     )
     assert (result.returncode, result.stderr) == (0, "")
     with h5py.File(folder / "o.h5") as file:
@@ -64,19 +64,27 @@ DAMAGES = {
 }
 
 
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    """A copy of the package, and beside it the cache that the first test leaves."""
+    folder = tmp_path_factory.mktemp("package")
+    shutil.copytree(PACKAGE, folder / "numba_symexp")
+    return folder
+
+
 @compiled_only
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("ending", [".nbi", ".nbc"])
-def test_a_damaged_cache_is_compiled_anew(ending, damage, tmp_path, program, source):
+def test_a_damaged_cache_is_compiled_anew(ending, damage, tmp_path, program, source, package):
+    poses, _ = written_by(program, source, tmp_path, package / "cache", package)
     cache = tmp_path / "cache"
-    shutil.copytree(PACKAGE, tmp_path / "numba_symexp")
-    poses, _ = written_by(program, source, tmp_path, cache)
+    shutil.copytree(package / "cache", cache)
     for path in cache.rglob(f"*{ending}"):
         path.write_bytes(DAMAGES[damage](path.read_bytes()))
-    damaged = written_by(program, source, tmp_path, cache)
+    damaged = written_by(program, source, tmp_path, cache, package)
     assert damaged[0] == poses
-    assert written_by(program, source, tmp_path, cache) == damaged
+    assert written_by(program, source, tmp_path, cache, package) == damaged
 
 
 IN_FORKS = """

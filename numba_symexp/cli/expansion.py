@@ -141,8 +141,7 @@ def expand(
         No progress bar, no summary.
     """
     from numba_symexp.cli.probe import probe
-    from numba_symexp.cluster.connection import Cluster
-    from numba_symexp.cluster.driver import run
+    from numba_symexp.cluster import who_runs
     from numba_symexp.expansion.job import ExpandJob
 
     job = ExpandJob(
@@ -176,13 +175,13 @@ def expand(
         overwrite=is_on(overwrite),
         dry_run=is_on(dry_run),
     )
-    cluster = Cluster.asked_for(dask, integer("workers", workers), is_on(mixed_cpus))
+    run = who_runs(dask, integer("workers", workers), is_on(mixed_cpus))
     silent = is_on(quiet)
 
     def act() -> dict[str, Any]:
         probe(source)
         with ProgressBar(silent) as bar:
-            return asdict(run(job, cluster, bar.show))
+            return asdict(run(job, bar.show))
 
     return Request(act, expand_text, is_on(json), silent)
 
