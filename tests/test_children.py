@@ -18,7 +18,7 @@ from test_cs import needs_cryosparc_tools, save, some, structured
 
 import numba_symexp
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.plain]
 
 POSE, SHIFT = "alignments3D/pose", "alignments3D/shift"
 PLANTED = ("numpy", "h5py", "cryosparc", "pickle", "struct", "distributed", "multiprocessing")

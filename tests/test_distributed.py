@@ -54,7 +54,7 @@ from inside import (
 
 from numba_symexp import ExpandJob
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.plain]
 
 distributed = pytest.importorskip("distributed")
 

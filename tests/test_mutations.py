@@ -9,7 +9,7 @@ from conftest import write_table
 
 from numba_symexp import verify
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.plain]
 
 ROWS, SPLIT, UID = "particles/", "particles/alignments3D/split", "particles/uid"
 POSE, SHIFT = "particles/alignments3D/pose", "particles/alignments3D/shift"
