@@ -34,7 +34,7 @@ def fail(path):
 )
 @pytest.mark.parametrize(("reader", "say"), [(crash, "crashes"), (hang, "did not read")])
 def test_what_takes_hdf5_down_is_refused(reader, say, words, source, command, monkeypatch):
-    monkeypatch.setattr(probe, "Hdf5Table", reader)
+    monkeypatch.setattr(probe, "read_structure", reader)
     monkeypatch.setattr(probe, "PATIENCE_S", 0.2)
     started = time.monotonic()
     done = command(*words)
@@ -45,7 +45,7 @@ def test_what_takes_hdf5_down_is_refused(reader, say, words, source, command, mo
 
 
 def test_what_is_merely_wrong_is_left_to_those_who_read_it(source, command, monkeypatch):
-    monkeypatch.setattr(probe, "Hdf5Table", fail)
+    monkeypatch.setattr(probe, "read_structure", fail)
     assert command("inspect", "source.h5").returncode == 0
 
 
@@ -58,7 +58,7 @@ def test_the_child_is_gone_when_the_wait_is_interrupted(source, monkeypatch):
     def interrupted():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(probe, "Hdf5Table", hang)
+    monkeypatch.setattr(probe, "read_structure", hang)
     monkeypatch.setattr(probe.interrupts, "check", interrupted)
     before = children()
     with pytest.raises(KeyboardInterrupt):

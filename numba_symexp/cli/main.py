@@ -1,6 +1,7 @@
 """The program: words become a request, Fire has read them all, and only then it runs."""
 
 import contextlib
+import gc
 import json
 import os
 import sys
@@ -97,6 +98,9 @@ def program() -> NoReturn:
     At once: taking the compiler's modules down one by one would cost 0.3 s of every run. All
     files are closed and all output is flushed when `main` returns.
     """
+    # Half a million objects of the compiler come and stay. With the usual thresholds, Python
+    # searches them again and again for garbage, which takes a tenth of a small run.
+    gc.set_threshold(100_000, 50, 100)
     for number in range(3):  # else an output would take the place of a closed standard stream
         try:
             os.fstat(number)
@@ -118,9 +122,8 @@ def _answer(words: list[str]) -> int:
         return _DONE
     checked = canonical(words, COMMANDS)
     _check_environment()
+    _tame_threads()
     request = _request(checked)
-    # Idle OpenMP threads spin by default: on a busy machine a run then takes 20 times as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with _warnings_told(words) as told:
         result = _told_in_flags(request.act(), words)
         for text in result.get("warnings", ()):
@@ -217,6 +220,14 @@ def _check_environment() -> None:
             f"NUMBA_THREADING_LAYER={layer} is unknown to Numba: set one of "
             f"{', '.join(_THREADING_LAYERS)}, or unset it"
         )
+
+
+def _tame_threads() -> None:
+    """Set what libraries read when they are loaded; what the user set stays."""
+    # Idle OpenMP threads spin by default: on a busy machine a run then takes 20 times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # NumPy's BLAS starts its threads when it is loaded; here it multiplies small matrices only.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _request(words: list[str]) -> Request:
