@@ -1,11 +1,14 @@
 """Damage particle tables in thousands of ways, and see that every run ends as it promises.
 
-    python tests/fuzz.py --sources=2000 --expanded=500 --seed=1
+    python tests/fuzz.py --sources=2000 --expanded=500 --worlds=300 --seed=1
 
-Each case is one damaged file in a folder of its own, in a forked process with bounded memory and
-time, which runs all verbs on it. A run must end with its output, or with one line of error and
-nothing written; never with a traceback, a crash or a hang. A case depends on the seed and on its
-number alone: ``--only=source:17 --keep=FOLDER`` makes one again and leaves its files.
+Each case is one file in a folder of its own, damaged or made by a grammar, in a forked process with
+bounded memory and time, which runs all verbs on it. A run must end with its output, or with one
+line of error and nothing written; never with a traceback, a crash or a hang. A world is a whole
+table in odd surroundings: environment variables, standard streams, caches of kernels, folders; a
+process of its own must write the bytes of an undisturbed run, or end in one line. A case depends on
+the seed and on its number alone: ``--only=source:17 --keep=FOLDER`` makes one again and leaves its
+files.
 """
 
 import argparse
@@ -32,9 +35,11 @@ os.environ["NUMBA_THREADING_LAYER"] = "workqueue"  # the layer that survives a f
 import h5py
 import numpy as np
 from conftest import random_columns, write_table
+from grammars import Star, cs
 from inside import COMMANDS, main
 from particle_files import write_cs
-from star_files import particles, star_text
+from star_files import particles, read_star, star_text
+from worlds import make_world_base, run_world
 
 from numba_symexp import SymexpError, open_expanded
 
@@ -53,6 +58,7 @@ SOURCE_VERBS = {
     "import": lambda file, flags: ["import", file, "imported.h5"],
     "export_star": lambda file, flags: ["export", file, "out.star"],
     "export_cs": lambda file, flags: ["export", file, "out.cs"],
+    "words": lambda file, flags: words_that_changed(file),
 }
 """What is run on a damaged source: name -> words of the command line."""
 
@@ -95,6 +101,11 @@ FLAGS = (
 )
 
 
+KINDS = ("expanded", "source", "world")
+SECRET = b"SECRETSECRETSECRETSECRETSECRETSECRET"
+"""What stands in files beside the table, to which a table may try to lead."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One damaged file: which kind, and the numbers that it follows from."""
@@ -111,7 +122,7 @@ class Case:
     @property
     def rng(self):
         """Random numbers of its own."""
-        return np.random.default_rng([self.seed, self.kind == "source", self.number])
+        return np.random.default_rng([self.seed, KINDS.index(self.kind), self.number])
 
 
 @dataclass(frozen=True)
@@ -140,6 +151,23 @@ def read_column(file):
     return 0
 
 
+def words_that_changed(file):
+    """Import and export again what a grammar made: legal words come back as they were."""
+    if not os.path.exists("legal.json"):
+        return 0
+    wanted = json.loads(Path("legal.json").read_text())
+    for words in (["import", file, "legal.h5"], ["export", "legal.h5", "legal.star"]):
+        if main([*words, "--quiet"]):
+            return 1
+    found = read_star(Path("legal.star").read_text())
+    os.unlink("legal.h5")
+    os.unlink("legal.star")
+    odd = [label for label, column in wanted.items() if found.get(label) != column]
+    for label in odd:
+        print(f"changed: {label}: {wanted[label]} is now {found.get(label)}", file=sys.stderr)
+    return 0
+
+
 # What files look like before they are damaged
 
 
@@ -155,7 +183,10 @@ def make_sources(folder):
             file.create_dataset(f"particles/{name}", data=column, chunks=True, compression="gzip")
     write_cs(folder / "rows.cs", rng.uniform(-170, 170, (ROWS, 5)), np.arange(ROWS), 64, 1.1, "s")
     (folder / "rows.star").write_text(star_text(particles(rng, ROWS)))
-    write_table(folder / "outside.h5", columns)
+    secret = np.frombuffer(SECRET * 8, "<f4")[: ROWS * 3].reshape(ROWS, 3)
+    words = np.array([SECRET] * ROWS)
+    write_table(folder / "outside.h5", {**columns, POSE: secret, "blob/path": words})
+    (folder / "secret.bin").write_bytes(SECRET * 100)
     finished("import", folder / "rows.star", folder / "imported.h5")
 
 
@@ -166,7 +197,6 @@ def make_expanded(folder):
         ("rows.cs", HELIX),
         ("rows.star", HELIX),
         ("imported.h5", ("--symmetry=C3", "--center=9,8,7", "--defocus=plus")),
-        ("outside.h5", ("--symmetry=O", "--modulo=C4")),
     ):
         finished("expand", folder / source, folder / f"of_{source}.h5", *flags)
 
@@ -218,6 +248,10 @@ BYTES = (flip_bytes, flip_early_bytes, cut, overwrite_piece, swap_pieces)
 
 
 # Damage: HDF5
+
+
+def pick(rng, choices):
+    return choices[int(rng.integers(len(choices)))]
 
 
 def some_dataset(file, rng, of=None):
@@ -326,7 +360,7 @@ def virtual(file, rng):
 
 
 def external_storage(file, rng):
-    where = ("outside.h5", "/dev/zero", "/proc/self/mem", "new.bin", "")[rng.integers(5)]
+    where = pick(rng, ("secret.bin", "outside.h5", "/dev/zero", "/proc/self/mem", "new.bin", ""))
 
     def make(group, name, rows, dtype, shape):
         with contextlib.suppress(ValueError, OSError, RuntimeError):
@@ -349,10 +383,93 @@ def linked(file, rng):
     if rng.integers(2):
         replace(file, rng, lambda g, n, r, d, s: g.__setitem__(n, link))
     else:
-        for name in ("particles", "operators", "source", "star")[: rng.integers(1, 5)]:
+        for name in rng.permutation(["particles", "operators", "source", "star"])[:2]:
             if name in file:
                 del file[name]
                 file[name] = link
+
+
+def any_object(file, rng):
+    """The parent and name of a group or dataset anywhere below the root."""
+    found = []
+    file.visit(found.append)
+    place = pick(rng, found)
+    return file[place].parent, place.rpartition("/")[2]
+
+
+def another_kind_of_object(file, rng):
+    """A group, a dataset or a type in the place of anything, also of what is no column."""
+    parent, name = any_object(file, rng)
+    old = parent[name]
+    rows = old.shape[0] if isinstance(old, h5py.Dataset) and old.shape else ROWS
+    del parent[name]
+    text = h5py.string_dtype()
+    made = (
+        lambda: parent.create_group(name),
+        lambda: parent.create_group(name).create_group(name),
+        lambda: parent.__setitem__(name, np.dtype("<f8")),
+        lambda: parent.create_dataset(name, (rows,), h5py.ref_dtype),
+        lambda: parent.create_dataset(name, (rows,), h5py.regionref_dtype),
+        lambda: parent.create_dataset(name, data=["_rlnX"] * rows, dtype=text),
+        lambda: parent.create_dataset(name, data="x" * 100_000, dtype=text),
+        lambda: parent.create_dataset(name, data=h5py.Empty("f4")),
+        lambda: parent.create_dataset(name, (2**40,), "S1", chunks=(2**20,)),
+        lambda: parent.create_dataset(name, (2**40,), text, chunks=(2**10,)),
+        lambda: parent.create_dataset(name, data=np.void(b"\0" * 40)),
+    )
+    pick(rng, made)()
+
+
+def linked_anywhere(file, rng):
+    """A link in the place of anything: soft, external, to itself, or hard to something else."""
+    parent, name = any_object(file, rng)
+    here = f"{parent.name}/{name}"
+    other = file[here]
+    if rng.integers(3):
+        other_parent, other_name = any_object(file, rng)
+        other = other_parent[other_name]
+    inside = file[here].name
+    del parent[name]
+    made = (
+        h5py.SoftLink(here), h5py.SoftLink(other.name), h5py.SoftLink("/"),
+        h5py.ExternalLink("outside.h5", inside), h5py.ExternalLink("outside.h5", "/"),
+        h5py.ExternalLink("in.h5", inside), h5py.ExternalLink("/proc/kmsg", "/"),
+        h5py.ExternalLink("", inside), other, file["/"],
+    )  # fmt: skip
+    parent[name] = pick(rng, made)
+
+
+def stored_elsewhere(file, rng):
+    """The bytes of any dataset come of another file: external storage, or a virtual dataset."""
+    old = some_dataset(file, rng)
+    parent, name = old.parent, old.name.rpartition("/")[2]
+    shape, dtype, place = old.shape, old.dtype, old.name
+    del parent[name]
+    if rng.integers(2):
+        kind = dtype if dtype.kind != "O" else "S30"
+        where = pick(rng, ("secret.bin", "/etc/passwd", "/proc/self/environ", "/dev/zero"))
+        parent.create_dataset(name, shape, kind, external=[(where, 0, h5py.h5f.UNLIMITED)])
+        return
+    layout = h5py.VirtualLayout(shape, dtype)
+    layout[...] = h5py.VirtualSource(pick(rng, ("outside.h5", ".")), place, shape, dtype)
+    parent.create_virtual_dataset(name, layout)
+
+
+def odd_storage(file, rng):
+    """The same values, stored in another way: chunks, filters, byte order, fill values."""
+    old = some_dataset(file, rng)
+    parent, name, data = old.parent, old.name.rpartition("/")[2], old[()]
+    attributes = dict(old.attrs)
+    del parent[name]
+    ways = (
+        {"chunks": True, "compression": "gzip"}, {"chunks": True, "compression": "lzf"},
+        {"chunks": True, "fletcher32": True}, {"chunks": True, "shuffle": True},
+        {"chunks": True, "maxshape": (None,) * np.ndim(data)}, {"fillvalue": 3}, {"chunks": (1,)},
+        {"dtype": np.asarray(data).dtype.newbyteorder(">")},
+        {"chunks": True, "scaleoffset": 2}, {"chunks": (10_000_000,), "maxshape": (None,)},
+    )  # fmt: skip
+    new = parent.create_dataset(name, data=data, **pick(rng, ways))
+    new.attrs.update(attributes)
 
 
 def cycle(file, rng):
@@ -475,12 +592,15 @@ HDF5 = (
     never_written, zero_rows, remove_column, virtual, external_storage, linked, cycle, many_paths,
     deep, many_columns, references, weird_names, named_type, table_is_something_else,
     odd_attribute, odd_attribute, odd_attribute, remove_attribute, odd_numbers, odd_numbers,
+    another_kind_of_object, linked_anywhere, stored_elsewhere, odd_storage,
 )  # fmt: skip
 
 EXPANDED = (
     odd_attribute, odd_attribute, odd_attribute, remove_attribute, remove_attribute, odd_numbers,
     odd_numbers, wrong_shape, wrong_dtype, remove_column, zero_rows, linked, null_space,
-    huge_unwritten, weird_names, virtual, cycle,
+    huge_unwritten, weird_names, virtual, cycle, references, external_storage, many_paths, deep,
+    another_kind_of_object, another_kind_of_object, linked_anywhere, linked_anywhere,
+    stored_elsewhere, stored_elsewhere, odd_storage,
 )  # fmt: skip
 
 
@@ -679,6 +799,8 @@ STAR = (edit_lines, edit_lines, edit_words, edit_words, edit_words, edit_column,
 def prepare(case, base, folder):
     """Make the files of a case; returns the damaged one, the flags, and what was done to it."""
     rng = case.rng
+    if case.kind == "source" and rng.random() < 0.4:
+        return by_grammar(rng, base, folder)
     if case.kind == "source":
         names = ("group.h5", "group.h5", "compound.h5", "chunked.h5", "imported.h5", "rows.cs",
                  "rows.cs", "rows.star", "rows.star")  # fmt: skip
@@ -689,9 +811,25 @@ def prepare(case, base, folder):
         name = f"of_{source}.h5"
     file = folder / ("in" + (".h5" if case.kind == "expanded" else os.path.splitext(name)[1]))
     shutil.copy(base / name, file)
-    shutil.copy(base / "outside.h5", folder / "outside.h5")
+    for beside in ("outside.h5", "secret.bin"):
+        shutil.copy(base / beside, folder / beside)
     done = [name, *damage(case, rng, file, folder)]
     return file.name, FLAGS[rng.integers(len(FLAGS))], " ".join(done)
+
+
+def by_grammar(rng, base, folder):
+    """Make a .star or .cs file; beside a legal .star lie its words."""
+    if rng.integers(2):
+        file, made = folder / "in.star", Star(rng)
+        file.write_bytes(made.data)
+        if made.legal:
+            (folder / "legal.json").write_text(json.dumps(made.columns))
+        done = "legal .star" if made.legal else ".star"
+    else:
+        file, done = folder / "in.cs", ".cs"
+        file.write_bytes(cs(rng))
+    shutil.copy(base / "outside.h5", folder / "outside.h5")
+    return file.name, FLAGS[rng.integers(len(FLAGS))], f"grammar of {done}"
 
 
 def damage(case, rng, file, folder):
@@ -712,9 +850,8 @@ def damage(case, rng, file, folder):
         kind = BYTES[rng.integers(len(BYTES))]
         victims = [file]
         if case.kind == "expanded":  # now and then it is the source that was damaged
-            victims += [
-                folder / n for n in os.listdir(folder) if n not in (file.name, "outside.h5")
-            ]
+            beside = (file.name, "outside.h5", "secret.bin")
+            victims += [folder / name for name in os.listdir(folder) if name not in beside]
         victim = victims[int(rng.random() < 0.2) % len(victims)]
         if victim.stat().st_size:
             kind(victim, rng)
@@ -761,6 +898,8 @@ def in_child(case, base, folder, reports, verbs):
         )
         send(reports, verb=verb, code=code, out=out[:4000], err=err[-4000:])
         faults = faults_of(verb, code, out, err, before, digests(folder))
+        if leaks(folder, before, out + err):
+            faults.append("bytes of another file")
         send(reports, faults=faults)
         for name in set(os.listdir(folder)) - before.keys():
             os.unlink(name)
@@ -771,6 +910,12 @@ def limit_cpu_time():
     used = resource.getrusage(resource.RUSAGE_SELF)
     seconds = int(used.ru_utime + used.ru_stime) + 1 + MOST_CPU_SECONDS
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
+
+
+def leaks(folder, before, shown):
+    """Whether what another file holds has come out."""
+    new = (Path(folder, name).read_bytes() for name in set(os.listdir(folder)) - before.keys())
+    return SECRET[:18].decode() in shown or any(SECRET[:18] in data for data in new)
 
 
 def send(reports, **values):
@@ -806,10 +951,12 @@ def faults_of(verb, code, out, err, before, after):
 
 def run_case(case, base, keep=None, verbs=None):
     """Run one case in a forked process; returns how each verb ended."""
+    if case.kind == "world":
+        ended = run_world(case.rng, base, keep)
+        return [Run(case.name, *ended)]
     known = SOURCE_VERBS if case.kind == "source" else EXPANDED_VERBS
-    verbs = verbs or {
-        n: w for n, w in known.items() if n.partition("_")[0] in (*COMMANDS, "again", "read")
-    }
+    wanted = (*COMMANDS, "again", "read", "words")
+    verbs = verbs or {n: w for n, w in known.items() if n.partition("_")[0] in wanted}
     folder = Path(tempfile.mkdtemp(prefix="case-", dir=base) if keep is None else keep)
     folder.mkdir(exist_ok=True)
     ours, theirs = os.pipe()
@@ -878,6 +1025,7 @@ def make_base(folder):
     """Whole files of every kind in a folder; loads all kernels on the way."""
     make_sources(folder)
     make_expanded(folder)
+    make_world_base(folder)
     for name in ("of_group.h5.h5", "of_rows.star.h5", "of_rows.cs.h5"):
         finished("export", folder / name, folder / "warm.star")
         finished("export", folder / name, folder / "warm.cs", "--overwrite")
@@ -919,6 +1067,7 @@ def arguments(words):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--sources", type=int, default=100)
     parser.add_argument("--expanded", type=int, default=30)
+    parser.add_argument("--worlds", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--only", help="one case, such as source:17")
@@ -931,6 +1080,7 @@ def run_program(words=None):
     given = arguments(words)
     cases = [Case("source", number, given.seed) for number in range(given.sources)]
     cases += [Case("expanded", number, given.seed) for number in range(given.expanded)]
+    cases += [Case("world", number, given.seed) for number in range(given.worlds)]
     if given.only is None:
         return int(summarize(list(campaign(cases, given.jobs))) > 0)
     kind, _, number = given.only.partition(":")

@@ -30,10 +30,11 @@ def fuzz(*words):
 
 
 @pytest.mark.parametrize(
-    "words", [("--sources=70", "--expanded=0"), ("--sources=0", "--expanded=25")]
+    "counts", [(70, 0, 0), (0, 25, 0), (0, 0, 12)], ids=["sources", "expanded", "worlds"]
 )
-def test_damaged_files_end_in_one_line_or_an_output(words):
-    done = fuzz(*words, "--seed=1")
+def test_damaged_files_end_in_one_line_or_an_output(counts):
+    kinds = zip(("sources", "expanded", "worlds"), counts, strict=True)
+    done = fuzz(*(f"--{kind}={count}" for kind, count in kinds), "--seed=1")
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert ", 0 that broke a promise" in done.stdout
 

@@ -87,6 +87,18 @@ def test_a_damaged_cache_is_compiled_anew(ending, damage, tmp_path, program, sou
     assert written_by(program, source, tmp_path, cache, package) == damaged
 
 
+@compiled_only
+@pytest.mark.slow
+def test_a_cache_of_pipes_is_compiled_anew(tmp_path, program, source, package):
+    """What has no end is not read."""
+    poses, _ = written_by(program, source, tmp_path, package / "cache", package)
+    shutil.copytree(package / "cache", tmp_path / "cache")
+    for path in (tmp_path / "cache").rglob("*.nb?"):
+        path.unlink()
+        os.mkfifo(path)
+    assert written_by(program, source, tmp_path, tmp_path / "cache", package)[0] == poses
+
+
 IN_FORKS = """
 import concurrent.futures, multiprocessing, sys
 import numpy as np

@@ -107,6 +107,54 @@ def test_origins_may_be_missing(star, rng):
     assert not read(star(star_text(columns)), SHIFT).any()
 
 
+def test_numbers_and_images_may_be_quoted(rng, star, go, tmp_path):
+    columns = particles(rng, 9)
+    quoted = {
+        label: ["'\""[k % 2] + word.strip() + "'\""[k % 2] for k, word in enumerate(words)]
+        for label, words in columns.items()
+    }
+    plain, other = star(star_text(columns)), star(star_text(quoted), "quoted.star")
+    for name in (POSE, SHIFT, PSIZE, SPLIT):
+        assert np.array_equal(read(other, name), read(plain, name))
+    for path, out in ((plain, "plain.cs"), (other, "other.cs")):
+        go("export", path, out)
+    rows, found = np.load(tmp_path / "plain.cs"), np.load(tmp_path / "other.cs")
+    assert rows["blob/path"].tolist() == found["blob/path"].tolist()
+    assert rows["blob/idx"].tolist() == found["blob/idx"].tolist() == [k % 7 for k in range(9)]
+
+
+@pytest.mark.parametrize("word", ["'1.5", '1.5"', "'1.5\"", "''", "'x'"])
+def test_quotes_that_make_no_number(word, rng, star, command):
+    columns = particles(rng, 3)
+    columns["rlnOriginXAngst"][1] = word
+    done = command("import", star(star_text(columns)), "p.h5")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "line" in done.stderr or "not a number" in done.stderr
+
+
+@pytest.mark.parametrize("gone", [*ANGLES[2:], *ORIGINS_A])
+def test_a_label_that_is_missing_stays_away(gone, rng, star, go, tmp_path):
+    """Without an expansion every word comes back, and no label is added."""
+    columns = particles(rng, 5)
+    del columns[gone]
+    path = star(star_text(columns))
+    go("export", path, "again.star")
+    assert read_star((tmp_path / "again.star").read_text()) == {
+        label: [word.strip() for word in words] for label, words in columns.items()
+    }
+
+
+def test_optics_without_rows_are_refused(rng, star, command):
+    text = star_text(particles(rng, 5), OPTICS.partition("1 1.5")[0] + "\n")
+    for words in (("import", "p.h5"), ("expand", "--symmetry=C2", "o.h5"), ("export", "o.cs")):
+        verb, *rest = words
+        done = command(verb, star(text), *rest)
+        assert done.returncode == 1
+        assert "data_optics has no rows" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
 def test_origins_without_a_pixel_size_are_pixels_of_one_angstrom(star, rng):
     columns = particles(rng, 3)
     found = read(star(star_text(columns, OPTICS.replace("_rlnImagePixelSize", "_rlnOther"))))

@@ -18,7 +18,7 @@ from numba_symexp.conversion.correspondence import (
     Correspondence,
 )
 from numba_symexp.errors import SourceError
-from numba_symexp.formats.relion.labels import IMAGE, LabelReader, numbers
+from numba_symexp.formats.relion.labels import IMAGE, LabelReader, numbers, without_quotes
 from numba_symexp.formats.relion.text import OPTICS_GROUP
 from numba_symexp.particles.schema import POSE, PSIZE, SHIFT, SPLIT, TUBE, UID
 from numba_symexp.particles.table import CRYOSPARC, Column, Header, ParticleTable, TableView
@@ -123,7 +123,7 @@ class AsCryosparc(TableView):
             return np.full((stop - start, *shape), value, dtype)
         each = self._made_of[name]
         if each.label == IMAGE:
-            number, _, path = np.char.partition(found[IMAGE], b"@").T
+            number, _, path = np.char.partition(without_quotes(found[IMAGE]), b"@").T
             has_number = path != b""
             if name == IMAGE_PATH:
                 return np.where(has_number, path, number)

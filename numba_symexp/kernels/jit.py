@@ -104,6 +104,8 @@ class _CheckedFile(IndexDataCacheFile):
     def _read(self, path: str) -> Any:
         """Give what `_dump` made bytes of, or None."""
         try:
+            if not os.path.isfile(path):  # nor a pipe or a device, which has no end
+                return None
             data = Path(path).read_bytes()
             if hashlib.sha256(data[_DIGEST_BYTES:]).digest() != data[:_DIGEST_BYTES]:
                 return None

@@ -245,7 +245,8 @@ def _read_header(file: Any, path: str) -> tuple[np.dtype[Any], int, int]:
         (rows,) = header["shape"]
         return dtype, int(rows), file.tell()
     except Exception as error:  # a damaged literal can raise almost anything
-        reason = "no literal" if isinstance(error, SyntaxError) else str(error).partition("\n")[0]
+        is_syntax = isinstance(error, SyntaxError) or "<ast." in str(error)
+        reason = "no literal" if is_syntax else str(error).partition("\n")[0]
         raise SourceError(
             f"{path}: its header cannot be read ({reason[:100]}): it is cut short or damaged; copy "
             "it again"

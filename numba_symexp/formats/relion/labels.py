@@ -141,6 +141,8 @@ class Optics:
             return np.full(rows, values[0])
         known = numbers(self.groups(), f"{path}: data_optics: _{OPTICS_GROUP}", 0)
         wanted = numbers(group, f"{path}: _{OPTICS_GROUP}", start)
+        if not len(known):
+            raise SourceError(f"{path}: data_optics has no rows: add those of the groups")
         order = np.argsort(known, kind="stable")
         place = np.searchsorted(known[order], wanted, side="right") - 1
         missing = (place < 0) | (known[order][place] != wanted)
@@ -387,7 +389,7 @@ def as_bytes(words: Array) -> Array:
 
 
 def numbers(words: Array, what: str, first_row: int) -> Array:
-    """Words (n,) as float64, exactly rounded.
+    """Words (n,) as float64, exactly rounded; quotes about a number do not change it.
 
     Raises
     ------
@@ -397,8 +399,9 @@ def numbers(words: Array, what: str, first_row: int) -> Array:
     values, done = np.empty(len(words)), np.empty(len(words), np.bool_)
     read_numbers(as_bytes(words), values, done)
     for row in np.flatnonzero(~done):
+        word = without_quotes(words[row : row + 1])[0]
         try:  # Python takes 1_000 for a number; no other program does
-            values[row] = np.nan if b"_" in words[row] else float(words[row])
+            values[row] = np.nan if b"_" in word else float(word)
         except ValueError:
             values[row] = np.nan
         if not np.isfinite(values[row]):
@@ -408,6 +411,19 @@ def numbers(words: Array, what: str, first_row: int) -> Array:
                 "or repair it"
             )
     return values
+
+
+def without_quotes(words: Array) -> Array:
+    """Words (n,) of which those that are quoted as a whole lose their quotes."""
+    text = as_bytes(words)
+    quoted = (text[:, 0] == ord("'")) | (text[:, 0] == ord('"'))
+    if not quoted.any():
+        return words
+    bare = words.copy()
+    bare[quoted] = [
+        word[1:-1] if len(word) > 1 and word[-1] == word[0] else word for word in words[quoted]
+    ]
+    return bare
 
 
 def word_hash(words: Array) -> Array:

@@ -172,7 +172,11 @@ class StarRows:
         if not np.isfinite(angles).all():
             raise SourceError(f"{self._source.path}: a pose is NaN or Inf: verify the table")
         kept = self._unchanged(block, source)
-        new = {label: Numbers(angles[:, k], 6, kept) for k, label in enumerate(ANGLES)}
+        new = {
+            label: Numbers(angles[:, k], 6, kept)
+            for k, label in enumerate(ANGLES)
+            if label in self._labels
+        }
         for labels, origins in self._origins(block):
             self._refuse_large(origins, "an origin")
             new.update(
