@@ -191,7 +191,8 @@ def import_particles(
     Parameters
     ----------
     files
-        One .star, or a .cs and its passthrough files.
+        One .star, or a .cs and its passthrough files; of an expanded .cs also the .cs of its
+        particles, whose images are taken.
     output
         HDF5 file to write; it is the last word of the command.
     convention
