@@ -55,6 +55,39 @@ def test_kernels_are_cached_until_a_source_changes(tmp_path, program, source):
     assert remade != made
 
 
+CHANGED_BEFORE_THE_FIRST_CALL = """
+import sys
+from pathlib import Path
+import numpy as np
+from numba_symexp import expand_poses, point_group
+if len(sys.argv) > 1:
+    import numba_symexp.expansion.expander
+    algebra = Path("numba_symexp/kernels/polynomials.py")
+    algebra.write_text(algebra.read_text() + "\\nSINC = tuple(1.01 * part for part in SINC)\\n")
+ones = np.ones((2, 3))
+print(expand_poses(ones, ones[:, :2], point_group("C3"))[0].tobytes().hex())
+"""
+
+
+@compiled_only
+@pytest.mark.slow
+def test_sources_that_change_after_they_were_loaded_are_compiled_anew(tmp_path):
+    """As when a new version is installed while the old one runs."""
+    shutil.copytree(PACKAGE, tmp_path / "numba_symexp")
+    poses = [
+        subprocess.run(
+            [sys.executable, "-c", CHANGED_BEFORE_THE_FIRST_CALL, *words],
+            cwd=tmp_path,
+            env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / cache), "PYTHONPATH": ""},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for words, cache in ((["change"], "one"), ([], "one"), ([], "two"))
+    ]
+    assert poses[0] != poses[1] == poses[2]
+
+
 DAMAGES = {
     "empty": lambda data: b"",
     "cut": lambda data: data[: len(data) // 2],

@@ -1,6 +1,7 @@
 """How functions are compiled: cached where a folder can be written, never from a stale cache."""
 
 import contextlib
+import functools
 import hashlib
 import os
 import pickle
@@ -23,35 +24,44 @@ algebra = njit(error_model="numpy", forceinline=True)
 every processor, which keeps equal inputs at equal bytes."""
 
 
-class ParallelKernel:
-    """A kernel of many threads, and its serial twin for processes that cannot have threads.
+class Kernel:
+    """A function that is loaded from the cache, or compiled, when it is first called.
 
-    GNU OpenMP ends a process that was forked from one in which it runs, as soon as it starts
-    threads there. The twin gives the same bits. It is compiled when it is first used.
+    A parallel kernel has a serial twin for processes that cannot have threads: GNU OpenMP ends a
+    process that was forked from one in which it runs, as soon as it starts threads there. The
+    twin gives the same bits.
     """
 
     in_fork = False
     """Whether this process was forked from one whose threads had been started."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], has_threads: bool) -> None:
         self.py_func = function
         self.__doc__ = function.__doc__
-        self.parallel = _cached(function, {**_FLAGS, "parallel": True})
+        self._has_threads = has_threads
+        # Now: before the first call, a newer version may take the place of the sources.
+        self._sources = source_digest(function.__code__.co_filename)
+
+    @cached_property
+    def parallel(self) -> Callable[..., Any]:
+        """The function of many threads."""
+        return _cached(self.py_func, self._sources, {**_FLAGS, "parallel": True})
 
     @cached_property
     def serial(self) -> Callable[..., Any]:
-        """The twin of one thread."""
-        return _cached(self.py_func, _FLAGS, twin="serial")
+        """The function of one thread."""
+        return _cached(self.py_func, self._sources, _FLAGS, twin="serial")
 
     def __call__(self, *arguments: Any) -> Any:
         """Run it."""
-        return (self.serial if ParallelKernel.in_fork else self.parallel)(*arguments)
+        has_threads = self._has_threads and not Kernel.in_fork
+        return (self.parallel if has_threads else self.serial)(*arguments)
 
 
 def _after_fork() -> None:
     """Use serial kernels in a child of a process whose threads had been started."""
     pool = sys.modules.get("numba.np.ufunc.parallel")
-    ParallelKernel.in_fork |= bool(getattr(pool, "_is_initialized", True))
+    Kernel.in_fork |= bool(getattr(pool, "_is_initialized", True))
 
 
 os.register_at_fork(after_in_child=_after_fork)
@@ -59,17 +69,22 @@ os.register_at_fork(after_in_child=_after_fork)
 
 def kernel(function: Function) -> Function:
     """Compile a parallel kernel, cached on disk."""
-    if getattr(config, "DISABLE_JIT", 0):
-        return function
-    return ParallelKernel(function)  # type: ignore[return-value]
+    return _compiled(function, has_threads=True)
 
 
 def serial_kernel(function: Function) -> Function:
     """Compile a kernel of one thread, cached on disk."""
-    return _cached(function, _FLAGS)
+    return _compiled(function, has_threads=False)
 
 
-def _cached(function: Function, options: dict[str, Any], twin: str = "") -> Function:
+def _compiled(function: Function, has_threads: bool) -> Function:
+    """Make a kernel, but where compilation is switched off."""
+    if getattr(config, "DISABLE_JIT", 0):
+        return function
+    return Kernel(function, has_threads)  # type: ignore[return-value]
+
+
+def _cached(function: Function, sources: str, options: dict[str, Any], twin: str = "") -> Function:
     """Compile with a cache, when any cache folder is writable.
 
     Numba raises at import when none is; the kernel then compiles anew in each process.
@@ -78,10 +93,11 @@ def _cached(function: Function, options: dict[str, Any], twin: str = "") -> Func
         compiled = njit(cache=True, **options)(function)
     except RuntimeError:
         return njit(**options)(function)
-    _harden_cache(compiled, twin)
+    _harden_cache(compiled, sources, twin)
     return compiled
 
 
+@functools.cache
 def source_digest(*further: str) -> str:
     """Digest of every source beside this one, all of which may be in a kernel, and of others."""
     digest = hashlib.sha256()
@@ -125,7 +141,7 @@ class _CheckedFile(IndexDataCacheFile):
         return self._read(self._data_path(name))  # type: ignore[no-untyped-call]
 
 
-def _harden_cache(compiled: Any, twin: str) -> None:
+def _harden_cache(compiled: Any, sources: str, twin: str) -> None:
     """Tie a kernel's cache to all its sources, and survive one that is damaged or cannot be saved.
 
     Numba looks only at the file that holds the kernel: after a change of the algebra, which lives
@@ -138,7 +154,7 @@ def _harden_cache(compiled: Any, twin: str) -> None:
     cache._cache_file = _CheckedFile(  # type: ignore[no-untyped-call]
         cache_path=cache._cache_path,
         filename_base=cache._impl.filename_base + twin,
-        source_stamp=source_digest(compiled.py_func.__code__.co_filename),
+        source_stamp=sources,
     )
     load, save = cache.load_overload, cache.save_overload
 
