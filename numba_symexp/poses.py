@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Collection, Iterator
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from numba_symexp import interrupts
 from numba_symexp.errors import SourceError, UsageError
@@ -33,6 +33,9 @@ from numba_symexp.pose_block import Block
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.point_groups import HOUSE
 from numba_symexp.symmetry.spec import choose_convention
+
+if TYPE_CHECKING:
+    from numba_symexp.expansion.made_rows import PlannedExpansion
 
 INDEX, PSIZE_A, HALF_SET, ID, MOVED_DEFOCUS, KEY = (
     "index",
@@ -110,7 +113,7 @@ class Poses:
         Of these rows.
     psize_A : float, optional
         A per pixel of the shifts, in place of what the table says.
-    expanded : ExpandedTable, optional
+    expanded : ExpandedTable or PlannedExpansion, optional
         Knows operators and particles, where the table is expanded.
     into_A : bool
         Whether shifts must be turned into A; see `pixel_size_column`.
@@ -119,7 +122,7 @@ class Poses:
     ----------
     table : ParticleTable
         The rows; of an expanded table the expanded ones.
-    expanded : ExpandedTable or None
+    expanded : ExpandedTable, PlannedExpansion or None
     operators : Operators or None
         None where nothing was expanded.
     defocus : tuple of str
@@ -140,7 +143,7 @@ class Poses:
         table: ParticleTable,
         columns: PoseColumns,
         psize_A: float | None = None,
-        expanded: ExpandedTable | None = None,
+        expanded: "ExpandedTable | PlannedExpansion | None" = None,
         into_A: bool = True,
     ) -> None:
         if not table.n_rows:
@@ -159,7 +162,7 @@ class Poses:
     @classmethod
     def of_expanded(
         cls,
-        expanded: ExpandedTable,
+        expanded: "ExpandedTable | PlannedExpansion",
         psize_A: float | None = None,
         into_A: bool = True,
     ) -> "Poses":

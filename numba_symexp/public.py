@@ -47,6 +47,7 @@ def expand(
     threads: int | None = None,
     assign_halves: int | None = None,
     again: bool = False,
+    keep_track_length: bool = False,
     overwrite: bool = False,
     dry_run: bool = False,
     dask: "str | Client | None" = None,
@@ -54,12 +55,13 @@ def expand(
     mixed_cpus: bool = False,
     progress: Progress | None = None,
 ) -> Summary:
-    """Expand a particle table (HDF5, .cs or .star) by a symmetry, into an HDF5 file.
+    """Expand a particle table (HDF5, .cs, .csg or .star) by a symmetry.
 
     Parameters
     ----------
     source, output : str or path
-        Table to read, expanded table to write.
+        Table to read, and to write: the suffix .star makes a particle file of RELION, .cs a dataset
+        and a result group of CryoSPARC, any other an expanded table in HDF5.
     symmetry : str or Operators, optional
         Point group: C1, Cn, Dn, T, O, I (= I2), I1, I2, I3, I4, or a name of the convention's own;
         or operators from `point_group`, `helix` or `read_operators`.
@@ -108,6 +110,8 @@ def expand(
         Seed of half-sets to be drawn, for a source that has none.
     again : bool
         Expand a table that is already expanded.
+    keep_track_length : bool
+        In a .star, leave ``rlnHelicalTrackLengthAngst`` of all copies as it is.
     overwrite : bool
         Replace an existing output.
     dry_run : bool
@@ -172,6 +176,7 @@ def expand(
         threads=integer("threads", threads),
         assign_halves=integer("assign_halves", assign_halves),
         again=boolean("again", again),
+        keep_track_length=boolean("keep_track_length", keep_track_length),
         overwrite=boolean("overwrite", overwrite),
         dry_run=boolean("dry_run", dry_run),
     )

@@ -127,8 +127,10 @@ def test_help_shows_the_output_of_an_import(go):
 @pytest.mark.parametrize("suffix", OTHER_SUFFIXES)
 def test_hdf5_is_never_written_under_another_suffix(suffix, folder, command):
     before = contents(folder)
+    asked_for = suffix.lower() in (".cs", ".star")  # then `expand` writes that
+    expansion = ("expand", "main.cs", f"new{suffix}", "--symmetry=C2")
     for words in (
-        ("expand", "main.cs", f"new{suffix}", "--symmetry=C2"),
+        *(() if asked_for else (expansion,)),
         ("collapse", "e.h5", f"new{suffix}"),
         ("import", "main.cs", "pass.cs", f"new{suffix}"),
         ("example", f"new{suffix}"),

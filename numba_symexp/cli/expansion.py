@@ -51,6 +51,7 @@ def expand(
     threads: str | None = None,
     assign_halves: str | None = None,
     again: bool = False,
+    keep_track_length: bool = False,
     overwrite: bool = False,
     dry_run: bool = False,
     dask: str | None = None,
@@ -61,14 +62,14 @@ def expand(
 ) -> Request:
     """Write one row for each particle and symmetry operator.
 
-    Example: numba-symexp expand particles.h5 expanded.h5 --symmetry=D7
+    Example: numba-symexp expand particles.star expanded.star --symmetry=D7
 
     Parameters
     ----------
     source
-        Particle table: HDF5, CryoSPARC .cs or RELION .star.
+        Particle table: HDF5, CryoSPARC .cs or .csg, or RELION .star.
     output
-        Expanded table to write.
+        Table to write: .star for RELION, .cs (and a .csg beside it) for CryoSPARC, else HDF5.
     symmetry
         C1, Cn, Dn, T, O, I (= I2), I1, I2, I3 or I4; or a name of the convention's own.
     convention
@@ -124,6 +125,8 @@ def expand(
         has none.
     again
         Expand a table that is already expanded.
+    keep_track_length
+        In a .star, leave rlnHelicalTrackLengthAngst of all copies as it is.
     overwrite
         Replace an existing output.
     dry_run
@@ -172,6 +175,7 @@ def expand(
         threads=integer("threads", threads),
         assign_halves=integer("assign_halves", assign_halves),
         again=is_on(again),
+        keep_track_length=is_on(keep_track_length),
         overwrite=is_on(overwrite),
         dry_run=is_on(dry_run),
     )
@@ -195,10 +199,11 @@ def expand_text(summary: dict[str, Any]) -> str:
     )
     return "\n".join(
         [
+            *(f"note: {note}" for note in summary["notes"]),
             summary["description"],
-            f"{'would write' if dry else 'wrote'} {summary['output']}: {summary['particles']:,} "
-            f"particles x {summary['operators']:,} = {summary['rows']:,} rows, "
-            f"{readable_size(summary['bytes'])}{ending}",
+            f"{'would write' if dry else 'wrote'} {' and '.join(summary['files'])}: "
+            f"{summary['particles']:,} particles x {summary['operators']:,} = "
+            f"{summary['rows']:,} rows, {readable_size(summary['bytes'])}{ending}",
             NEXT_STEPS,
         ]
     )

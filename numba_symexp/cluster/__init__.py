@@ -26,7 +26,7 @@ def who_runs(
         An option is out of its range, or goes with an address that is missing.
     """
     if dask is None and workers is None and not mixed_cpus:
-        from numba_symexp.expansion.run import run
+        from numba_symexp.conversion.expand_table import run
 
         return run
     from numba_symexp.cluster.connection import Cluster

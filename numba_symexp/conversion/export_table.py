@@ -13,7 +13,7 @@ from numba_symexp.errors import SourceError, UsageError, warn
 from numba_symexp.formats import FORMATS, format_of_suffix
 from numba_symexp.formats.interface import Format, RowWriter
 from numba_symexp.kinds import kind_of_suffix
-from numba_symexp.output import OutputFile, as_output_error, writing_together
+from numba_symexp.output import Draft, OutputFile, as_output_error, writing_together
 from numba_symexp.particles.columns import pixel_size_column
 from numba_symexp.particles.convention import check_convention, doubtful
 from numba_symexp.particles.scan import blocks, scan
@@ -91,33 +91,77 @@ def export_particles(
     """
     file, output = os.fspath(file), os.fspath(output)
     check_convention(convention)
-    known = _format_of_output(output)
-    names = _outputs(output, known)
-    kinds = [kind_of_suffix(os.path.splitext(name)[1]) for name in names]
-    outputs = [
-        OutputFile(name, kind, [file], overwrite) for name, kind in zip(names, kinds, strict=True)
-    ]
+    pair = OutputPair(output, [file], overwrite)
     with open_poses(file, source=None if source is None else os.fspath(source)) as rows:
-        _check(rows)
+        check_rows(rows)
         if rows.expanded is None:
             warn(doubtful(rows.table, convention))
         rows.convention_given = convention
-        for each in outputs:
-            each.refuse_input(rows.source.path)
-        writer, notes = _writer(rows, known, keep_track_length)
-        with writing_together(outputs, [rows.table, rows.source], writer.size) as drafts:
-            _write_rows(drafts[0].path, writer, len(rows), progress)
-            for draft, name in zip(drafts[1:], names[1:], strict=True):
-                with as_output_error(name), open(draft.path, "wb") as beside:
-                    beside.write(writer.companion(output, drafts[0].path))
+        writer, notes = pair.writer(rows, keep_track_length)
+        drafts = pair.write(rows, writer, progress)
         return ExportReport(
             output=output,
             expanded=rows.expanded is not None,
-            files=tuple(names),
+            files=tuple(pair.names),
             source=file,
             rows=len(rows),
             notes=(*notes, *drafts[0].notes),
         )
+
+
+class OutputPair:
+    """A .star; or a .cs and the result group beside it.
+
+    Parameters
+    ----------
+    output : str
+        Its suffix tells which.
+    inputs : iterable of str or None
+        Files that are read.
+    overwrite : bool
+        Replace existing files.
+
+    Attributes
+    ----------
+    names : list of str
+        All files that will be written.
+    files : list of OutputFile
+
+    Raises
+    ------
+    UsageError, OutputError
+        They cannot be written under these names.
+    """
+
+    def __init__(self, output: str, inputs: Sequence[str | None], overwrite: bool) -> None:
+        self._format = _format_of_output(output)
+        self.names = _outputs(output, self._format)
+        kinds = [kind_of_suffix(os.path.splitext(name)[1]) for name in self.names]
+        self.files = [
+            OutputFile(name, kind, inputs, overwrite)
+            for name, kind in zip(self.names, kinds, strict=True)
+        ]
+
+    def writer(self, rows: Poses, keep_track_length: bool) -> tuple[RowWriter, list[str]]:
+        """Who writes the rows, and what a user should know of it.
+
+        Raises
+        ------
+        SymexpError
+            The rows cannot be written in this format, or the output is their source.
+        """
+        for each in self.files:
+            each.refuse_input(rows.source.path)
+        return _writer(rows, self._format, keep_track_length)
+
+    def write(self, rows: Poses, writer: RowWriter, progress: Progress | None) -> list[Draft]:
+        """Write all rows, and what belongs beside them; return the published drafts."""
+        with writing_together(self.files, [rows.table, rows.source], writer.size) as drafts:
+            _write_rows(drafts[0].path, writer, len(rows), progress)
+            for draft, name in zip(drafts[1:], self.names[1:], strict=True):
+                with as_output_error(name), open(draft.path, "wb") as beside:
+                    beside.write(writer.companion(self.names[0], drafts[0].path))
+        return drafts
 
 
 def _format_of_output(output: str) -> Format:
@@ -136,7 +180,7 @@ def _outputs(output: str, known: Format) -> list[str]:
     return [output, *(beside if known.companion_suffix else ())]
 
 
-def _check(rows: Poses) -> None:
+def check_rows(rows: Poses) -> None:
     """Check every row of a table that nothing was checked of, and which pixel its shifts are in.
 
     Raises
@@ -156,8 +200,8 @@ def _check(rows: Poses) -> None:
         psize_A = source.read([own], start, stop)[own].astype(np.float64)
         if (np.abs(psize_A - given) > _SAME_PSIZE * given).any():
             raise SourceError(
-                f"{rows.expanded.path}: was expanded with psize={given:g}, which is not its "
-                f"source's own pixel size ({own}): expand again without psize="
+                f"{rows.expanded.path}: psize={given:g} was given for the expansion, and its "
+                f"source has another pixel size ({own}): expand again without psize="
             )
 
 

@@ -12,8 +12,10 @@ from numba_symexp.symmetry.request import CORNER, Point, SymmetryRequest, check_
 
 MOST_SEED = 2**63 - 1
 
-ONLY_HOW = {"source", "output", "chunk_rows", "threads", "overwrite", "dry_run"}
-"""Options that say where to read and write, and how fast, not what comes out."""
+ONLY_HOW = {
+    *("source", "output", "chunk_rows", "threads", "overwrite", "dry_run", "keep_track_length"),
+}
+"""Options that the rows of an expanded table do not depend on."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class ExpandJob(SymmetryRequest):
         Seed of half-sets to be drawn, for a source that has none.
     again : bool
         Expand a table that is already expanded.
+    keep_track_length : bool
+        In a .star, leave ``rlnHelicalTrackLengthAngst`` of all copies as it is.
     overwrite : bool
         Replace an existing output.
     dry_run : bool
@@ -79,6 +83,7 @@ class ExpandJob(SymmetryRequest):
     threads: int | None = None
     assign_halves: int | None = None
     again: bool = False
+    keep_track_length: bool = False
     overwrite: bool = False
     dry_run: bool = False
 
@@ -154,6 +159,10 @@ class Summary:
     seconds : float
         Wall time; 0 for a dry run.
     dry_run : bool
+    files : tuple of str
+        All files that were or would be written.
+    notes : tuple of str
+        What the user should know of a .star or .cs.
     """
 
     source: str
@@ -168,6 +177,8 @@ class Summary:
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
     dry_run: bool = False
+    files: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         text = (

@@ -3,10 +3,10 @@
 import os
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from numba_symexp.annotations import Progress
-from numba_symexp.errors import ExpansionWarning, SourceError
+from numba_symexp.errors import ExpansionWarning, SourceError, UsageError
 from numba_symexp.expanded.format import create, finish
 from numba_symexp.expanded.provenance import first_attributes, last_attributes
 from numba_symexp.expansion.job import ExpandJob, Summary
@@ -47,14 +47,27 @@ def run(
     output = _output(job)
     with open_table(job.source, job.table) as table:
         plan = make_plan(job, table, output.path, paged=make_rows is not None)
-        _warn(plan.warnings)
+        warn_all(plan.warnings)
         if job.dry_run:
             output.check_space(plan.bytes)
             size, notes = plan.bytes, list[str]()
         else:
             make = make_rows or _stream
             size, notes = _write(job, table, plan, output, started, make, progress)
-            _warn(notes)
+            warn_all(notes)
+    return summary(job, plan, [job.output], size, started, notes)
+
+
+def summary(
+    job: ExpandJob,
+    plan: Plan,
+    files: Sequence[str],
+    size: int,
+    started: float,
+    found: Sequence[str],
+    notes: Sequence[str] = (),
+) -> Summary:
+    """Sum up an expansion; ``found`` are warnings that came with the work."""
     return Summary(
         source=job.source,
         output=job.output,
@@ -65,13 +78,15 @@ def run(
         particles=plan.source.n_rows,
         rows=plan.rows,
         bytes=size,
-        warnings=(*plan.warnings, *notes),
+        warnings=(*plan.warnings, *found),
         seconds=0.0 if job.dry_run else time.perf_counter() - started,
         dry_run=job.dry_run,
+        files=tuple(files),
+        notes=tuple(notes),
     )
 
 
-def _warn(texts: Iterable[str]) -> None:
+def warn_all(texts: Iterable[str]) -> None:
     """Issue warnings: those of a plan come before the work."""
     for text in texts:
         warnings.warn(text, ExpansionWarning, stacklevel=3)
@@ -91,6 +106,8 @@ def check(job: ExpandJob) -> None:
 
 def _output(job: ExpandJob) -> OutputFile:
     """Check the output, which must not be an input, and the symmetry."""
+    if job.keep_track_length:
+        raise UsageError("keep_track_length= goes with a .star output: leave it out")
     job.full()
     return OutputFile(job.output, HDF5, [job.source, job.operators_file], job.overwrite)
 

@@ -12,7 +12,7 @@ from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.expansion.plan import Plan
 from numba_symexp.expansion.writer import Buffer, RowSink, RowWriter
 from numba_symexp.kernels.blocks import BLOCK
-from numba_symexp.particles.columns import native
+from numba_symexp.particles.columns import PoseColumns, native
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.symmetry.operators import Operators
@@ -90,7 +90,7 @@ def stream(
         target.sink(plan.written, chunk * order, first_row) as sink,
     ):
         for begin, end in blocks(table, names, multiple or chunk, start, stop):
-            rows, psize_A = _read(table, plan, names, begin, end, job.psize)
+            rows, psize_A = read_sources(table, columns, names, begin, end, job.psize)
             seen(begin, rows[columns.pose], rows[columns.shift])
             for first in range(0, end - begin, chunk):
                 interrupts.check()
@@ -157,11 +157,15 @@ def chunk_sources(order: int, chunk_rows: int | None = None) -> int:
     return min(whole_blocks, max(1, MOST_CHUNK_ROWS // order))
 
 
-def _read(
-    table: ParticleTable, plan: Plan, names: list[str], start: int, stop: int, psize: float | None
+def read_sources(
+    table: ParticleTable,
+    columns: PoseColumns,
+    names: list[str],
+    start: int,
+    stop: int,
+    psize: float | None,
 ) -> tuple[dict[str, Array], Array]:
     """Read rows of the source, and the A per pixel of each in float64."""
-    columns = plan.columns
     rows = table.read(names, start, stop)
     sizes: Any = rows[columns.psize] if columns.psize else (psize or 1.0)
     for name in (columns.pose, columns.shift):

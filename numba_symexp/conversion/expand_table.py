@@ -1,0 +1,84 @@
+"""Expansion into whichever format the output's suffix names, without a file in between."""
+
+import contextlib
+import io
+import itertools
+import time
+
+from numba_symexp.annotations import Progress
+from numba_symexp.errors import UsageError
+from numba_symexp.expansion.job import ExpandJob, Summary
+from numba_symexp.formats import format_of_suffix
+from numba_symexp.formats.interface import RowWriter
+from numba_symexp.kinds import STAR
+
+
+def run(job: ExpandJob, progress: Progress | None = None) -> Summary:
+    """Check a job, then carry it out in this process.
+
+    A .star or .cs has the same bytes as the export of the expanded table would have.
+
+    Parameters
+    ----------
+    job : ExpandJob
+    progress : callable, optional
+        Called as ``progress(rows_done, rows)`` now and then.
+
+    Returns
+    -------
+    Summary
+
+    Raises
+    ------
+    SymexpError
+        What is wrong, where, and what to do. Nothing was written then.
+    """
+    known = format_of_suffix(job.output)
+    if known is None or not known.written:
+        from numba_symexp.expansion.run import run as run_into_hdf5
+
+        return run_into_hdf5(job, progress)
+    return _run(job, progress)
+
+
+def _run(job: ExpandJob, progress: Progress | None) -> Summary:
+    """Expand into a .star, or into a .cs and its result group."""
+    from numba_symexp.conversion.export_table import OutputPair, check_rows
+    from numba_symexp.expansion.made_rows import PlannedExpansion
+    from numba_symexp.expansion.plan import make_plan
+    from numba_symexp.expansion.run import summary, warn_all
+    from numba_symexp.formats import open_table
+    from numba_symexp.kernels.threads import kernel_threads
+    from numba_symexp.poses import Poses
+
+    started = time.perf_counter()
+    if job.keep_track_length and not job.output.lower().endswith(STAR.suffixes):
+        raise UsageError("keep_track_length= goes with a .star output: leave it out")
+    job.full()
+    pair = OutputPair(job.output, [job.source, job.operators_file], job.overwrite)
+    with contextlib.ExitStack() as stack:
+        table = stack.enter_context(open_table(job.source, job.table))
+        plan = make_plan(job, table, pair.files[0].path)
+        warn_all(plan.warnings)
+        if job.threads is not None:
+            stack.enter_context(kernel_threads(job.threads))
+        rows = Poses.of_expanded(PlannedExpansion(job, table, plan))
+        check_rows(rows)
+        writer, notes = pair.writer(rows, job.keep_track_length)
+        found: list[str] = []
+        if job.dry_run:
+            size = _size(writer, len(rows))
+            pair.files[0].check_space(size)
+        else:
+            drafts = pair.write(rows, writer, progress)
+            size = sum(draft.size for draft in drafts)
+            found = drafts[0].notes
+            warn_all(found)
+    return summary(job, plan, pair.names, size, started, found, notes)
+
+
+def _size(writer: RowWriter, rows: int) -> int:
+    """Bytes of an output, about: text is as long as its first rows say."""
+    start = io.BytesIO()
+    done = sum(itertools.islice(writer.write(start), 1))
+    return max(writer.size, len(start.getvalue()) * rows // max(1, done))
