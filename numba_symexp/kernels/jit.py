@@ -11,13 +11,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from numba import config, njit
+from numba import config, njit, version_info
 from numba.core.caching import IndexDataCacheFile
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 _DIGEST_BYTES = 32
+_NEWEST_KNOWN = (0, 68)
+"""Newest version of Numba in which stored kernels are known to need its run-time system alone.
+
+Before it loads anything, Numba registers all that it can compile, which takes a quarter of a small
+run. Machine code that calls nothing but arithmetic has no use for it, and whatever must be compiled
+after all is registered by the compiler. In newer versions kernels are loaded in Numba's own way,
+until somebody has run the tests, from a warm cache, and raises this number.
+"""
 
 algebra = njit(error_model="numpy", forceinline=True)
 """Compile scalar algebra that kernels inline. No fastmath anywhere: IEEE rounding is the same on
@@ -156,7 +164,7 @@ def _harden_cache(compiled: Any, sources: str, twin: str) -> None:
         filename_base=cache._impl.filename_base + twin,
         source_stamp=sources,
     )
-    load, save = cache.load_overload, cache.save_overload
+    load, save = _loading(cache), cache.save_overload
 
     def load_if_possible(signature: Any, context: Any) -> Any:
         try:
@@ -170,3 +178,16 @@ def _harden_cache(compiled: Any, sources: str, twin: str) -> None:
 
     cache.load_overload = load_if_possible
     cache.save_overload = save_if_possible
+
+
+def _loading(cache: Any) -> Callable[[Any, Any], Any]:
+    """Give the function that loads kernels from a cache."""
+    if version_info.short > _NEWEST_KNOWN:
+        return cache.load_overload
+    from numba.core.runtime.nrt import rtsys
+
+    def load(signature: Any, context: Any) -> Any:
+        rtsys.initialize(context)
+        return cache._load_overload(signature, context)
+
+    return load
