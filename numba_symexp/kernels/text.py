@@ -7,9 +7,10 @@ that a word can be written as it was read. Nothing is raised: statuses say what 
 import math
 
 import numpy as np
+from numba import prange
 
 from numba_symexp.annotations import Array
-from numba_symexp.kernels.jit import algebra, serial_kernel
+from numba_symexp.kernels.jit import algebra, kernel, serial_kernel
 
 MORE, END, WIDTH, QUOTE = 0, 1, 2, 3
 """How `cut_lines` ended: out of lines, at the end of the table, at a line with another number of
@@ -22,9 +23,13 @@ _EXACT_MANTISSA = 2**53
 _EXACT_POWER = 22
 _POWERS = np.array([10.0**k for k in range(_EXACT_POWER + 1)])
 _MOST_DIGITS = 18
+_WHOLE_POWERS = np.array([10**k for k in range(_MOST_DIGITS + 1)], np.int64)
 
 LARGEST = 1e9
 """Numbers of particle files stay below; those beyond would leave the digits of `write_numbers`."""
+
+LONGEST_NUMBER = 20
+"""Most bytes of a number that `write_lines` writes."""
 
 
 @algebra
@@ -228,6 +233,112 @@ def write_numbers(values: Array, decimals: int, digits: int, first: int, out: Ar
         while at >= first:
             out[row, at] = 0
             at -= 1
+
+
+@kernel
+def write_lines(
+    text: Array,
+    places: Array,
+    index: Array,
+    values: Array,
+    decimals: Array,
+    kept: Array,
+    ends: Array,
+    out: Array,
+) -> None:
+    """Write lines that are those of a source, but that some words are new numbers.
+
+    A first pass finds how long each line is, a second one writes each line in its place.
+
+    Parameters
+    ----------
+    text : (B,) uint8
+        Lines of the sources.
+    places : (m, 2 * W + 2) int64
+        Where in ``text`` the parts of each line begin, and where it ends: what stands before the
+        first of W words, this word, what stands before the second, and so on.
+    index : (n,) int64
+        Source of each line.
+    values : (W, n) float64
+        The numbers; |value| * 10**decimals below 2**62.
+    decimals : (W,) int64
+        Figures behind the point of each; without any there is no point.
+    kept : (W, n) bool
+        Where the source's word stays.
+    ends : (n,) int64
+        Filled: where in ``out`` each line ends.
+    out : (C,) uint8
+        Filled; with `LONGEST_NUMBER` bytes for each number it is long enough.
+    """
+    lines, words = len(index), len(decimals)
+    for line in prange(lines):
+        place = places[index[line]]
+        size = place[2 * words + 1] - place[0]
+        for word in range(words):
+            if not kept[word, line]:
+                scaled = _scaled(values[word, line], decimals[word])
+                size += _length(scaled, decimals[word]) - (
+                    place[2 * word + 2] - place[2 * word + 1]
+                )
+        ends[line] = size
+    for line in range(1, lines):
+        ends[line] += ends[line - 1]
+    for line in prange(lines):
+        place = places[index[line]]
+        at = np.int64(0) if line == 0 else ends[line - 1]
+        first = place[0]
+        for word in range(words):
+            if not kept[word, line]:
+                last = place[2 * word + 1]
+                _copy(text[first:last], out[at : at + last - first])
+                at += last - first
+                scaled = _scaled(values[word, line], decimals[word])
+                size = _length(scaled, decimals[word])
+                _put(scaled, decimals[word], out[at : at + size])
+                at += size
+                first = place[2 * word + 2]
+        last = place[2 * words + 1]
+        _copy(text[first:last], out[at : at + last - first])
+
+
+@algebra
+def _scaled(value: float, decimals: int) -> int:
+    """A number in units of its last figure."""
+    return np.int64(np.rint(value * _POWERS[decimals]))  # type: ignore[return-value]
+
+
+@algebra
+def _length(scaled: int, decimals: int) -> int:
+    """Bytes of a number."""
+    figures, size = decimals + 1, abs(scaled)
+    while figures < len(_WHOLE_POWERS) and size >= _WHOLE_POWERS[figures]:
+        figures += 1
+    return figures + (decimals > 0) + (scaled < 0)
+
+
+@algebra
+def _put(scaled: int, decimals: int, out: Array) -> None:
+    """Write a number into the bytes that it takes."""
+    rest, at = abs(scaled), len(out) - 1
+    for _ in range(decimals):
+        out[at] = _ZERO + rest % 10
+        rest //= 10
+        at -= 1
+    if decimals > 0:
+        out[at] = _POINT
+        at -= 1
+    while at > 0:
+        out[at] = _ZERO + rest % 10
+        rest //= 10
+        at -= 1
+    out[0] = _MINUS if scaled < 0 else _ZERO + rest % 10
+
+
+@algebra
+def _copy(text: Array, out: Array) -> None:
+    """Copy bytes."""
+    for k in range(len(text)):
+        out[k] = text[k]
 
 
 def number_width(values: Array, decimals: int, digits: int) -> int:

@@ -81,6 +81,7 @@ class StarTable(ParticleTable):
             words = len(rows.labels) + 1
             self._starts, self._lengths = np.empty((2, stripe_rows(words), words), np.int64)
             self._survey(self._file.tell())
+            self._held: tuple[int, Array] | None = None  # stripe that was cut last, and its bytes
             self._file.seek(self._stripe_places[-1])
             self._header = finish_header(rows, self._file, path)
             self._check_other_blocks(rows)
@@ -287,14 +288,7 @@ class StarTable(ParticleTable):
         row = start
         while row < stop and labels:
             first, last = self._stripe_rows[stripe : stripe + 2]
-            place, end = self._stripe_places[stripe : stripe + 2]
-            text = self._bytes(place, end - place)
-            data = np.frombuffer(text if text.endswith(b"\n") else text + b"\n", np.uint8)
-            if self._cut(data, 0)[0] != last - first:
-                raise SourceError(
-                    f"{self.path}: changed while it was read: wait until it is whole, then try "
-                    "again"
-                )
+            data = self._cut_stripe(stripe)
             until = min(stop, last)
             some = slice(row - first, until - first)
             for label, column in columns.items():
@@ -302,6 +296,22 @@ class StarTable(ParticleTable):
                 take_words(data, self._starts[some, column], self._lengths[some, column], words)
             row, stripe = until, stripe + 1
         return out
+
+    def _cut_stripe(self, stripe: int) -> Array:
+        """Bytes of a stripe, whose words are found then; those of the last stripe are kept."""
+        self.check_unchanged()
+        if self._held is None or self._held[0] != stripe:
+            self._held = None
+            place, end = self._stripe_places[stripe : stripe + 2]
+            text = self._bytes(place, end - place)
+            data = np.frombuffer(text if text.endswith(b"\n") else text + b"\n", np.uint8)
+            if self._cut(data, 0)[0] != self._stripe_rows[stripe + 1] - self._stripe_rows[stripe]:
+                raise SourceError(
+                    f"{self.path}: changed while it was read: wait until it is whole, then try "
+                    "again"
+                )
+            self._held = stripe, data
+        return self._held[1]
 
     def _name_rows(self) -> None:
         """See that no two rows share an id; where images repeat, the row number is part of it."""

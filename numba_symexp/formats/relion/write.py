@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from numba_symexp.annotations import Array
+from numba_symexp.behind import WriteBehind
 from numba_symexp.errors import SourceError
 from numba_symexp.formats.relion.labels import (
     ANGLES,
@@ -25,8 +26,8 @@ from numba_symexp.formats.relion.labels import (
 )
 from numba_symexp.formats.relion.table import COMMENT
 from numba_symexp.formats.relion.text import with_convention
-from numba_symexp.kernels.codecs import convert
-from numba_symexp.kernels.text import LARGEST, number_width, write_numbers
+from numba_symexp.kernels.codecs import ONE_AT_A_TIME, convert
+from numba_symexp.kernels.text import LARGEST, LONGEST_NUMBER, write_lines
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import DEFOCUS, POSE, SHIFT
 from numba_symexp.particles.table import RELION, Header, ParticleTable
@@ -152,19 +153,36 @@ class StarRows:
         """Write the whole file; yields how many rows are done."""
         file.write(self._head)
         done = 0
-        for block in self._rows.exported():
-            file.write(self._lines(block))
-            done += len(block)
-            yield done
+        with WriteBehind(file) as behind:
+            for block in self._rows.exported():
+                self._write_lines(block, behind)
+                done += len(block)
+                yield done
         file.write(self._tail)
 
-    def _lines(self, block: "Block") -> bytes:
-        """Text of some rows."""
+    def _write_lines(self, block: "Block", behind: WriteBehind) -> None:
+        """Write the text of some rows."""
         labels = [*self._labels, COMMENT] if COMMENT in self._source.columns else self._labels
         present = [label for label in labels if label in self._source.columns]
         source = self._source.read_at(present, block.sources)
         old = {label: as_bytes(source[label]) for label in present}
-        return _joined(labels, old, self._new_numbers(block, source), block.index)
+        new = self._new_numbers(block, source)
+        numbers = [new[label] for label in labels if label in new]
+        text, places = _lines_of(labels, old, new)
+        longest = int((places[:, -1] - places[:, 0]).max()) + LONGEST_NUMBER * len(numbers)
+        out, ends = behind.free(len(block) * longest), np.empty(len(block), np.int64)
+        with ONE_AT_A_TIME:
+            write_lines(
+                text,
+                places,
+                block.index,
+                np.stack([each.values for each in numbers]),
+                np.array([each.decimals for each in numbers]),
+                np.stack([each.kept for each in numbers]),
+                ends,
+                out,
+            )
+        behind.submit(out, int(ends[-1]))
 
     def _new_numbers(self, block: "Block", source: dict[str, Array]) -> dict[str, Numbers]:
         """Angles, origins, half-sets and places of rows, as numbers."""
@@ -257,50 +275,47 @@ class StarRows:
         same = np.ones(len(block), np.bool_)
         for name, values in ((POSE, pose), (SHIFT, block.shift)):
             told = self._reader.make(name, source, first, first + count, self._source.path)
-            same &= (told[block.index] == values).all(axis=1)
+            for one, other in zip(told.T, values.T, strict=True):
+                same &= one[block.index] == other
         return same
 
 
-def _joined(
-    labels: Sequence[str], old: Mapping[str, Array], new: Mapping[str, Numbers], index: Array
-) -> bytes:
-    """Lines of words, one blank between them.
-
-    All words of a label get as many bytes as the longest needs, old word and new number side by
-    side; of the two the one that is not wanted becomes NUL, and in the end all NUL go.
+def _lines_of(
+    labels: Sequence[str], old: Mapping[str, Array], new: Mapping[str, Numbers]
+) -> tuple[Array, Array]:
+    """Lines of the sources, of old words with one blank between them, and their parts.
 
     Parameters
     ----------
     labels : sequence of str
         In the order of writing; each is in ``old`` or ``new`` or both.
     old : mapping of str to (m, width) uint8
-        Words of the source's rows.
+        Words; NUL is no part of them.
     new : mapping of str to Numbers
-        Of the n rows.
-    index : (n,) int
-        Which row of the source each row belongs to.
+
+    Returns
+    -------
+    text : (B,) uint8
+    places : (m, 2 * len(new) + 2) int64
+        As `write_lines` wants them.
     """
-    old_width = {label: words.shape[1] for label, words in old.items()}
-    new_width = {label: number_width(each.values, each.decimals, 1) for label, each in new.items()}
-    places, width = {}, 0
-    for label in labels:
-        places[label] = width
-        width += old_width.get(label, 0) + new_width.get(label, 0) + 1
-    lines = np.full((len(next(iter(old.values()))), width), 0, np.uint8)
-    for label, place in places.items():
+    count = len(next(iter(old.values())))
+    columns, starts = [], []
+    for place, label in enumerate(labels):
         if place:
-            lines[:, place - 1] = ord(" ")
-        if label in old:
-            lines[:, place : place + old_width[label]] = old[label]
-    lines[:, -1] = ord("\n")
-    lines = lines[index]
-    for label, each in new.items():
-        middle = places[label] + old_width.get(label, 0)
-        number = lines[:, middle : middle + new_width[label]]
-        write_numbers(each.values, each.decimals, 1, 0, number)
-        number[each.kept] = 0
-        lines[~each.kept, places[label] : middle] = 0
-    return lines.tobytes().translate(None, b"\0")
+            columns.append(np.full((count, 1), ord(" "), np.uint8))
+        if label in new:
+            starts.append(sum(each.shape[1] for each in columns))
+            columns.append(old.get(label, columns[0][:, :0]))
+            starts.append(sum(each.shape[1] for each in columns))
+        else:
+            columns.append(old[label])
+    lines = np.hstack([*columns, np.full((count, 1), ord("\n"), np.uint8)])
+    written = lines != 0
+    before = np.zeros(lines.size + 1, np.int64)
+    np.cumsum(written, out=before[1:])
+    first = np.arange(count)[:, None] * lines.shape[1]
+    return lines[written], before[first + np.array([0, *starts, lines.shape[1]])]
 
 
 def turned_angles(angles: Array, operators: Operators, operator: Array) -> Array:
