@@ -176,9 +176,9 @@ class StarRows:
                 text,
                 places,
                 block.index,
-                np.stack([each.values for each in numbers]),
-                np.array([each.decimals for each in numbers]),
-                np.stack([each.kept for each in numbers]),
+                np.array([each.values for each in numbers], np.float64).reshape(-1, len(block)),
+                np.array([each.decimals for each in numbers], np.int64),
+                np.array([each.kept for each in numbers], np.bool_).reshape(-1, len(block)),
                 ends,
                 out,
             )
@@ -306,7 +306,7 @@ def _lines_of(
             columns.append(np.full((count, 1), ord(" "), np.uint8))
         if label in new:
             starts.append(sum(each.shape[1] for each in columns))
-            columns.append(old.get(label, columns[0][:, :0]))
+            columns.append(old.get(label, np.empty((count, 0), np.uint8)))
             starts.append(sum(each.shape[1] for each in columns))
         else:
             columns.append(old[label])
