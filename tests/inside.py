@@ -133,6 +133,7 @@ NAMES = {
     "within_half_turn": "kernels.quaternion",
     "without_means": "maps.comparison",
     "word_hash": "formats.relion.labels",
+    "write_lines": "kernels.text",
     "write_numbers": "kernels.text",
 }
 """Name -> module. Under another name than its own: module:name."""

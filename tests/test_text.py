@@ -17,6 +17,7 @@ from inside import (
     numbers,
     take_words,
     word_hash,
+    write_lines,
     write_numbers,
 )
 
@@ -114,6 +115,35 @@ def test_numbers_are_written_as_format_writes_them(decimals, digits, rng):
         assert re.fullmatch(form, word)
         assert abs(float(word[2:]) - value) <= 0.5001 * 10.0**-decimals
         assert float(word[2:]) != 0 or "-" not in word
+
+
+def test_lines_are_written_with_words_kept_and_numbers_put_in(rng):
+    parts = [["", "1.5", " a ", "-2", "\n"], ["", "xyz", " path/of.mrcs 7 ", "", " # why\n"]]
+    text = "".join("".join(line) for line in parts).encode()
+    places = np.cumsum([0, *(len(part) for line in parts for part in line)])
+    places = np.stack([places[:6], places[5:11]])
+    index = np.array([0, 1, 1, 0, 1] * 40)
+    values = rng.normal(0, 1, (2, 200)) * 10.0 ** rng.integers(-7, 9, (2, 200))
+    values[:, :6] = [0, -0.0, -1e-9, 9.9999999, 999.9999996, -99_999.9999999]
+    kept = rng.random((2, 200)) < 0.4
+    ends, out = np.empty(200, np.int64), np.empty(200 * 80, np.uint8)
+    decimals = np.array([6, 0])
+    write_lines(np.frombuffer(text, np.uint8), places, index, values, decimals, kept, ends, out)
+    lines = [
+        "".join(
+            [
+                parts[source][0],
+                parts[source][1] if kept[0, k] else f"{values[0, k]:z.6f}",
+                parts[source][2],
+                parts[source][3] if kept[1, k] else f"{values[1, k]:z.0f}",
+                parts[source][4],
+            ]
+        )
+        for k, source in enumerate(index)
+    ]
+    written = out[: ends[-1]].tobytes().decode()
+    assert written.splitlines() == "".join(lines).splitlines()
+    assert ends.tolist() == np.cumsum([len(line) for line in lines]).tolist()
 
 
 def test_hashes_depend_on_the_word_and_not_on_its_padding():
