@@ -154,6 +154,7 @@ MODULES = {
     "csdat": "formats.cryosparc.csdat",
     "export_table": "conversion.export_table",
     "files": "files",
+    "hdf5_table": "formats.hdf5.table",
     "hdf5_write": "formats.hdf5.write",
     "import_table": "conversion.import_table",
     "interrupts": "interrupts",

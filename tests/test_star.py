@@ -78,6 +78,19 @@ def test_blocks_in_any_order(star, rng):
         assert table.header.tail.strip() == b""
 
 
+def test_blocks_of_many_lines_before_the_particles(star, rng):
+    """The head is read piece by piece, and a piece may end anywhere in the labels."""
+    columns = particles(rng, 9)
+    whole = star_text(columns)
+    begin = whole.index("\nloop_", whole.index("data_particles"))
+    for left in range(0, len(whole) - begin, 7):
+        filling = (1 << 16) - begin - left
+        path = star("#" + "x" * (filling - 2) + "\n" + whole)
+        assert read(path, "rlnRandomSubset").tolist() == [
+            word.encode() for word in columns["rlnRandomSubset"]
+        ]
+
+
 def test_relion_3_0_has_one_block_and_pixels(star, rng):
     columns = particles(rng, 6)
     for old, new in zip(ORIGINS_A, ("rlnOriginX", "rlnOriginY"), strict=True):

@@ -84,7 +84,7 @@ class AsRelion(TableView):
         in_groups = (GROUP, *_FIELD_OF_OPTICS.values())
         self._group_fields = [each for each in in_groups if each in fields]
         self._needs = {**_fields_by_label(fields), OPTICS_GROUP: tuple(self._group_fields)}
-        self._numbers = self._number_groups()
+        self._groups = self._find_groups()
         labels = (*self._needs, *ANGLES, *ORIGINS_A, *((SUBSET,) if split else ()))
         self._header = Header(self._head(labels), labels, b"\n")
         self.columns = {label: Column(_TEXT) for label in self._needs}
@@ -216,33 +216,73 @@ class AsRelion(TableView):
             raise SourceError(f"{self.path}: one of {named} is NaN or Inf: repair it")
         return values
 
-    def _number_groups(self) -> dict[tuple[float, ...], int]:
-        """Number the optics groups from 1 in ascending order."""
-        groups: set[tuple[float, ...]] = set() if self._group_fields else {(0.0,)}
+    def _find_groups(self) -> "_Groups":
+        """All optics groups."""
+        kinds = [] if self._group_fields else [np.zeros((1, 1))]
         for start, stop in blocks(self._source, self._group_fields) if self._group_fields else ():
             found = self._source.read(self._group_fields, start, stop)
-            rows = np.unique(self._optics_rows(found, stop - start), axis=0)
-            groups.update(map(tuple, rows.tolist()))
-        return {group: number for number, group in enumerate(sorted(groups), start=1)}
+            kinds.append(_different(self._optics_rows(found, stop - start)))
+        return _Groups(np.concatenate(kinds))
 
     def _groups_of(self, found: Mapping[str, Array], rows: int) -> Array:
         """Optics group of each row."""
-        kinds, place = np.unique(self._optics_rows(found, rows), axis=0, return_inverse=True)
-        return np.array([self._numbers[tuple(kind)] for kind in kinds.tolist()])[place.reshape(-1)]
+        return self._groups.numbers(self._optics_rows(found, rows))
 
     def _head(self, labels: Sequence[str]) -> bytes:
         """Blocks of RELION 3.1, up to the last label of the particles."""
-        optics: list[dict[str, str]] = []
-        for group, number in self._numbers.items():
-            known = dict(zip(self._group_fields, group, strict=False))
-            row = {OPTICS_GROUP: str(number), "rlnOpticsGroupName": f"opticsGroup{number}"}
-            for label, field in _FIELD_OF_OPTICS.items():
-                if field in known:
-                    value = known[field]
-                    row[label] = f"{value:.0f}" if field == IMAGE_SHAPE else f"{value:.6f}"
-            optics.append({**row, "rlnImageDimensionality": "2"})
-        lines = [_loop("optics", list(optics[0])), *(" ".join(r.values()) + "\n" for r in optics)]
-        return "".join([*lines, "\n", _loop("particles", labels)]).encode()
+        fields = {
+            label: self._group_fields.index(field)
+            for label, field in _FIELD_OF_OPTICS.items()
+            if field in self._group_fields
+        }
+        optics = (OPTICS_GROUP, "rlnOpticsGroupName", *fields, "rlnImageDimensionality")
+        form = " ".join(
+            f"{{{place}:.{0 if _FIELD_OF_OPTICS[label] == IMAGE_SHAPE else 6}f}}"
+            for label, place in fields.items()
+        )
+        lines = (
+            " ".join(filter(None, (f"{number} opticsGroup{number}", form.format(*group), "2\n")))
+            for number, group in enumerate(self._groups.kinds, start=1)
+        )
+        return "".join([_loop("optics", optics), *lines, "\n", _loop("particles", labels)]).encode()
+
+
+def _different(rows: Array) -> Array:
+    """Rows (n, fields) that differ, in ascending order."""
+    rows = rows[np.lexsort(rows.T[::-1])]
+    is_new = np.ones(len(rows), np.bool_)
+    is_new[1:] = (rows[1:] != rows[:-1]).any(axis=1)
+    return rows[is_new]
+
+
+class _Groups:
+    """Kinds of rows, numbered from 1 in ascending order.
+
+    Parameters
+    ----------
+    rows : (n, fields) float64
+
+    Attributes
+    ----------
+    kinds : (groups, fields) float64
+    """
+
+    def __init__(self, rows: Array) -> None:
+        self.kinds = _different(rows)
+        self._steps: list[tuple[Array, Array]] = []
+        rank = np.zeros(len(self.kinds), np.int64)
+        for column in self.kinds.T:
+            values = np.unique(column)
+            pairs = rank * len(values) + np.searchsorted(values, column)
+            known, rank = np.unique(pairs, return_inverse=True)
+            self._steps.append((values, known))
+
+    def numbers(self, rows: Array) -> Array:
+        """Number of the kind of each row, (n,) int64; every row is of one of them."""
+        rank = np.zeros(len(rows), np.int64)
+        for column, (values, known) in zip(rows.T, self._steps, strict=True):
+            rank = np.searchsorted(known, rank * len(values) + np.searchsorted(values, column))
+        return rank + 1
 
 
 def _loop(name: str, labels: Sequence[str]) -> str:

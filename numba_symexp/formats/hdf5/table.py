@@ -34,6 +34,14 @@ _MOST_GROUPS = 10_000
 _MOST_SMALL_BYTES = 256 << 20
 """Most bytes of what is read as a whole, such as a header; rows are read in blocks."""
 
+_OWN_CACHE_BYTES = 1 << 20
+"""HDF5 keeps unpacked chunks of up to so many bytes."""
+
+_MOST_CACHE_BYTES = 1 << 30
+"""Most bytes of larger unpacked chunks that are kept for a table, so that each is unpacked once."""
+
+_CACHE_SLOTS = 521
+
 _MOST_COMPRESSED = 1_000_000
 """No filter makes data of particles smaller by this factor; a damaged header may say so."""
 
@@ -63,6 +71,8 @@ class Hdf5Table(ParticleTable):
     def __init__(self, path: str, location: str | None = None, locking: bool = True) -> None:
         self.path = path
         self.file = _open(path, locking)
+        self._cache_left = _MOST_CACHE_BYTES
+        self._cached: set[str] = set()
         self.watch(self.file.id.get_vfd_handle())
         try:
             with self.reading("its structure"):
@@ -84,11 +94,44 @@ class Hdf5Table(ParticleTable):
     def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         """Rows ``start`` to ``stop`` of some columns, by name."""
         with self.reading(", ".join(names), start, stop):
+            self._keep_chunks(names)
             if not self._compound:
                 return {name: self._datasets[name][start:stop] for name in names}
             outer = list(dict.fromkeys(self._fields[name][0] for name in names))
             rows = self._node.fields(outer)[start:stop] if outer else np.empty(stop - start)
             return {name: _nested(rows, self._fields[name]) for name in names}
+
+    def _keep_chunks(self, names: Sequence[str]) -> None:
+        """Open datasets of large chunks anew, with a cache that holds a chunk of each.
+
+        Rows are read block by block: HDF5 would unpack such a chunk for every block.
+        """
+        if self._compound:
+            if not self._cached:
+                self._cached.add(self.location)
+                place, cache = self._node.name, self._cache_for(self._node)
+                if cache is not None:
+                    self._node = None
+                    self._node = _with_cache(self.file, place, cache)
+            return
+        for name in names:
+            if name in self._cached:
+                continue
+            self._cached.add(name)
+            place, cache = self._datasets[name].name, self._cache_for(self._datasets[name])
+            if cache is not None:
+                del self._datasets[name]
+                self._datasets[name] = _with_cache(self.file, place, cache)
+
+    def _cache_for(self, dataset: h5py.Dataset) -> int | None:
+        """Bytes that the cache of a dataset needs, where HDF5's own holds none of its chunks."""
+        if dataset.chunks is None:
+            return None
+        size = int(np.prod(dataset.chunks, dtype=np.float64) * dataset.dtype.itemsize)
+        if not _OWN_CACHE_BYTES < size <= self._cache_left:
+            return None
+        self._cache_left -= size
+        return size
 
     def bytes_read_per_row(self, names: Sequence[str]) -> int:
         """Bytes of the columns; of a compound dataset, of the whole row."""
@@ -243,6 +286,14 @@ def object_at(root: h5py.Group, path: str) -> Any:
     elif not isinstance(node, h5py.Group):
         raise SourceError(f"{root.file.filename}: {path} is neither a group nor a dataset")
     return node
+
+
+def _with_cache(root: h5py.Group, place: str, size: int) -> h5py.Dataset:
+    """Open a dataset, which nobody else has open, with a cache for its chunks."""
+    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+    access.set_chunk_cache(_CACHE_SLOTS, size, 0.0)
+    name = place.encode(errors="surrogateescape")
+    return h5py.Dataset(h5py.h5d.open(root.id, name, access))
 
 
 def small_array(root: h5py.Group, path: str) -> Array:

@@ -82,7 +82,8 @@ def _find_particles(text: bytes, is_whole: bool, path: str) -> ParticleRows | No
             block_start = _back_over_comments(text, match.start())
             continue
         lines = _LABEL_LINES.match(text, match.end())
-        if lines is None or (lines.end() == len(text) and not is_whole):
+        goes_on = lines is None or b"\n" not in text[lines.end() :]
+        if lines is None or (goes_on and not is_whole):
             return None
         labels = _labels_in(lines[0], path)
         if name != "optics" and (name == "particles" or _PARTICLE_LABELS & set(labels)):
@@ -256,15 +257,10 @@ def _split_blocks(text: bytes) -> list[tuple[str, bytes]]:
 def _back_over_comments(text: bytes, position: int) -> int:
     """Where the comments and empty lines before a line begin."""
     while position:
-        some = text[max(0, position - _FIRST_BYTES) : position]
-        kept = len(some.rstrip())
-        end = position - len(some) + kept
-        if not kept:
-            position = end
-            continue
-        start = text.rfind(b"\n", 0, end) + 1
-        if not text[start:end].lstrip().startswith(b"#"):
-            return min(text.find(b"\n", end) + 1 or position, position)
+        start = text.rfind(b"\n", 0, max(0, position - _FIRST_BYTES)) + 1
+        ends = [match.end() for match in _CONTENT.finditer(text, start, position)]
+        if ends:
+            return min(text.find(b"\n", ends[-1]) + 1 or position, position)
         position = start
     return 0
 
