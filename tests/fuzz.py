@@ -1050,17 +1050,25 @@ def run_in_base(case):
 
 
 def summarize(runs):
-    """Print what was run, and every broken promise; returns how many there were."""
+    """Print what was run; returns how many runs broke a promise."""
     print("outcomes:")
     for (verb, outcome), count in sorted(Counter((r.verb, r.outcome) for r in runs).items()):
         print(f"  {verb:12} {outcome:10} {count:6}")
-    broken = [run for run in runs if run.faults]
-    print(f"{len(runs)} runs, {len(broken)} that broke a promise")
-    for run in broken:
-        print(f"{run.case} {run.verb} [{run.damage}] {run.outcome}: {'; '.join(run.faults)}")
-        for line in run.shown.splitlines()[-3:]:
-            print(f"    {line[:300]}")
-    return len(broken)
+    broken = sum(bool(run.faults) for run in runs)
+    print(f"{len(runs)} runs, {broken} that broke a promise")
+    return broken
+
+
+def told(runs):
+    """Take runs, and print at once where a promise was broken."""
+    kept = []
+    for run in runs:
+        kept.append(run)
+        if run.faults:
+            print(f"{run.case} {run.verb} [{run.damage}] {run.outcome}: {'; '.join(run.faults)}")
+            for line in run.shown.splitlines()[-3:]:
+                print(f"    {line[:300]}", flush=True)
+    return kept
 
 
 def arguments(words):
@@ -1082,13 +1090,12 @@ def run_program(words=None):
     cases += [Case("expanded", number, given.seed) for number in range(given.expanded)]
     cases += [Case("world", number, given.seed) for number in range(given.worlds)]
     if given.only is None:
-        return int(summarize(list(campaign(cases, given.jobs))) > 0)
+        return int(summarize(told(campaign(cases, given.jobs))) > 0)
     kind, _, number = given.only.partition(":")
     with tempfile.TemporaryDirectory(prefix="fuzz-") as base:
         make_base(Path(base))
-        return int(
-            summarize(run_case(Case(kind, int(number), given.seed), Path(base), given.keep)) > 0
-        )
+        runs = run_case(Case(kind, int(number), given.seed), Path(base), given.keep)
+        return int(summarize(told(runs)) > 0)
 
 
 if __name__ == "__main__":

@@ -34,11 +34,8 @@ _MOST_GROUPS = 10_000
 _MOST_SMALL_BYTES = 256 << 20
 """Most bytes of what is read as a whole, such as a header; rows are read in blocks."""
 
-_OWN_CACHE_BYTES = 1 << 20
-"""HDF5 keeps unpacked chunks of up to so many bytes."""
-
 _MOST_CACHE_BYTES = 1 << 30
-"""Most bytes of larger unpacked chunks that are kept for a table, so that each is unpacked once."""
+"""Most bytes of unpacked chunks, larger than HDF5 keeps them, that are kept for a table, so that each is unpacked once."""
 
 _CACHE_SLOTS = 521
 
@@ -128,7 +125,8 @@ class Hdf5Table(ParticleTable):
         if dataset.chunks is None:
             return None
         size = int(np.prod(dataset.chunks, dtype=np.float64) * dataset.dtype.itemsize)
-        if not _OWN_CACHE_BYTES < size <= self._cache_left:
+        _, kept_anyway, _ = dataset.id.get_access_plist().get_chunk_cache()
+        if not kept_anyway < size <= self._cache_left:
             return None
         self._cache_left -= size
         return size
