@@ -155,11 +155,11 @@ def words_that_changed(file):
     """Import and export again what a grammar made: legal words come back as they were."""
     if not os.path.exists("legal.json"):
         return 0
-    wanted = json.loads(Path("legal.json").read_text())
+    block, wanted = json.loads(Path("legal.json").read_text())
     for words in (["import", file, "legal.h5"], ["export", "legal.h5", "legal.star"]):
         if main([*words, "--quiet"]):
             return 1
-    found = read_star(Path("legal.star").read_text())
+    found = read_star(Path("legal.star").read_text(), block)
     os.unlink("legal.h5")
     os.unlink("legal.star")
     odd = [label for label, column in wanted.items() if found.get(label) != column]
@@ -823,7 +823,7 @@ def by_grammar(rng, base, folder):
         file, made = folder / "in.star", Star(rng)
         file.write_bytes(made.data)
         if made.legal:
-            (folder / "legal.json").write_text(json.dumps(made.columns))
+            (folder / "legal.json").write_text(json.dumps([made.block, made.columns]))
         done = "legal .star" if made.legal else ".star"
     else:
         file, done = folder / "in.cs", ".cs"

@@ -83,7 +83,7 @@ def pick(rng, choices):
 
 
 class Star:
-    """The text of one .star file; ``columns`` says what it holds when every choice was legal."""
+    """The text of one .star file; ``block`` and its ``columns`` are told where all is ``legal``."""
 
     def __init__(self, rng):
         self.rng = rng
@@ -93,9 +93,9 @@ class Star:
         groups = int(rng.integers(1, 4)) if rng.integers(4) else 0
         rows = int(rng.integers(1, 12))
         self.columns = self._particles(rows, groups)
-        blocks = [self._loop(pick(rng, ("particles",) * 3 + ("", "images")), self.columns)]
+        self.block = "particles" if groups else pick(rng, ("particles",) * 3 + ("", "images"))
+        blocks = [self._loop(self.block, self.columns)]
         if groups:
-            blocks[0] = self._loop("particles", self.columns)
             optics = self._loop("optics", self._optics(groups))
             blocks.insert(int(self._strange()), optics)
         if not rng.integers(3):

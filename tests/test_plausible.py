@@ -1,5 +1,6 @@
 """What cannot be right is refused; what may be meant gets one warning before the work."""
 
+import naive
 import numpy as np
 import pytest
 from conftest import random_columns, write_table
@@ -79,6 +80,76 @@ def test_what_may_be_meant_gets_one_warning(changed, words, said, expand):
 def test_what_is_usual_gets_none(changed, words, expand):
     done = expand(changed, *words)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def off_micrograph(columns, motions):
+    """Copies whose centers are off a micrograph of 4000 px of 0.5 A, by matrices and loops."""
+    off = []
+    for row in range(20):
+        size_A = np.array([3000, 4000]) * 0.5
+        place_A = size_A * [columns[name][row] for name in list(PLACES)[1:]]
+        A = naive.exp(columns[POSE][row].astype(float)).T
+        for m in motions:
+            shift_A = columns["alignments3D/shift"][row] * 1.25 - (A @ m)[:2]
+            at = place_A - shift_A
+            off.append(not ((at >= 0) & (at <= size_A)).all())
+    return off
+
+
+@pytest.mark.parametrize("pose_format", ["rotvec", "matrix"])
+@pytest.mark.parametrize("kind", ["helix", "center"])
+def test_copies_off_the_micrograph_are_told(kind, pose_format, expand):
+    """Those of particles near an edge, whose own centers are on it."""
+    rng = np.random.default_rng(5)
+    columns = {
+        **random_columns(np.random.default_rng(3), 20),
+        "location/micrograph_shape": np.tile(np.array([4000, 3000], "u4"), (20, 1)),
+        "location/center_x_frac": np.append(rng.uniform(0.005, 0.02, 10), [0.5] * 10).astype("f4"),
+        "location/center_y_frac": np.append(rng.uniform(0.97, 0.995, 10), [0.5] * 10).astype("f4"),
+        "location/micrograph_psize_A": np.full(20, 0.5, "f4"),
+    }
+    if kind == "helix":
+        words = ("--twist=30", "--rise=40", "--order=5")
+        motions = [np.array([0, 0, 40.0 * k]) for k in (0, -1, 1, -2, 2)]
+    else:
+        words = ("--symmetry=C4", "--center=0,50,10")
+        turns = [naive.exp(np.array([0, 0, k * np.pi / 2])) for k in range(4)]
+        motions = [turn @ [0, 50.0, 10] for turn in turns]
+    off = np.array(off_micrograph(columns, motions)).reshape(20, -1)
+    assert 0 < np.count_nonzero(off) < off.size // 2
+    if pose_format == "matrix":
+        columns[POSE] = np.array([naive.exp(v.astype(float)) for v in columns[POSE]], "f4")
+    done = expand(columns, *words, f"--pose_format={pose_format}")
+    assert done.returncode == 0
+    assert done.stderr == (
+        f"warning: p.h5: the centers of {np.count_nonzero(off)} copies, of "
+        f"{np.count_nonzero(off.any(axis=1))} particle(s), are off their micrographs\n"
+    )
+    still = expand(columns, "--symmetry=C4", f"--pose_format={pose_format}", "--overwrite")
+    assert (still.returncode, still.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("value", [0.0, -1.1, np.nan, np.inf])
+@pytest.mark.parametrize("name", ["blob/psize_A", "alignments_class_1/psize_A"])
+@pytest.mark.parametrize("out", ["o.cs", "o.star"])
+def test_every_pixel_size_that_is_written_is_a_length(out, name, value, expand, command, tmp_path):
+    sizes = np.full(20, 1.25, "f4")
+    sizes[7] = value
+    further = {
+        "alignments_class_1/pose": np.ones((20, 3), "f4"),
+        "alignments_class_1/shift": np.ones((20, 2), "f4"),
+        name: sizes,
+    }
+    assert expand(further, "--twist=30", "--rise=4", "--order=3", "--psize=1.25").returncode == 0
+    for source in ("p.h5", "e.h5"):
+        done = command("export", source, out)
+        if out == "o.star" and name != "blob/psize_A":  # a .star has no place for it
+            assert done.returncode == 0
+            (tmp_path / out).unlink()
+            continue
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+        assert f"{name} is not above 0 in row 7" in done.stderr
+        assert not (tmp_path / out).exists()
 
 
 def test_a_convention_against_the_table_is_told(expand):

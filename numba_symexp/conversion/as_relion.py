@@ -11,6 +11,7 @@ from numba_symexp.conversion.correspondence import (
     GROUP,
     IMAGE_INDEX,
     IMAGE_PATH,
+    IMAGE_PSIZE,
     IMAGE_SHAPE,
     MICROGRAPH_PATH,
     MICROGRAPH_SHAPE,
@@ -34,6 +35,7 @@ from numba_symexp.formats.relion.labels import (
 )
 from numba_symexp.formats.relion.text import OPTICS_GROUP
 from numba_symexp.kernels.text import LARGEST, number_width, write_numbers
+from numba_symexp.particles.findings import refuse_no_length
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import PSIZE, TUBE, UID
 from numba_symexp.particles.table import Column, Header, ParticleTable, TableView
@@ -221,6 +223,9 @@ class AsRelion(TableView):
         kinds = [] if self._group_fields else [np.zeros((1, 1))]
         for start, stop in blocks(self._source, self._group_fields) if self._group_fields else ():
             found = self._source.read(self._group_fields, start, stop)
+            if IMAGE_PSIZE in found:
+                rows = np.arange(start, stop)
+                refuse_no_length(found[IMAGE_PSIZE], IMAGE_PSIZE, rows, self.path)
             kinds.append(_different(self._optics_rows(found, stop - start)))
         return _Groups(np.concatenate(kinds))
 

@@ -177,7 +177,7 @@ def _warnings(
     texts += [unclear] if unclear else []
     texts += center_warnings(full, operators)
     texts += move_warnings(job, table, full, found)
-    texts += plausibility_warnings(job, table, columns, full, found)
+    texts += plausibility_warnings(job, table, columns, full, operators, found)
     if len(operators) == 1 and len(operators.fixed):
         texts.append(f"{operators.symmetry} has one operator: the set is copied, not expanded")
     if job.assign_halves is None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from numba_symexp.errors import SourceError, SymexpError, UsageError
 from numba_symexp.expansion.job import ExpandJob
+from numba_symexp.kernels.codecs import convert
 from numba_symexp.particles.columns import PoseColumns, pixel_size_column
 from numba_symexp.particles.scan import Scan, blocks
 from numba_symexp.particles.schema import BLOB_PSIZE, CONVENTION
@@ -17,6 +18,8 @@ _PSI = "rlnAnglePsi"
 _ORIGINS = (("rlnOriginXAngst", "rlnOriginYAngst"), ("rlnOriginX", "rlnOriginY"))
 _SHAPE = "location/micrograph_shape"
 _FRACTIONS = ("location/center_x_frac", "location/center_y_frac")
+_MICROGRAPH_PSIZE = "location/micrograph_psize_A"
+_PLACES_AT_ONCE = 1 << 20
 _HALF_SETS = ({0, 1}, {1, 2})
 """Numbers of half-sets, in CryoSPARC and in RELION."""
 
@@ -51,7 +54,12 @@ def refuse_implausible(
 
 
 def plausibility_warnings(
-    job: ExpandJob, table: ParticleTable, columns: PoseColumns, full: Operators, found: Scan
+    job: ExpandJob,
+    table: ParticleTable,
+    columns: PoseColumns,
+    full: Operators,
+    operators: Operators,
+    found: Scan,
 ) -> Iterator[str]:
     """Sentences about what may be meant but is rarely right."""
     yield from _of_half_sets(table, columns, found)
@@ -59,6 +67,8 @@ def plausibility_warnings(
     yield from _of_box(job, table, full, found)
     yield from _of_labels(table)
     yield from _of_places(table)
+    if operators.moves:
+        yield from _of_moved_places(job, table, columns, operators)
     if found.all_in_plane:
         yield (
             f"{table.path}: {columns.pose} turns no particle out of the image plane, as in a 2D "
@@ -137,6 +147,53 @@ def _of_labels(table: ParticleTable) -> Iterator[str]:
         yield f"{table.path}: has no _{_PSI}: 0 is taken for all particles"
     if not any(set(pair) <= table.columns.keys() for pair in _ORIGINS):
         yield f"{table.path}: has no {' and '.join('_' + each for each in _ORIGINS[0])}: 0 is taken"
+
+
+def _of_moved_places(
+    job: ExpandJob, table: ParticleTable, columns: PoseColumns, operators: Operators
+) -> Iterator[str]:
+    """Copies whose centers are off their micrographs: at place - s_g, both in A.
+
+    s_g = s - (A m)_xy, with A = exp(v)^T and m = t + R c. Only particles that are as near to an
+    edge as the farthest operator moves them are looked at one by one.
+    """
+    size = columns.psize
+    names = [_SHAPE, *_FRACTIONS, _MICROGRAPH_PSIZE]
+    if not set(names) <= table.columns.keys() or (size is None and job.psize is None):
+        return
+    kinds = {name: table.columns[name].dtype.kind for name in names}
+    if kinds[_SHAPE] not in "iuf" or any(kinds[name] != "f" for name in names[1:]):
+        return
+    names += [name for name in (columns.pose, columns.shift, size) if name]
+    farthest_A = float(np.linalg.norm(operators.motion_A, axis=1).max())
+    step = max(1, _PLACES_AT_ONCE // len(operators))
+    count = particles = 0
+    for start, stop in blocks(table, names):
+        rows = table.read(names, start, stop)
+        pixel_A = rows[_MICROGRAPH_PSIZE].reshape(stop - start, -1)[:, :1].astype(np.float64)
+        size_A = rows[_SHAPE].reshape(stop - start, -1)[:, 1::-1] * pixel_A  # (ny, nx) to x, y
+        if size_A.shape[1] != 2:
+            return
+        place_A = size_A * np.stack(
+            [rows[name].reshape(stop - start, -1)[:, 0] for name in _FRACTIONS], axis=1
+        )
+        sizes = rows[size].astype(np.float64)[:, None] if size else float(job.psize or 1.0)
+        own_A = place_A - rows[columns.shift].astype(np.float64) * sizes
+        near = (np.minimum(own_A, size_A - own_A) < farthest_A).any(axis=1) & (pixel_A[:, 0] > 0)
+        near = np.flatnonzero(near)
+        for first in range(0, len(near), step):
+            some = near[first : first + step]
+            exp_v = convert(rows[columns.pose][some], columns.pose_format.name, "matrix")
+            motion_A = np.einsum("nij,gi->ngj", exp_v[:, :, :2], operators.motion_A)
+            moved_A = own_A[some][:, None] + motion_A
+            off = ((moved_A < 0) | (moved_A > size_A[some][:, None])).any(axis=2)
+            count += int(np.count_nonzero(off))
+            particles += int(np.count_nonzero(off.any(axis=1)))
+    if count:
+        yield (
+            f"{table.path}: the centers of {count:,} copies, of {particles:,} particle(s), are off "
+            "their micrographs"
+        )
 
 
 def _of_places(table: ParticleTable) -> Iterator[str]:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from numba_symexp.annotations import Array
+from numba_symexp.errors import SourceError
 from numba_symexp.particles.schema import PoseFormat
 
 LONGEST_RAD = 1e6
@@ -89,6 +90,36 @@ def check_psize(psize_A: Array, name: str, row: int, bad: Findings) -> None:
     """Find pixel sizes that are no lengths."""
     if _finite(psize_A, name, row, bad):
         bad.add(f"{name} is not above 0", psize_A <= 0, row)
+
+
+def refuse_no_length(values: Array, name: str, rows: Array, path: str) -> None:
+    """Refuse pixel sizes that are no lengths, of a column which is used or written besides.
+
+    Parameters
+    ----------
+    values : (n, ...) float array
+        A per pixel; other columns than of numbers are left alone.
+    name : str
+        Of the column.
+    rows : (n,) int
+        Row of the table for each.
+    path : str
+        Of the table.
+
+    Raises
+    ------
+    SourceError
+        Names the first such row.
+    """
+    if values.dtype.kind not in "fiu" or not values.size:
+        return
+    good = np.isfinite(values) & (values > 0)
+    bad = np.asarray(~good.reshape(len(values), -1).all(axis=1))
+    if bad.any():
+        raise SourceError(
+            f"{path}: {name} is not above 0 in row {int(rows[np.argmax(bad)])} "
+            f"({np.count_nonzero(bad):,} of {len(bad):,} rows that were looked at): repair it"
+        )
 
 
 def odd_poses(pose: Array, known: PoseFormat, name: str, row: int, odd: Findings) -> None:

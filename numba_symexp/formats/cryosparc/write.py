@@ -14,6 +14,7 @@ from numba_symexp.errors import SourceError
 from numba_symexp.formats.cryosparc.table import BELONGS_TO, digest
 from numba_symexp.formats.relion.labels import mix_bits, word_hash
 from numba_symexp.output import timestamp
+from numba_symexp.particles.findings import refuse_no_length
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import (
     BLOB_PSIZE,
@@ -49,6 +50,9 @@ _SOURCE_UID, _OPERATOR = "sym_expand/src_uid", "sym_expand/idx"
 
 _SLOT, _OWN_SLOT, _FLAT = "alignments", "alignments3D", "alignments2D"
 """How slots of poses begin; the one that the rows fill; and the one that belongs to the image."""
+
+_PIXEL_SIZE = "/psize_A"
+"""Ends the names of columns with the pixel size of images or of their shifts."""
 
 _OWN = {
     UID: Column(UID_DTYPE),
@@ -237,6 +241,8 @@ class CsRows:
         known = [UID] if UID in self._source.columns else []
         source = self._source.read_at([*self._copied, *known], block.sources)
         for name in self._copied:
+            if name.endswith(_PIXEL_SIZE):
+                refuse_no_length(source[name], name, block.sources, self._source.path)
             self._fill(out, name, source[name][block.index])
         for name, value in self._constants.items():
             out[name] = value

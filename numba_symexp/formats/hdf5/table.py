@@ -35,7 +35,7 @@ _MOST_SMALL_BYTES = 256 << 20
 """Most bytes of what is read as a whole, such as a header; rows are read in blocks."""
 
 _MOST_CACHE_BYTES = 1 << 30
-"""Most bytes of unpacked chunks, larger than HDF5 keeps them, that are kept for a table, so that each is unpacked once."""
+"""Most bytes of chunks, too large for HDF5's own cache, that are kept unpacked for a table."""
 
 _CACHE_SLOTS = 521
 
