@@ -51,7 +51,7 @@ def classes(rng, tmp_path):
 def several(rng, tmp_path):
     """A .cs of a refinement with three further poses a row, of a pixel size of their own."""
     rows = np.zeros(N, [*FIELDS, *slot("alignments3D"), *slot("alignments3D_multi", (3,))])
-    rows["uid"] = np.arange(N) * 13 + 10**9
+    rows["uid"], rows["blob/psize_A"] = np.arange(N) * 13 + 10**9, 1.06
     for name, size in (("alignments3D", 1.06), ("alignments3D_multi", 1.5)):
         for part in ("pose", "shift"):
             rows[f"{name}/{part}"] = rng.normal(size=rows[f"{name}/{part}"].shape)
