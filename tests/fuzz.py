@@ -926,7 +926,7 @@ def send(reports, **values):
 def faults_of(verb, code, out, err, before, after):
     """Promises that a run broke."""
     faults = []
-    lines = err.splitlines()
+    lines = [line for line in err.splitlines() if not (code and line.startswith("warning: "))]
     if "Traceback" in err or "unexpected " in err:
         faults.append("traceback")
     if code not in (0, 1, 2):

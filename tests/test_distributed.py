@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -520,6 +521,23 @@ def test_an_unreachable_scheduler(command, folder, monkeypatch):
         command(*words), folder, "no scheduler answers at --dask=tcp://127.0.0.1:1 in 0.5 s"
     )
     assert command(*words, "--dry_run").returncode == 0
+
+
+@pytest.mark.parametrize("scheme", ["tcp://", "tls://", "ws://", "ucx://", ""])
+def test_a_port_that_says_nothing(scheme, folder):
+    """It takes the call, as any server may whose name was mistaken for a scheduler's."""
+    words = ("expand", "in.h5", "out.h5", "--symmetry=C2")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"{scheme}127.0.0.1:{silent.getsockname()[1]}"
+        done = subprocess.run(
+            [sys.executable, "-m", "numba_symexp", *words, f"--dask={address}"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert_refused(done, folder, f"no scheduler answers at --dask={address} in 10 s")
 
 
 def test_dask_is_not_installed(command, folder, monkeypatch):

@@ -237,6 +237,8 @@ def faults_of(reference, ended, folder, outputs, shell, done):
     new = {name for name in os.listdir(folder) if name not in INPUTS and not name.endswith(".log")}
     new -= {"new", "gone"}  # a folder for the cache that a variable names
     heard = not shell
+    if ended.returncode:
+        lines = [line for line in lines if not line.startswith("warning: ")]
     if "Traceback" in err or "unexpected " in err:
         faults.append("traceback")
     if ended.returncode not in (0, 1, 2):

@@ -5,6 +5,7 @@ Calls of Dask may block: they are made so that Ctrl-C and SIGTERM are noticed me
 
 import contextlib
 import logging
+import math
 import re
 import signal
 import threading
@@ -18,7 +19,7 @@ from typing import Any, Self, TypeVar
 
 from numba_symexp import interrupts
 from numba_symexp.children import safe_spawning
-from numba_symexp.errors import ClusterError, UsageError
+from numba_symexp.errors import ClusterError, SymexpError, UsageError
 
 LOCAL = "local"
 """Dask's workers are to be started on this machine."""
@@ -31,6 +32,9 @@ UNDO_S = 10.0
 
 CONNECT_S = 10.0
 """How long a scheduler is given to answer."""
+
+_CONNECT_MORE_S = 1.0
+"""Dask ends most attempts itself, but waits for ever for a port that takes a call and is silent."""
 
 JOIN_S = 30.0
 """How long to wait for a worker, where there is none."""
@@ -148,9 +152,12 @@ def connected(cluster: Cluster) -> Iterator[Any]:
             client = waited(
                 lambda: distributed.Client(
                     address, timeout=CONNECT_S, set_as_default=False, security=security
-                )
+                ),
+                seconds=CONNECT_S + _CONNECT_MORE_S,
             )
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:  # of Dask, its configuration, or a library for a protocol
+            if isinstance(error, SymexpError):
+                raise
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise ClusterError(
                 f"no scheduler answers at dask={cluster} in {CONNECT_S:g} s "
@@ -281,7 +288,11 @@ def _quiet() -> Iterator[None]:
             logger.disabled = False
 
 
-def waited(call: Callable[[], Result], undo: Callable[[Result], object] | None = None) -> Result:
+def waited(
+    call: Callable[[], Result],
+    undo: Callable[[Result], object] | None = None,
+    seconds: float = math.inf,
+) -> Result:
     """Make a call in a thread of its own, and wait for it.
 
     Parameters
@@ -289,16 +300,23 @@ def waited(call: Callable[[], Result], undo: Callable[[Result], object] | None =
     call : callable
     undo : callable, optional
         Called with the result where a signal came first, and the result after all.
+    seconds : float
+        How long to wait at most.
 
     Raises
     ------
     KeyboardInterrupt, Terminated
         A signal came first.
+    TimeoutError
+        The call is not done in time; its thread is left to itself.
     """
     result = _begun(call)
+    deadline = time.monotonic() + seconds
     try:
         while not wait([result], POLL_S).done:
             interrupts.check()
+            if time.monotonic() > deadline:
+                raise TimeoutError("something listens there, and says nothing")
     except BaseException:
         if undo is not None and wait([result], UNDO_S).done and not result.exception():
             undo(result.result())
