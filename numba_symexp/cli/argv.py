@@ -5,7 +5,6 @@ last of two equal flags win, swallows the word after a switch, and ignores what 
 ``--``. Here each word must be understood, or nothing runs.
 """
 
-import difflib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -202,7 +201,10 @@ def _switch(name: str, value: str) -> str:
 def _nearest(word: str, known: Iterable[str]) -> str:
     """Suggest what a mistyped word may have meant."""
     near = [name for name in _ELSEWHERE.get(word.lstrip("-_"), ()) if name in known]
-    near = near or difflib.get_close_matches(word, known, n=1)
+    if not near:
+        import difflib  # mistakes alone need it
+
+        near = difflib.get_close_matches(word, known, n=1)
     return f" (did you mean {near[0]}?)" if near else ""
 
 

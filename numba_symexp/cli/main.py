@@ -2,10 +2,8 @@
 
 import contextlib
 import gc
-import json
 import os
 import sys
-import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from inspect import signature
@@ -132,6 +130,8 @@ def _answer(words: list[str]) -> int:
     published = ("output" in result or "files" in result) and not result.get("dry_run")
     try:
         if request.json:
+            import json  # help does without
+
             print_result(json.dumps(result))
         elif not request.quiet:
             print_result(request.text(result))
@@ -244,6 +244,8 @@ def _request(words: list[str]) -> Request:
 def _fail(error: BaseException, text: str, exit_code: int) -> int:
     """Print one line, or the traceback when it is asked for."""
     if os.environ.get(DEBUG) == "1":
+        import traceback  # as rarely as this
+
         traceback.print_exception(error)
     line = " ".join(text.split())
     print_line(f"error: {line}")

@@ -11,8 +11,6 @@ from typing import Any
 from numba_symexp.cli.argv import Request, integer, is_on
 from numba_symexp.cli.terminal import NEXT_STEPS, ProgressBar, histogram_text, readable_size
 from numba_symexp.errors import UsageError
-from numba_symexp.files import first_bytes
-from numba_symexp.kinds import is_particle_text_or_dataset
 
 _NOT_GIVEN: tuple[Any, ...] = (None, False, [], ())
 
@@ -210,6 +208,8 @@ def import_particles(
     """
     from numba_symexp.cli.probe import probe
     from numba_symexp.conversion.import_table import import_particles as write
+    from numba_symexp.files import first_bytes
+    from numba_symexp.kinds import is_particle_text_or_dataset
 
     if not files:
         raise UsageError("import needs a .cs or .star file and an OUTPUT: see import --help")
