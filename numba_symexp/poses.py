@@ -11,6 +11,7 @@ from numba_symexp.formats import open_table
 from numba_symexp.formats.relion.labels import IMAGE
 from numba_symexp.particles.columns import (
     PoseColumns,
+    columns_of_copies,
     find_columns,
     pixel_size_column,
     unknown_pixel_size,
@@ -22,11 +23,7 @@ from numba_symexp.particles.schema import (
     DEFOCUS,
     FORMAT,
     OPERATOR_INDEX,
-    POSE_FORMATS,
     SOURCE_INDEX,
-    SPLIT,
-    TUBE,
-    UID,
 )
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.pose_block import Block
@@ -168,9 +165,7 @@ class Poses:
     ) -> "Poses":
         """Poses of the rows of an expanded table, which is closed with them."""
         pose, shift, pose_format = expanded.pose_columns
-        own = expanded.table.columns
-        uid, split, tube = (name if name in own else None for name in (UID, SPLIT, TUBE))
-        columns = PoseColumns(pose, POSE_FORMATS[pose_format], shift, None, uid, split, tube)
+        columns = columns_of_copies(expanded.table, pose, pose_format, shift)
         return cls(expanded.table, columns, psize_A, expanded, into_A)
 
     def __enter__(self) -> Self:

@@ -169,6 +169,7 @@ def test_completion_needs_a_shell(words, command):
     [
         ({"NUMBA_NUM_THREADS": "0"}, "NUMBA_NUM_THREADS=0 is not a number of threads"),
         ({"NUMBA_NUM_THREADS": "many"}, "NUMBA_NUM_THREADS=many is not a number of threads"),
+        ({"NUMBA_NUM_THREADS": "99999"}, "set 1 to 4,096, or unset it"),
         ({"NUMBA_THREADING_LAYER": "abc"}, "NUMBA_THREADING_LAYER=abc is unknown"),
     ],
 )
@@ -176,6 +177,62 @@ def test_a_wrong_environment_is_one_line(environment, say, program, source, tmp_
     refused(program("expand", source, "out.h5", "--symmetry=C2", **environment), 2, say)
     assert sorted(os.listdir(tmp_path)) == ["source.h5"]
     assert program("--help", **environment).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["NUMBA_OPT", "NUMBA_DEBUG", "NUMBA_BOUNDSCHECK"])
+def test_what_numba_does_not_understand_is_not_told_in_its_words(name, program, source, tmp_path):
+    done = program("expand", source, "out.h5", "--symmetry=C2", **{name: "abc"})
+    assert (done.returncode, done.stderr) == (0, "")
+    done = program("verify", "out.h5", **{name: "abc"})
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [["verify", "out.h5"], ["export", "out.h5", "out.cs"]])
+def test_where_the_ends_of_children_are_ignored(words, go, source, tmp_path):
+    """As under some batch systems: a child is then gone before anybody asks how it ended."""
+    go("expand", source, "out.h5", "--symmetry=C2")
+    done = subprocess.run(
+        [sys.executable, "-m", "numba_symexp", *words],
+        cwd=tmp_path,
+        preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", ["inspect source.h5", "operators --symmetry=C2", "--help"])
+def test_a_report_that_nobody_can_read_is_one_line(words, source, tmp_path):
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m numba_symexp {words} >&-"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (0, 1)
+    assert done.stderr.count("\n") == done.returncode
+    assert "unexpected" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ImportError("x.so: failed to map segment from shared object"),
+        OSError("Could not find/load shared object file 'libllvmlite.so'"),
+    ],
+)
+def test_a_library_that_cannot_be_loaded_is_one_line(error, command, monkeypatch):
+    def broken(*words):
+        raise error
+
+    monkeypatch.setattr(inside.main_module, "canonical", broken)
+    done = command("operators", "--symmetry=C2")
+    refused(done, 1, "a library cannot be loaded", "free memory")
+    assert "unexpected" not in done.stderr
 
 
 def test_a_threading_layer_that_is_not_installed_is_one_line(program, source, tmp_path):

@@ -1,5 +1,6 @@
 """verify passes what expand wrote, and finds whatever was changed afterwards."""
 
+import dataclasses
 import hashlib
 import json
 
@@ -351,6 +352,12 @@ def without(operators, *dropped):
 def test_a_group_without_one_element_is_none(symbol):
     assert "no group" in not_as_stated(without(point_group(symbol), 3))
     assert "not the identity" in not_as_stated(without(point_group(symbol), 0))
+
+
+def test_a_helix_without_its_first_unit_is_none():
+    whole = helix(30.0, 4.0, 3)
+    broken = dataclasses.replace(whole, rise_index=np.ones(3, whole.rise_index.dtype))
+    assert "not the identity" in not_as_stated(broken)
 
 
 def test_a_helix_without_one_unit_is_none():

@@ -255,7 +255,8 @@ def faults_of(reference, ended, folder, outputs, shell, done):
             for name in outputs
             if content(folder / name) != content(reference / name)
         ]
-    if shell and outputs and ended.returncode:
+    is_of_streams = not any("=" in odd for odd in done)
+    if shell and outputs and ended.returncode and is_of_streams:
         faults.append("a stream decided the exit code")
     if ended.returncode == 0 and heard and not outputs and not out:
         faults.append("says nothing")

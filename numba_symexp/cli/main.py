@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -48,6 +49,9 @@ _TELLING = ("detail", "flags", "notes", "reason", "verdict", "warnings")
 _THREADING_LAYERS = ("default", "safe", "threadsafe", "forksafe", "omp", "tbb", "workqueue")
 """What Numba takes."""
 
+_MOST_THREADS = 4096
+"""With tens of thousands, the system's libraries crash."""
+
 _DONE, _REFUSED, _INTERRUPTED, _TERMINATED = 0, 1, 130, 143
 
 
@@ -82,11 +86,16 @@ def main(words: Sequence[str] | None = None) -> int:
     except MemoryError as error:
         text = "not enough memory: use a machine with more, or fewer particles at a time"
         return _fail(error, text, _REFUSED)
+    except ImportError as error:
+        text = f"a library cannot be loaded ({error}): free memory, or install it again"
+        return _fail(error, text, _REFUSED)
     except Exception as error:
         text = f"unexpected {type(error).__name__} ({error}): report it, with {DEBUG}=1"
         if isinstance(error, ValueError) and "threading layer" in str(error):
             layer = os.environ.get("NUMBA_THREADING_LAYER", "default")
             text = f"NUMBA_THREADING_LAYER={layer} cannot be loaded by Numba here: unset it"
+        elif isinstance(error, OSError) and "shared object" in str(error):  # of llvmlite
+            text = f"a library cannot be loaded ({error}): free memory, or install it again"
         return _fail(error, text, _REFUSED)
 
 
@@ -99,6 +108,8 @@ def program() -> NoReturn:
     # Half a million objects of the compiler come and stay. With the usual thresholds, Python
     # searches them again and again for garbage, which takes a tenth of a small run.
     gc.set_threshold(100_000, 50, 100)
+    if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:  # else children end unseen
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for number in range(3):  # else an output would take the place of a closed standard stream
         try:
             os.fstat(number)
@@ -121,8 +132,8 @@ def _answer(words: list[str]) -> int:
     checked = canonical(words, COMMANDS)
     _check_environment()
     _tame_threads()
-    request = _request(checked)
     with _warnings_told(words) as told:
+        request = _request(checked)
         result = _told_in_flags(request.act(), words)
         for text in result.get("warnings", ()):
             told(text)
@@ -207,12 +218,13 @@ def _check_environment() -> None:
         raise OutputError("the current folder was deleted: change to another folder") from None
     threads = os.environ.get("NUMBA_NUM_THREADS", "1").strip()
     try:
-        is_wrong = int(threads) < 1
+        is_wrong = not 1 <= int(threads) <= _MOST_THREADS
     except ValueError:
         is_wrong = True
     if is_wrong:
         raise UsageError(
-            f"NUMBA_NUM_THREADS={threads} is not a number of threads: set 1 or more, or unset it"
+            f"NUMBA_NUM_THREADS={threads} is not a number of threads: set 1 to {_MOST_THREADS:,}, "
+            "or unset it"
         )
     layer = os.environ.get("NUMBA_THREADING_LAYER", "default")
     if layer not in _THREADING_LAYERS:

@@ -51,7 +51,7 @@ def inspect(
     from numba_symexp.cli.probe import probe
     from numba_symexp.inspection import inspect as look
 
-    views = sys.stdout.isatty() and not is_on(json)
+    views = sys.stdout is not None and sys.stdout.isatty() and not is_on(json)
 
     def act() -> dict[str, Any]:
         probe(file, source)

@@ -75,8 +75,8 @@ class SourceRecord:
         if not all(isinstance(text, str) for text in texts.values()):
             raise ValueError("/source has other things than text")
         columns: tuple[str, ...] = ()
-        if "columns" in file[SOURCE]:
-            lines = file[SOURCE]["columns"][()]
+        if object_at(file, f"{SOURCE}/columns") is not None:
+            lines = small_array(file, f"{SOURCE}/columns")
             columns = tuple(line.decode("utf-8", "surrogateescape") for line in lines)
         return cls(n_rows=int(rows), columns=columns, **texts)
 

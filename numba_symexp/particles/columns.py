@@ -97,6 +97,30 @@ def find_columns(
     psize = None if psize_given else pixel_size_column(table.columns, shift_name, into_A)
     split = half_set_column(table.columns, pose_name)
     uid, tube = (name if name in table.columns else None for name in (UID, TUBE))
+    _require_parts(table, psize, uid, split, tube)
+    _ = table.n_rows
+    if split is not None and only_half_set(table, split) is not None:
+        split = None
+    return PoseColumns(pose_name, known, shift_name, psize, uid, split, tube)
+
+
+def columns_of_copies(table: ParticleTable, pose: str, pose_format: str, shift: str) -> PoseColumns:
+    """Columns of the rows of an expanded table, whose pose and shift are known.
+
+    Raises
+    ------
+    SourceError
+        One has the wrong shape or dtype.
+    """
+    uid, split, tube = (name if name in table.columns else None for name in (UID, SPLIT, TUBE))
+    _require_parts(table, None, uid, split, tube)
+    return PoseColumns(pose, POSE_FORMATS[pose_format], shift, None, uid, split, tube)
+
+
+def _require_parts(
+    table: ParticleTable, psize: str | None, uid: str | None, split: str | None, tube: str | None
+) -> None:
+    """Refuse columns that are there and are no numbers of their kind."""
     for column, kinds, meaning in (
         (psize, "f", "a pixel size"),
         (uid, "ui", "an id"),
@@ -105,10 +129,6 @@ def find_columns(
     ):
         if column is not None:
             _require(table, column, (), kinds, meaning)
-    _ = table.n_rows
-    if split is not None and only_half_set(table, split) is not None:
-        split = None
-    return PoseColumns(pose_name, known, shift_name, psize, uid, split, tube)
 
 
 def pixel_size_column(

@@ -39,7 +39,7 @@ class Column:
 
     def __str__(self) -> str:
         rows = ", ".join(["N", *map(str, self.shape)])
-        return f"({rows}{',' if not self.shape else ''}) {self.dtype}"
+        return f"({rows}{',' if not self.shape else ''}) {self.dtype.newbyteorder('=')}"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from numba_symexp.annotations import Array
 from numba_symexp.errors import SymexpError
 from numba_symexp.expanded.table import ExpandedTable
 from numba_symexp.expansion.job import ONLY_HOW, ExpandJob
+from numba_symexp.formats.hdf5.table import object_at
 from numba_symexp.particles.columns import pixel_size_column
 from numba_symexp.particles.fingerprint import RULE_2
 from numba_symexp.particles.schema import OPERATORS
@@ -103,10 +104,12 @@ def not_of_its_job(expanded: ExpandedTable) -> str | None:
     table = expanded.source_record.table
     if job.table is not None and job.table.strip("/") != table.strip("/"):
         return f"the table was {table[:60]}, and {job.table[:60]} in the provenance"
-    group = expanded.table.file[OPERATORS]
+    file = expanded.table.file
+    group = object_at(file, OPERATORS)
     for name, units in _OPERATOR_UNITS.items():
-        if name in group and group[name].attrs.get("units", units) != units:
-            return f"{OPERATORS}/{name} has the units {str(group[name].attrs['units'])[:20]}"
+        values = object_at(file, f"{OPERATORS}/{name}")
+        if values is not None and values.attrs.get("units", units) != units:
+            return f"{OPERATORS}/{name} has the units {str(values.attrs['units'])[:20]}"
     if group.attrs.get("typed", 0) and not found.symmetry.from_file:
         return f"operators of {found.symmetry} are exact, and not typed"
     chosen = "subset" if job.operators else "transversal"

@@ -52,7 +52,7 @@ def _not_a_group(matrices: Array, translations_A: Array) -> str | None:
     """Say which product leaves the set, or None."""
     if np.any(translations_A):
         return f"operator {int(np.argmax(np.any(translations_A, axis=1)))} moves the box center"
-    if np.abs(matrices[0] - np.eye(3)).max() > _SAME:
+    if not len(matrices) or np.abs(matrices[0] - np.eye(3)).max() > _SAME:
         return "operator 0 is not the identity"
     count = len(matrices)
     some = range(count) if count <= _ALL_PRODUCTS else range(0, count, count // _FEW)

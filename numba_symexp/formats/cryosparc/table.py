@@ -34,6 +34,8 @@ from numba_symexp.symmetry.point_groups import HOUSE
 _MOST_HEADER_BYTES = 256 << 10
 """Thousands of fields; Python takes 480 bytes for each byte of a literal that it parses."""
 
+_ROWS_BEYOND_ALL = 1 << 63
+
 _READ_BYTES = 4 << 20
 
 _RESULT = re.compile(r"^ *metafile: *([^\n]{1,400}?) *\n +num_items: *(\d{1,18}) *$", re.MULTILINE)
@@ -249,7 +251,10 @@ def _read_header(file: Any, path: str) -> tuple[np.dtype[Any], int, int]:
             header = ast.literal_eval(text)
         dtype = np.lib.format.descr_to_dtype(header["descr"])
         (rows,) = header["shape"]
-        return dtype, int(rows), file.tell()
+        rows = int(rows)
+        if abs(rows) >= _ROWS_BEYOND_ALL:
+            raise ValueError("its number of rows has too many digits")
+        return dtype, rows, file.tell()
     except Exception as error:  # a damaged literal can raise almost anything
         is_syntax = isinstance(error, SyntaxError) or "<ast." in str(error)
         reason = "no literal" if is_syntax else str(error).partition("\n")[0]
