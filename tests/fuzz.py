@@ -530,7 +530,8 @@ def table_is_something_else(file, rng):
 
 
 ATTRIBUTES = (
-    "convention", "format", "format_version", "complete", "repeated_images", "part", "units",
+    "convention", "convention_doubt", "format", "format_version", "complete", "repeated_images",
+    "part", "units",
     "pose_format", "description", "symmetry", "provenance", "created", "generated_by", "kind",
     "path", "absolute_path", "relative_path", "table", "n_rows", "fingerprint", "center_A",
     "chosen", "full_order", "sign",

@@ -164,6 +164,21 @@ def test_lengths_differ(name, refuse, tmp_path, columns):
     refuse("differ in length", f"{name} has 49 rows", "50 rows")
 
 
+@pytest.mark.parametrize("value", [np.arange(3), np.array(["relion"] * 2, "S6"), 5, "", b"\xff"])
+@pytest.mark.parametrize("name", ["convention", "convention_doubt", "repeated_images", "format"])
+def test_what_a_table_says_may_be_anything(name, value, command, tmp_path, columns):
+    write_table(tmp_path / "in.h5", columns, **{name: value})
+    done = command("inspect", "in.h5")
+    assert done.returncode in (0, 1)
+    assert all(line.startswith(("warning: ", "error: ")) for line in done.stderr.splitlines())
+    assert "unexpected" not in done.stderr
+    for words in (("expand", "in.h5", "o.h5", "--symmetry=D3"), ("import", "in.h5", "i.h5"),
+                  ("export", "in.h5", "o.star"), ("export", "in.h5", "o.cs")):  # fmt: skip
+        done = command(*words)
+        assert "unexpected" not in done.stderr
+        assert done.returncode in (0, 1, 2)
+
+
 def test_a_single_value_is_no_column(refuse, tmp_path, columns):
     write_table(tmp_path / "in.h5", {**columns, "scale": np.float64(1)})
     refuse("scale has a single value")

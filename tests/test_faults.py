@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import h5py
+import inside
 import numba
 import numpy as np
 import pytest
@@ -475,6 +476,26 @@ def test_sweep_keeps_the_files_of_this_process_and_takes_no_folder_amiss(tmp_pat
     assert sweep(str(tmp_path)) == []
     assert len(names(tmp_path)) == 2
     assert sweep(str(tmp_path / "nowhere")) == []
+
+
+def test_a_lock_that_cannot_be_asked_for_keeps_the_file(tmp_path, monkeypatch):
+    """Nor is a file removed that cannot be opened: the process has no descriptor left."""
+    gone = dataclasses.replace(RunMark.of_this_process(), started="1")
+    path = tmp_path / f"{PREFIX}{'-'.join(vars(gone).values())}-00000000{SUFFIX}"
+    path.touch()
+
+    def none_left(*words, **named):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inside.leftovers.fcntl, "fcntl", none_left)
+        assert len(sweep(str(tmp_path))) == 1
+        patch.undo()
+        patch.setattr(inside.leftovers.os, "open", none_left)
+        assert len(sweep(str(tmp_path))) == 1
+    assert path.exists()
+    assert sweep(str(tmp_path)) == []
+    assert not path.exists()
 
 
 # A full disk, and limits

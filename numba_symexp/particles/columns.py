@@ -244,7 +244,8 @@ def expanded_by(table: ParticleTable) -> str | None:
         source_id = f"{CRYOSPARC_EXPANDED}src_uid"
         if source_id not in table.columns or _repeats(table, (source_id,)):
             return "CryoSPARC"
-    if table.attributes.get(REPEATED_IMAGES):
+    repeated = table.attributes.get(REPEATED_IMAGES, 0)
+    if not isinstance(repeated, int | np.integer) or repeated:  # where it is damaged, it was there
         return "some program (its images repeat)"
     for what, names in _IMAGES.items():
         if all(name in table.columns for name in names) and _repeats(table, names):

@@ -60,7 +60,7 @@ def doubt_of(program: str, path: str) -> str:
 
 def is_clear(table: ParticleTable) -> bool:
     """Whether nothing contradicts the convention that a table gets."""
-    return not table.attributes.get(CONVENTION_DOUBT)
+    return not _doubt(table)
 
 
 def convention_and_reason(table: ParticleTable) -> tuple[str, str]:
@@ -70,7 +70,7 @@ def convention_and_reason(table: ParticleTable) -> tuple[str, str]:
         return convention, f"assumed for {table.layout}, but {_doubt(table)}"
     if CONVENTION not in table.attributes:
         return convention, "the default"
-    if table.attributes.get(CONVENTION) == table.vocabulary == RELION:
+    if table.says(CONVENTION, RELION) and table.vocabulary == RELION:
         return convention, "a .star without a mark is RELION's"
     return convention, "the table says so"
 
@@ -136,8 +136,8 @@ def settle(attributes: dict[str, Any], convention: str) -> None:
 
 
 def _doubt(table: ParticleTable) -> str:
-    """Why the convention is in doubt."""
-    doubt = table.attributes[CONVENTION_DOUBT]
+    """Why the convention is in doubt; empty where it is not."""
+    doubt = table.attributes.get(CONVENTION_DOUBT, "")
     return doubt.decode(errors="replace") if isinstance(doubt, bytes) else str(doubt)
 
 
