@@ -219,7 +219,17 @@ class Poses:
         program : {"cryosparc", "relion"}
         written : ParticleTable
             The columns that are written, in the names of that program.
+
+        Raises
+        ------
+        SourceError
+            The table says a convention that no particle file can have.
         """
+        if self.convention not in HOUSE:
+            raise SourceError(
+                f"{self.source.path}: has the convention {self.convention[:40]!a}, which no "
+                f"particles are refined in: give convention={' or convention='.join(HOUSE)}"
+            )
         if self.convention != program:
             return True
         other = next(each for each in HOUSE if each != program)

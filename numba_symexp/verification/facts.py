@@ -105,12 +105,13 @@ def not_of_its_job(expanded: ExpandedTable) -> str | None:
     if job.table is not None and job.table.strip("/") != table.strip("/"):
         return f"the table was {table[:60]}, and {job.table[:60]} in the provenance"
     file = expanded.table.file
-    group = object_at(file, OPERATORS)
-    for name, units in _OPERATOR_UNITS.items():
-        values = object_at(file, f"{OPERATORS}/{name}")
-        if values is not None and values.attrs.get("units", units) != units:
-            return f"{OPERATORS}/{name} has the units {str(values.attrs['units'])[:20]}"
-    if group.attrs.get("typed", 0) and not found.symmetry.from_file:
+    with expanded.table.reading("what it says of its operators"):
+        for name, units in _OPERATOR_UNITS.items():
+            values = object_at(file, f"{OPERATORS}/{name}")
+            if values is not None and values.attrs.get("units", units) != units:
+                return f"{OPERATORS}/{name} has the units {str(values.attrs['units'])[:20]}"
+        typed = object_at(file, OPERATORS).attrs.get("typed", 0)
+    if typed and not found.symmetry.from_file:
         return f"operators of {found.symmetry} are exact, and not typed"
     chosen = "subset" if job.operators else "transversal"
     if found.symmetry.from_file and found.kind != (chosen if found.chosen else "own"):
