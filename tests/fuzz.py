@@ -929,7 +929,7 @@ def faults_of(verb, code, out, err, before, after):
     """Promises that a run broke."""
     faults = []
     lines = [line for line in err.splitlines() if not (code and line.startswith("warning: "))]
-    if "Traceback" in err or "unexpected " in err:
+    if "Traceback" in err or "error: unexpected " in err:
         faults.append("traceback")
     if code not in (0, 1, 2):
         faults.append(f"exit code {code}")

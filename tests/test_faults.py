@@ -649,7 +649,7 @@ def test_a_source_that_changes_while_it_is_expanded(source, what, run, folder):
     small_blocks = f"import {path_of('scan_module')} as scan\nscan._BLOCK_BYTES = 50_000\n"
     setups = [
         hit(OUTPUT, "sweep", changes(source)[what]),
-        small_blocks + hit(STREAM, "_read", changes(source)[what], 3),
+        small_blocks + hit(STREAM, "read_sources", changes(source)[what], 3),
     ]
     data, others = (folder / source).read_bytes(), names(folder)
     for setup in setups:

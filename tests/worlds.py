@@ -239,7 +239,7 @@ def faults_of(reference, ended, folder, outputs, shell, done):
     heard = not shell
     if ended.returncode:
         lines = [line for line in lines if not line.startswith("warning: ")]
-    if "Traceback" in err or "unexpected " in err:
+    if "Traceback" in err or "error: unexpected " in err:
         faults.append("traceback")
     if ended.returncode not in (0, 1, 2):
         faults.append(f"exit code {ended.returncode}")
