@@ -198,7 +198,12 @@ def _expansion(path: str, source: str | None) -> ExpansionOrigin:
             rows=len(table),
             particles=table.n_sources,
             provenance=table.provenance,
-            created=table.attributes.get("created"),
-            generated_by=table.attributes.get("generated_by"),
+            created=_text(table.attributes.get("created")),
+            generated_by=_text(table.attributes.get("generated_by")),
             source=table.source_path if source is None else table.source.path,
         )
+
+
+def _text(value: object) -> str | None:
+    """What an attribute says, where it is text."""
+    return value if isinstance(value, str) else None

@@ -179,6 +179,34 @@ def test_what_a_table_says_may_be_anything(name, value, command, tmp_path, colum
         assert done.returncode in (0, 1, 2)
 
 
+@pytest.mark.parametrize("name", ["created", "generated_by", "symmetry", "provenance", "complete"])
+def test_what_an_expanded_table_says_may_be_anything(name, go, command, tmp_path, columns):
+    write_table(tmp_path / "in.h5", columns)
+    go("expand", "in.h5", "e.h5", "--symmetry=C3")
+    for value in (h5py.Empty("f8"), h5py.Reference(), np.arange(3), np.void(b"x"), 1.5, np.nan):
+        with h5py.File(tmp_path / "e.h5", "r+") as file:
+            file.attrs[name] = file.ref if isinstance(value, h5py.Reference) else value
+        for words in (("inspect", "e.h5"), ("inspect", "e.h5", "--json"), ("verify", "e.h5"),
+                      ("verify", "e.h5", "--json"), ("match", "e.h5", "--json")):  # fmt: skip
+            done = command(*words)
+            assert "unexpected" not in done.stderr, (words, value)
+            assert done.returncode in (0, 1)
+
+
+def test_texts_that_are_no_utf8(command, go, tmp_path, columns):
+    """They can be copied from table to table, as what they are not."""
+    write_table(tmp_path / "in.h5", columns, **{"convention_doubt": b"\xff", "note": b"\xf4 text"})
+    with h5py.File(tmp_path / "in.h5", "r+") as file:
+        for name in (POSE, "ctf/df1_A"):
+            for attribute in ("units", "description"):
+                file[f"particles/{name}"].attrs[attribute] = b"\xf4 text"
+    go("expand", "in.h5", "e.h5", "--symmetry=C3", "--carry=ctf/*")
+    go("verify", "e.h5")
+    go("collapse", "e.h5", "c.h5")
+    with h5py.File(tmp_path / "c.h5") as file:
+        assert file[f"particles/{POSE}"].attrs["units"] == "\ufffd text"
+
+
 def test_a_single_value_is_no_column(refuse, tmp_path, columns):
     write_table(tmp_path / "in.h5", {**columns, "scale": np.float64(1)})
     refuse("scale has a single value")

@@ -76,7 +76,7 @@ class Hdf5Table(ParticleTable):
                 self._node, self.location = self._find(location)
                 self._compound = isinstance(self._node, h5py.Dataset)
                 self.layout = "a compound dataset" if self._compound else "a group of columns"
-                self.attributes = {**self.file.attrs, **self._node.attrs}
+                self.attributes = _in_utf8({**self.file.attrs, **self._node.attrs})
                 self._fields: dict[str, tuple[str, ...]] = {}
                 self._datasets: dict[str, h5py.Dataset] = {}
                 self.columns = self._columns()
@@ -142,7 +142,7 @@ class Hdf5Table(ParticleTable):
         if self._compound:
             return {}
         with self.reading(f"what it says of {name}"):
-            return dict(self._datasets[name].attrs)
+            return _in_utf8(dict(self._datasets[name].attrs))
 
     @contextlib.contextmanager
     def reading(self, what: str, start: int = 0, stop: int = 0) -> Iterator[None]:
@@ -248,6 +248,21 @@ class Hdf5Table(ParticleTable):
             name: Column(dtype.base, dtype.shape)
             for name, dtype, _ in _flat_fields(self._node.dtype)
         }
+
+
+def _in_utf8(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Attributes whose names and texts can be written again: bytes that are no UTF-8 become marks.
+
+    HDF5 says that such texts are UTF-8, and h5py gives the odd bytes as halves of characters.
+    """
+
+    def text(value: str) -> str:
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+    return {
+        text(name): text(value) if isinstance(value, str) else value
+        for name, value in attributes.items()
+    }
 
 
 def object_at(root: h5py.Group, path: str) -> Any:
