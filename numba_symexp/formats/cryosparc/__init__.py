@@ -27,7 +27,7 @@ class CryosparcDataset(Format):
 
     def join(self, tables: Sequence[ParticleTable]) -> ParticleTable:
         """Join datasets of the same particles on their ids."""
-        from numba_symexp.formats.cryosparc.table import JoinedTable
+        from numba_symexp.formats.cryosparc.passthrough import JoinedTable
 
         return JoinedTable(tables)
 
