@@ -1,28 +1,41 @@
-"""A file that is written in a thread of its own, while the next rows are made."""
+"""What is written in a thread of its own, while the next rows are made."""
 
 import queue
 import threading
-from typing import BinaryIO, Self
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, BinaryIO, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.files import start_writeback
 
-_WRITEBACK_BYTES = 32 << 20
+WRITEBACK_BYTES = 32 << 20
 """How much is written between two requests to begin with bringing it to disk."""
 
-_BUFFERS = 3
+BUFFERS = 3
 """One being filled, one waiting, one being written."""
 
+Buffer = TypeVar("Buffer")
 
-class WriteBehind:
-    """Writes buffers to the end of a file, in order; used in a ``with`` statement.
+
+class Digest(Protocol):
+    """What takes in the bytes of a file, such as a hash of `hashlib`."""
+
+    def update(self, data: memoryview, /) -> None:
+        """Take in the next bytes."""
+
+
+class WriterThread(Generic[Buffer]):
+    """Lends buffers, and writes them in order when they come back filled; for a ``with`` statement.
 
     Parameters
     ----------
-    file : binary file
-        Nobody else writes to it meanwhile.
+    buffers : iterable
+        They are used again and again.
+    write : callable
+        Writes a buffer; called in the thread, with what was given to `submit`.
 
     Raises
     ------
@@ -30,51 +43,97 @@ class WriteBehind:
         On leaving, and from `free`: what the file system said.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self._stopped = file, False
+    def __init__(self, buffers: Iterable[Buffer], write: Callable[..., None]) -> None:
+        self._write, self._stopped = write, False
         self._error: BaseException | None = None
-        self._free: queue.SimpleQueue[Array] = queue.SimpleQueue()
-        self._filled: queue.SimpleQueue[tuple[Array, int] | None] = queue.SimpleQueue()
+        self._free: queue.SimpleQueue[Buffer] = queue.SimpleQueue()
+        self._filled: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_all, name="writer", daemon=True)
-        for _ in range(_BUFFERS):
-            self._free.put(np.empty(0, np.uint8))
+        for buffer in buffers:
+            self._free.put(buffer)
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self._stopped = error is not None
+        # Whoever makes rows in a generator may be asked for the first ones only.
+        self._stopped = error is not None and not isinstance(error, GeneratorExit)
         self._filled.put(None)
         self._thread.join()
         if error is None:
             self._raise_error()
 
-    def free(self, size: int) -> Array:
-        """Wait for a buffer of at least so many bytes that may be filled."""
+    def free(self) -> Buffer:
+        """Wait for a buffer that may be filled."""
         buffer = self._free.get()
         self._raise_error()
-        return buffer if len(buffer) >= size else np.empty(size + size // 8, np.uint8)
+        return buffer
 
-    def submit(self, buffer: Array, size: int) -> None:
-        """Have the first bytes of a buffer written; the buffer is lent no longer."""
-        self._filled.put((buffer, size))
+    def submit(self, buffer: Buffer, *what: object) -> None:
+        """Have a buffer written; it is lent no longer."""
+        self._filled.put((buffer, *what))
 
     def _raise_error(self) -> None:
         if self._error is not None:
             raise self._error
 
     def _write_all(self) -> None:
-        behind = 0
         while (item := self._filled.get()) is not None:
-            buffer, size = item
             if self._error is None and not self._stopped:
                 try:
-                    self._file.write(buffer.data[:size])
-                    end = self._file.tell()
-                    if end - behind >= _WRITEBACK_BYTES:
-                        start_writeback(self._file.fileno(), behind, end - behind)
-                        behind = end
+                    self._write(*item)
                 except BaseException as error:  # handed to the thread that fills
                     self._error = error
-            self._free.put(buffer)
+            self._free.put(item[0])
+
+
+class WriteBehind:
+    """Writes bytes to the end of a file, in order; for a ``with`` statement.
+
+    Parameters
+    ----------
+    file : binary file
+        Nobody else writes to it meanwhile.
+    digest : hash, optional
+        Takes in the bytes while they are written.
+
+    Raises
+    ------
+    OSError
+        On leaving, and from `free`: what the file system said.
+    """
+
+    def __init__(self, file: BinaryIO, digest: Digest | None = None) -> None:
+        self._file, self._digest, self._behind = file, digest, file.tell()
+        empty = [np.empty(0, np.uint8) for _ in range(BUFFERS)]
+        self._writer = WriterThread(empty, self._write)
+        self._helper = ThreadPoolExecutor(1, "digest")
+
+    def __enter__(self) -> Self:
+        self._writer.__enter__()
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        with self._helper:
+            self._writer.__exit__(kind, error, trace)
+
+    def free(self, size: int) -> Array:
+        """Wait for a buffer (n,) uint8 of at least so many bytes that may be filled."""
+        buffer = self._writer.free()
+        return buffer if len(buffer) >= size else np.empty(size + size // 8, np.uint8)
+
+    def submit(self, buffer: Array, size: int) -> None:
+        """Have the first bytes of a buffer written; it is lent no longer."""
+        self._writer.submit(buffer, size)
+
+    def _write(self, buffer: Array, size: int) -> None:
+        data = buffer.data[:size]
+        taken = self._digest and self._helper.submit(self._digest.update, data)
+        self._file.write(data)
+        end = self._file.tell()
+        if end - self._behind >= WRITEBACK_BYTES:
+            start_writeback(self._file.fileno(), self._behind, end - self._behind)
+            self._behind = end
+        if taken:
+            taken.result()

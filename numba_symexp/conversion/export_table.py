@@ -160,7 +160,7 @@ class OutputPair:
             _write_rows(drafts[0].path, writer, len(rows), progress)
             for draft, name in zip(drafts[1:], self.names[1:], strict=True):
                 with as_output_error(name), open(draft.path, "wb") as beside:
-                    beside.write(writer.companion(self.names[0], drafts[0].path))
+                    beside.write(writer.companion(self.names[0]))
         return drafts
 
 

@@ -2,24 +2,17 @@
 
 import abc
 import os
-import queue
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Self
 
 import numpy as np
 
 from numba_symexp.annotations import Array
+from numba_symexp.behind import BUFFERS, WRITEBACK_BYTES, WriterThread
 from numba_symexp.expanded.columns import OutputColumn
 from numba_symexp.files import start_writeback
 
 Buffer = dict[str, Array]
-
-_WRITEBACK_BYTES = 32 << 20
-"""How much is written between two requests to begin with bringing it to disk."""
-
-_BUFFERS = 3
-"""One being filled, one waiting, one being written."""
 
 
 class RowSink(abc.ABC):
@@ -82,49 +75,27 @@ class RowWriter(RowSink):
     ) -> None:
         self._descriptor = descriptor
         self._places = {c.name: (offsets[c.name], c.row_bytes) for c in columns}
-        self._free: queue.SimpleQueue[Buffer] = queue.SimpleQueue()
-        self._filled: queue.SimpleQueue[tuple[Buffer, int, int] | None] = queue.SimpleQueue()
         self._behind = first_row  # first row that the disk has not been asked to take yet
-        self._error: BaseException | None = None
-        self._stopped = False
-        self._thread = threading.Thread(target=self._write_all, name="writer", daemon=True)
-        for _ in range(_BUFFERS):
-            self._free.put({c.name: np.zeros((buffer_rows, *c.shape), c.dtype) for c in columns})
+        buffers = (
+            {c.name: np.zeros((buffer_rows, *c.shape), c.dtype) for c in columns}
+            for _ in range(BUFFERS)
+        )
+        self._writer = WriterThread(buffers, self._write)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._writer.__enter__()
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self._stopped = error is not None
-        self._filled.put(None)
-        self._thread.join()
-        if error is None:
-            self._raise_error()
+        self._writer.__exit__(kind, error, trace)
 
     def free(self) -> Buffer:
         """Wait for a buffer that may be filled."""
-        buffer = self._free.get()
-        self._raise_error()
-        return buffer
+        return self._writer.free()
 
     def submit(self, buffer: Buffer, first_row: int, rows: int) -> None:
         """Have the first rows of a buffer written; see `RowSink`."""
-        self._filled.put((buffer, first_row, rows))
-
-    def _raise_error(self) -> None:
-        if self._error is not None:
-            raise self._error
-
-    def _write_all(self) -> None:
-        while (item := self._filled.get()) is not None:
-            buffer, first_row, rows = item
-            if self._error is None and not self._stopped:
-                try:
-                    self._write(buffer, first_row, rows)
-                except BaseException as error:  # handed to the thread that fills
-                    self._error = error
-            self._free.put(buffer)
+        self._writer.submit(buffer, first_row, rows)
 
     def _write(self, buffer: Buffer, first_row: int, rows: int) -> None:
         for name, (offset, row_bytes) in self._places.items():
@@ -137,7 +108,7 @@ class RowWriter(RowSink):
 
     def _push_to_disk(self, end: int) -> None:
         rows = end - self._behind
-        if rows * sum(row_bytes for _, row_bytes in self._places.values()) < _WRITEBACK_BYTES:
+        if rows * sum(row_bytes for _, row_bytes in self._places.values()) < WRITEBACK_BYTES:
             return
         for offset, row_bytes in self._places.values():
             start_writeback(self._descriptor, offset + self._behind * row_bytes, rows * row_bytes)

@@ -62,10 +62,10 @@ class RowWriter(Protocol):
     def write(self, file: BinaryIO) -> Iterator[int]:
         """Write the whole file; yields how many rows are done."""
 
-    def companion(self, name: str, path: str) -> bytes:
+    def companion(self, name: str) -> bytes:
         """Content of the file that belongs beside the output called ``name``; often empty.
 
-        The output is whole, and still at ``path``.
+        The output is whole.
         """
 
 

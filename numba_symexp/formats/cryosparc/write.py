@@ -1,6 +1,8 @@
 """Write rows as a CryoSPARC dataset."""
 
 import functools
+import hashlib
+import io
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,8 +12,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from numba_symexp.annotations import Array
+from numba_symexp.behind import WriteBehind
 from numba_symexp.errors import SourceError
-from numba_symexp.formats.cryosparc.table import BELONGS_TO, digest
+from numba_symexp.formats.cryosparc.table import BELONGS_TO
 from numba_symexp.formats.relion.labels import mix_bits, word_hash
 from numba_symexp.output import timestamp
 from numba_symexp.particles.findings import refuse_no_length
@@ -163,6 +166,7 @@ class CsRows:
         if self._made_psize:
             made.add(PSIZE)
         self._copied = [name for name in columns if name not in made]
+        self._digest = hashlib.sha256()
 
     def _psize_of_a_slot(self) -> bool:
         """Whether the pixels of the shifts are those of another column than CryoSPARC's."""
@@ -221,31 +225,41 @@ class CsRows:
             ids = mix_bits([ids, np.arange(1, len(ids) + 1, dtype=np.uint64)])
         return np.where(ids == 0, np.uint64(1), ids)
 
-    def companion(self, name: str, path: str) -> bytes:
+    def companion(self, name: str) -> bytes:
         """Text of the result group that belongs beside the dataset."""
-        return _result_group(name, path, self.dtype.names or (), len(self._rows)).encode()
+        fields = self.dtype.names or ()
+        return _result_group(name, self._digest.hexdigest(), fields, len(self._rows)).encode()
 
     def write(self, file: BinaryIO) -> Iterator[int]:
         """Write the whole dataset as NumPy writes it; yields how many rows are done."""
-        descr = np.lib.format.dtype_to_descr(self.dtype)
-        _write_header(file, {"descr": descr, "fortran_order": False, "shape": (len(self._rows),)})
+        header = self._header()
+        self._digest = hashlib.sha256(header)
+        file.write(header)
         done = 0
-        for block in self._rows.exported():
-            file.write(self._filled(block).tobytes())
-            done += len(block)
-            yield done
+        with WriteBehind(file, self._digest) as behind:
+            for block in self._rows.exported():
+                size = len(block) * self.dtype.itemsize
+                buffer = behind.free(size)
+                self._fill_rows(buffer[:size].view(self.dtype), block)
+                behind.submit(buffer, size)
+                done += len(block)
+                yield done
 
-    def _filled(self, block: "Block") -> Array:
-        """Rows of a block."""
-        out = np.zeros(len(block), self.dtype)
-        known = [UID] if UID in self._source.columns else []
-        source = self._source.read_at([*self._copied, *known], block.sources)
-        for name in self._copied:
-            if name.endswith(_PIXEL_SIZE):
-                refuse_no_length(source[name], name, block.sources, self._source.path)
-            self._fill(out, name, source[name][block.index])
-        for name, value in self._constants.items():
-            out[name] = value
+    def _header(self) -> bytes:
+        """Header of a NumPy file, in the oldest version that holds it."""
+        descr = np.lib.format.dtype_to_descr(self.dtype)
+        header = {"descr": descr, "fortran_order": False, "shape": (len(self._rows),)}
+        text = io.BytesIO()
+        try:
+            np.lib.format.write_array_header_1_0(text, header)
+        except ValueError:  # more than 64 KiB of field names
+            np.lib.format.write_array_header_2_0(text, header)
+        return text.getvalue()
+
+    def _fill_rows(self, out: Array, block: "Block") -> None:
+        """Fill the rows of a block: with those of their sources, and then what is their own."""
+        sources, ids = self._of_sources(block)
+        sources.take(block.index, out=out, mode="clip")  # the one mode that makes no copy
         for name, values in {POSE: block.rotvec, SHIFT: block.shift, **block.defocus}.items():
             self._fill(out, name, values)
         if self._made_psize:
@@ -254,8 +268,7 @@ class CsRows:
             self._turn_slots(out, block)
         if block.split is not None:
             out[SPLIT] = block.split
-        operators = self._rows.operators
-        own = source[UID][block.index] if known else self._ids[block.sources[block.index]]
+        operators, own = self._rows.operators, ids[block.index]
         if block.uid is not None:
             out[UID] = block.uid
         else:  # a table without ids: operator 0 has its particle's, the mates have mixes of it
@@ -264,7 +277,19 @@ class CsRows:
             out[UID] = np.where(copy == 0, own, mix_bits([own.astype(np.uint64), copy]))
         if self._tells_copies:
             out[_SOURCE_UID], out[_OPERATOR] = own, block.operator
-        return out
+
+    def _of_sources(self, block: "Block") -> tuple[Array, Array]:
+        """What the copies of each source have in common, as rows; and the ids of the sources."""
+        out = np.zeros(len(block.sources), self.dtype)
+        known = [UID] if UID in self._source.columns else []
+        source = self._source.read_at([*self._copied, *known], block.sources)
+        for name in self._copied:
+            if name.endswith(_PIXEL_SIZE):
+                refuse_no_length(source[name], name, block.sources, self._source.path)
+            self._fill(out, name, source[name])
+        for name, value in self._constants.items():
+            out[name] = value
+        return out, source[UID] if known else self._ids[block.sources]
 
     def _turn_slots(self, out: Array, block: "Block") -> None:
         """Fill further poses and shifts, each turned and moved by the operator of its row."""
@@ -318,23 +343,15 @@ def _expansion_of(operators: Operators) -> dict[str, Any]:
     }
 
 
-def _write_header(file: BinaryIO, header: dict[str, Any]) -> None:
-    """Write the header of a NumPy file in the oldest version that holds it."""
-    try:
-        np.lib.format.write_array_header_1_0(file, header)
-    except ValueError:  # more than 64 KiB of field names
-        np.lib.format.write_array_header_2_0(file, header)
-
-
-def _result_group(name: str, cs_path: str, fields: Sequence[str], rows: int) -> str:
+def _result_group(name: str, digest: str, fields: Sequence[str], rows: int) -> str:
     """Text of a result group of particles, for CryoSPARC's Import Result Group.
 
     Parameters
     ----------
     name : str
         Path of the dataset; only its last part is written, since both files stand in one folder.
-    cs_path : str
-        Where the dataset is now, whole.
+    digest : str
+        SHA-256 of the dataset, in hexadecimal figures.
     fields : sequence of str
         Of the dataset.
     rows : int
@@ -359,7 +376,7 @@ def _result_group(name: str, cs_path: str, fields: Sequence[str], rows: int) -> 
             f"    num_items: {rows}",
             f"    type: particle.{_type_of(slot)}",
         ]
-    lines += [f"version: {_VERSION}", f"{BELONGS_TO}{digest(cs_path)}, {rows} rows", ""]
+    lines += [f"version: {_VERSION}", f"{BELONGS_TO}{digest}, {rows} rows", ""]
     return "\n".join(lines)
 
 

@@ -145,7 +145,7 @@ class StarRows:
                     return False
         return True
 
-    def companion(self, name: str, path: str) -> bytes:
+    def companion(self, name: str) -> bytes:
         """Nothing belongs beside a particle file."""
         return b""
 
