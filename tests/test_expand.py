@@ -463,7 +463,7 @@ def test_blocks_of_a_long_table_meet(rng, tmp_path, monkeypatch):
 
 def test_the_disk_is_asked_for_every_range_once(source, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(inside.writer, "_WRITEBACK_BYTES", 5000)
+    monkeypatch.setattr(inside.writer, "WRITEBACK_BYTES", 5000)
     monkeypatch.setattr(
         inside.writer,
         "start_writeback",
