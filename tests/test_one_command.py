@@ -119,15 +119,78 @@ def test_a_result_group_is_a_source(go, rng, tmp_path):
     assert_same(go, tmp_path, "copy.csg", "x.star", "--symmetry=D2")
 
 
-def test_a_suffix_of_another_kind_is_refused(command, rng, tmp_path):
+OTHERS = ("csg", "mrc", "mrcs", "tbl", "txt", "json", "csv", "npy", "npz", "pdb", "cif", "gz")
+WRITING = {
+    "expand": (("expand", "s.star"), ("--symmetry=C2",)),
+    "collapse": (("collapse", "e.h5"), ()),
+    "import": (("import", "s.star"), ()),
+    "export": (("export", "s.star"), ()),
+    "example": (("example",), ()),
+}
+
+
+@pytest.mark.parametrize(("words", "flags"), WRITING.values(), ids=WRITING)
+def test_a_suffix_of_another_kind_is_refused(words, flags, command, go, rng, tmp_path):
     make_sources(rng, tmp_path)
-    others = ["csg", "mrc", "mrcs", "tbl", "txt", "json", "csv", "npy", "npz", "pdb", "cif", "gz"]
-    for suffix in [*others, *map(str.upper, others), "star.gz"]:
-        done = command("expand", "s.star", f"x.{suffix}", "--symmetry=C2")
+    go("expand", "s.star", "e.h5", "--symmetry=C2")
+    for suffix in [*OTHERS, *map(str.upper, OTHERS), "star.gz", "h5.mrc"]:
+        done = command(*words, f"x.{suffix}", *flags)
         assert done.returncode == 2, suffix
         assert len(done.stderr.splitlines()) == 1
-        assert "ends in ." in done.stderr
+        assert "ends in " in done.stderr
     assert not list(tmp_path.glob("x.*"))
+
+
+@pytest.mark.parametrize("name", ["x", "x.table", "x.h5", "x.HDF5"])
+def test_particles_go_back_to_hdf5_under_any_other_suffix(name, go, rng, tmp_path):
+    make_sources(rng, tmp_path)
+    go("expand", "s.star", "e.h5", "--symmetry=C2")
+    go("collapse", "e.h5", name)
+    assert (tmp_path / name).read_bytes().startswith(b"\x89HDF")
+
+
+BACK = {
+    "expanded .star": ("s.star", ["e.h5"]),
+    "expanded .cs": ("s.cs", ["e.h5"]),
+    "expanded HDF5": ("s.h5", ["e.h5"]),
+    "best of a .star": ("s.star", ["e.h5", "--by=uid"]),
+    "best of an HDF5": ("s.h5", ["e.h5", "--by=uid", "--keep=min"]),
+    "returned .star": ("s.star", ["part.star", "--expanded=e.h5"]),
+    "best returned .cs": ("s.cs", ["back.cs", "--expanded=e.h5", "--by=ctf/df1_A"]),
+    "returned of the other program": ("s.cs", ["back.star", "--expanded=e.h5"]),
+}
+
+
+@pytest.mark.parametrize(("source", "words"), BACK.values(), ids=BACK)
+@pytest.mark.parametrize("suffix", ["star", "CS"])
+def test_particles_go_back_into_the_bytes_of_two_commands(source, words, suffix, go, rng, tmp_path):
+    make_sources(rng, tmp_path)
+    go("expand", source, "e.h5", "--symmetry=D3", "--convention=relion")
+    go("export", "e.h5", "back.star")
+    go("export", "e.h5", "back.cs")
+    lines = (tmp_path / "back.star").read_text().splitlines()
+    (tmp_path / "part.star").write_text("\n".join(lines[:-50]) + "\n")
+    go("collapse", *words[:1], "p.h5", *words[1:])
+    (tmp_path / "two").mkdir()
+    go("export", "p.h5", f"two/x.{suffix}")
+    before = set(os.listdir(tmp_path))
+    made = json.loads(go("collapse", *words[:1], f"x.{suffix}", *words[1:], "--json"))
+    wanted = os.listdir(tmp_path / "two")
+    assert set(os.listdir(tmp_path)) - before == set(wanted) == set(made["files"])
+    for name in wanted:
+        assert (tmp_path / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+
+
+def test_particles_that_go_back_are_no_input(command, go, rng, tmp_path):
+    make_sources(rng, tmp_path)
+    go("expand", "s.star", "e.h5", "--symmetry=C2")
+    go("export", "e.h5", "back.star")
+    before = (tmp_path / "s.star").read_bytes()
+    for output in ("s.star", "back.star"):
+        done = command("collapse", "back.star", output, "--expanded=e.h5", "--overwrite")
+        assert done.returncode == 1
+        assert "is the source itself" in done.stderr
+    assert (tmp_path / "s.star").read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["x", "x.table", "x.h5", "x.HDF5"])

@@ -168,7 +168,8 @@ def collapse(
     file
         Expanded table with all of its rows or some; or a .cs or .star that was made from it.
     output
-        HDF5 particle table to write: the source's columns, and how many copies each particle has.
+        Particle table to write: .star for RELION, .cs (and a .csg beside it) for CryoSPARC, else
+        HDF5. It has the source's columns, and the number of copies where the format has a place.
     by
         Column that tells the best copy of each particle, whose pose is then written.
     keep
@@ -207,8 +208,9 @@ def collapse_text(made: dict[str, Any]) -> str:
     """Line about particles that were collapsed."""
     best = f", the copy with the {made['keep']} {made['by']} of each" if made["by"] else ""
     notes = "".join(f"note: {note}\n" for note in made["notes"])
+    files = " and ".join(made["files"])
     return (
-        f"{notes}wrote {made['output']}: {made['particles']:,} of {made['of']:,} particles, of "
+        f"{notes}wrote {files}: {made['particles']:,} of {made['of']:,} particles, of "
         f"{made['rows']:,} copies{best}"
     )
 

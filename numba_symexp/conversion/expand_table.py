@@ -2,13 +2,12 @@
 
 import contextlib
 import io
-import itertools
 import time
 
 from numba_symexp.annotations import Progress
 from numba_symexp.errors import UsageError
 from numba_symexp.expansion.job import ExpandJob, Summary
-from numba_symexp.formats import format_of_suffix
+from numba_symexp.formats import format_of_output
 from numba_symexp.formats.interface import RowWriter
 from numba_symexp.kinds import STAR
 
@@ -33,8 +32,7 @@ def run(job: ExpandJob, progress: Progress | None = None) -> Summary:
     SymexpError
         What is wrong, where, and what to do. Nothing was written then.
     """
-    known = format_of_suffix(job.output)
-    if known is None or not known.written:
+    if format_of_output(job.output).is_own:
         from numba_symexp.expansion.run import run as run_into_hdf5
 
         return run_into_hdf5(job, progress)
@@ -80,5 +78,6 @@ def _run(job: ExpandJob, progress: Progress | None) -> Summary:
 def _size(writer: RowWriter, rows: int) -> int:
     """Bytes of an output, about: text is as long as its first rows say."""
     start = io.BytesIO()
-    done = sum(itertools.islice(writer.write(start), 1))
+    with contextlib.closing(writer.write(start)) as written:  # the file is whole when it is closed
+        done = next(written, 0)
     return max(writer.size, len(start.getvalue()) * rows // max(1, done))

@@ -97,16 +97,33 @@ def export_particles(
         if rows.expanded is None:
             warn(doubtful(rows.table, convention))
         rows.convention_given = convention
-        writer, notes = pair.writer(rows, keep_track_length)
-        drafts = pair.write(rows, writer, progress)
+        notes = export_rows(pair, rows, keep_track_length, progress)
         return ExportReport(
             output=output,
             expanded=rows.expanded is not None,
             files=tuple(pair.names),
             source=file,
             rows=len(rows),
-            notes=(*notes, *drafts[0].notes),
+            notes=tuple(notes),
         )
+
+
+def export_rows(
+    pair: "OutputPair",
+    rows: Poses,
+    keep_track_length: bool = False,
+    progress: Progress | None = None,
+) -> list[str]:
+    """Write rows that were checked; return what the user should know.
+
+    Raises
+    ------
+    SymexpError
+        What is wrong, where, and what to do. Nothing was written then.
+    """
+    writer, notes = pair.writer(rows, keep_track_length)
+    drafts = pair.write(rows, writer, progress)
+    return [*notes, *drafts[0].notes]
 
 
 class OutputPair:

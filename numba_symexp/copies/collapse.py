@@ -8,16 +8,20 @@ from typing import Any
 import numpy as np
 
 from numba_symexp.annotations import AnyPath, Array, Progress
+from numba_symexp.conversion.export_table import OutputPair, check_rows, export_rows
 from numba_symexp.copies.returned import Copies, open_copies
 from numba_symexp.errors import SourceError, UsageError
-from numba_symexp.formats.hdf5.write import size_of, write_table
+from numba_symexp.formats import format_of_output
+from numba_symexp.formats.hdf5.write import in_order_of_file, size_of, write_table
 from numba_symexp.formats.relion.labels import numbers
 from numba_symexp.kinds import HDF5
 from numba_symexp.output import OutputFile
+from numba_symexp.particles.columns import find_columns, pixel_size_column
 from numba_symexp.particles.convention import kept_convention
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import OPERATOR_INDEX, OPERATOR_INDEX_DTYPE
 from numba_symexp.particles.table import Column, Header, ParticleTable
+from numba_symexp.poses import Poses
 
 COPIES, LABEL = "copies", "operator_label"
 
@@ -40,6 +44,8 @@ class CollapseReport:
         What the user should know.
     counts : dict of int to int
         How many particles have how many copies.
+    files : tuple of str
+        All files that were written.
     """
 
     output: str
@@ -51,6 +57,7 @@ class CollapseReport:
     keep: str | None
     notes: tuple[str, ...]
     counts: dict[int, int]
+    files: tuple[str, ...] = ()
 
 
 def collapse(
@@ -70,7 +77,9 @@ def collapse(
     file : str or path
         Expanded table, all of its rows or some; or a .cs or .star that came back of it.
     output : str or path
-        HDF5 particle table to write.
+        Particle table to write: the suffix .star makes a particle file of RELION, .cs a dataset and
+        a result group of CryoSPARC, any other an HDF5 table. The first two have the bytes of the
+        export of the HDF5 table.
     by : str, optional
         Column of the copies that tells the best of each particle: its pose and shift are written,
         and ``operator_index`` and ``operator_label`` name its operator. Without it the particle's
@@ -102,27 +111,49 @@ def collapse(
     file = os.fspath(file)
     expanded = None if expanded is None else os.fspath(expanded)
     source = None if source is None else os.fspath(source)
-    target = OutputFile(output, HDF5, [file, expanded], overwrite)
+    output, inputs = os.fspath(output), [file, expanded, source]
+    in_hdf5 = format_of_output(output).is_own
+    pair = None if in_hdf5 else OutputPair(output, inputs, overwrite)
+    targets = pair.files if pair else [OutputFile(output, HDF5, inputs, overwrite)]
     with open_copies(file, expanded, source) as copies:
         for each in (copies.source, copies.expanded):
-            target.refuse_input(each.path)
+            for target in targets:
+                target.refuse_input(each.path)
         count, best = _gather(copies, by, keep == "max", progress)
         table = CollapsedTable(copies, count, best)
-        with target.writing([copies.table, copies.source], size_of(table)) as draft:
-            attributes = {"collapsed_from": os.path.basename(file)}
-            write_table(draft.path, table, attributes, None)
+        found = _export(table, copies, pair) if pair else _write(table, file, targets[0])
         numbers, particles = np.unique(count, return_counts=True)
         return CollapseReport(
-            output=target.name,
+            output=output,
             source=file,
             rows=copies.table.n_rows,
             particles=table.n_rows,
             of=copies.source.n_rows,
             by=by,
             keep=keep if by else None,
-            notes=(*_notes(copies, by, int(count.sum())), *draft.notes),
+            notes=(*_notes(copies, by, int(count.sum())), *found),
             counts=dict(zip(numbers.tolist(), particles.tolist(), strict=True)),
+            files=tuple(target.name for target in targets),
         )
+
+
+def _write(table: "CollapsedTable", file: str, target: OutputFile) -> list[str]:
+    """Write particles as an HDF5 table; return what a user should know."""
+    with target.writing([table], size_of(table)) as draft:
+        write_table(draft.path, table, {"collapsed_from": os.path.basename(file)}, None)
+    return draft.notes
+
+
+def _export(table: "CollapsedTable", copies: Copies, pair: OutputPair) -> list[str]:
+    """Write particles for another program, as if read back from HDF5; return what to know."""
+    table.columns = in_order_of_file(table.columns)
+    pose, shift, pose_format = copies.expanded.pose_columns
+    own = pixel_size_column(table.columns, shift)
+    psize_A = copies.expanded.psize_given_A if own is None else None
+    columns = find_columns(table, pose, pose_format, shift, psize_A is not None)
+    rows = Poses(table, columns, psize_A)
+    check_rows(rows)
+    return export_rows(pair, rows)
 
 
 def _notes(copies: Copies, by: str | None, counted: int) -> list[str]:
@@ -174,6 +205,11 @@ class CollapsedTable(ParticleTable):
     def close(self) -> None:
         """Nothing of its own is open."""
 
+    def check_unchanged(self) -> None:
+        """Refuse copies or particles that were written to since they were opened."""
+        for table in (self._copies.table, self._copies.source):
+            table.check_unchanged()
+
     def column_attributes(self, name: str) -> Any:
         """What the source says of a column."""
         if name in (COPIES, OPERATOR_INDEX, LABEL):
@@ -187,9 +223,9 @@ class CollapsedTable(ParticleTable):
         rows = self._copies.source.read_at([name for name in names if name not in own], kept)
         if COPIES in names:
             rows[COPIES] = self._count[kept]
-        if self._best is not None:
+        pose_name, shift_name, _ = self._copies.expanded.pose_columns
+        if self._best is not None and {pose_name, shift_name, OPERATOR_INDEX, LABEL} & {*names}:
             operator, pose, shift = self._copies.poses(self._best[kept], kept)
-            pose_name, shift_name, _ = self._copies.expanded.pose_columns
             made = {
                 pose_name: pose,
                 shift_name: shift,

@@ -2,12 +2,13 @@
 
 import os
 
-from numba_symexp.errors import SourceError
+from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.files import check_readable, first_bytes
 from numba_symexp.formats.cryosparc import CryosparcDataset, CryosparcResultGroup
 from numba_symexp.formats.hdf5 import Hdf5
 from numba_symexp.formats.interface import Format, describe_other
 from numba_symexp.formats.relion import RelionStar
+from numba_symexp.kinds import HDF5, other_suffix
 from numba_symexp.particles.table import ParticleTable
 
 FORMATS: tuple[Format, ...] = (Hdf5(), CryosparcDataset(), RelionStar(), CryosparcResultGroup())
@@ -36,6 +37,26 @@ def format_of_suffix(path: str) -> Format | None:
     """Find the format that files with this suffix have, or None."""
     suffix = os.path.splitext(path)[1].lower()
     return next((each for each in FORMATS if suffix in each.kind.suffixes), None)
+
+
+def format_of_output(output: str) -> Format:
+    """Find the format that an output is written in: its suffix decides, and any other is HDF5.
+
+    Raises
+    ------
+    UsageError
+        The suffix is that of a kind of file in which no particles are written.
+    """
+    known = format_of_suffix(output)
+    if known is not None and known.written:
+        return known
+    suffix = other_suffix(output, HDF5)
+    if suffix is not None:
+        raise UsageError(
+            f"{output}: ends in {suffix}, which is not written here: name it .star (RELION), .cs "
+            "(CryoSPARC) or .h5"
+        )
+    return Hdf5()
 
 
 def open_table(path: str, location: str | None = None) -> ParticleTable:

@@ -1,7 +1,7 @@
 """What a file format offers: how its files are recognized, opened, joined and written."""
 
 import abc
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, BinaryIO, ClassVar, Protocol
 
 from numba_symexp.files import first_bytes
@@ -59,8 +59,11 @@ class RowWriter(Protocol):
     dropped: list[str]
     size: int
 
-    def write(self, file: BinaryIO) -> Iterator[int]:
-        """Write the whole file; yields how many rows are done."""
+    def write(self, file: BinaryIO) -> Generator[int, None, None]:
+        """Write the whole file; yields how many rows are done.
+
+        Rows that are done may be on their way to the file until the generator ends or is closed.
+        """
 
     def companion(self, name: str) -> bytes:
         """Content of the file that belongs beside the output called ``name``; often empty.

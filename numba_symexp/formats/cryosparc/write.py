@@ -5,7 +5,7 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -230,7 +230,7 @@ class CsRows:
         fields = self.dtype.names or ()
         return _result_group(name, self._digest.hexdigest(), fields, len(self._rows)).encode()
 
-    def write(self, file: BinaryIO) -> Iterator[int]:
+    def write(self, file: BinaryIO) -> Generator[int, None, None]:
         """Write the whole dataset as NumPy writes it; yields how many rows are done."""
         header = self._header()
         self._digest = hashlib.sha256(header)

@@ -27,6 +27,25 @@ def size_of(table: ParticleTable) -> int:
     return rows + _BYTES_PER_COLUMN * len(table.columns) + _METADATA_BYTES
 
 
+def in_order_of_file(columns: Mapping[str, Column]) -> dict[str, Column]:
+    """Columns in the order in which they are read back once `write_table` has written them.
+
+    A group has the place of its first column, and keeps its columns together.
+    """
+    ordered: dict[str, Column] = {}
+    groups: dict[str, dict[str, Column]] = {}
+    for name, column in columns.items():
+        group, slash, rest = name.partition("/")
+        groups.setdefault(group, {})[rest if slash else ""] = column
+    for group, inside in groups.items():
+        if "" in inside:
+            ordered[group] = inside[""]
+        else:
+            further = in_order_of_file(inside)
+            ordered.update({f"{group}/{rest}": each for rest, each in further.items()})
+    return ordered
+
+
 def write_table(
     path: str,
     table: ParticleTable,

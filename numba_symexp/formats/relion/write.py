@@ -1,7 +1,7 @@
 """Write rows as a RELION particle file."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -149,7 +149,7 @@ class StarRows:
         """Nothing belongs beside a particle file."""
         return b""
 
-    def write(self, file: BinaryIO) -> Iterator[int]:
+    def write(self, file: BinaryIO) -> Generator[int, None, None]:
         """Write the whole file; yields how many rows are done."""
         file.write(self._head)
         done = 0
