@@ -1,12 +1,11 @@
 """Import and export of RELION's .star and CryoSPARC's .cs: whole processes, fsync included."""
 
 import os
-import shutil
 import statistics
 import sys
 
 from disk import plain_write, settle
-from peers_bench import RELION
+from peers_bench import relion_case, time_a_row
 from processes import finish, peak_bytes, program
 from rows import Bar, Row
 from sources import cs, wide_star
@@ -17,7 +16,6 @@ _SYMMETRY = f"C{_ORDER}"
 _MILLION = 1_000_000
 _MB = 1e6
 _STEPS = ("import", "expand", "export")
-_READ_BYTES = 4 << 20
 _READERS = {
     "pandas": "pandas.read_csv(path, sep=r'\\s+', header=None, skiprows=head, dtype=str, "
     "na_filter=False, engine='c')",
@@ -144,8 +142,9 @@ def star_rows(
     source = wide_star(folder, particles)
     chain = Chain(source, particles)
     readers = _readers(python or sys.executable, source, particles)
-    relion = _relion(folder, relion_particles)
-    cases = {**chain.cases, "read": lambda: stopwatch(lambda: count_lines(source))}
+    relion_source = wide_star(folder, relion_particles)
+    relion = relion_case(relion_source, relion_particles, _SYMMETRY, _ORDER)
+    cases = {**chain.cases, "read": lambda: stopwatch(lambda: read_whole(source))}
     taken = interleaved({**cases, **readers, **relion}, runs, watch=False, warm=True)
     return [
         *_import_rows(chain, taken, list(readers)),
@@ -201,43 +200,15 @@ def _export_row(chain: Chain, taken: dict[str, list[float]], bar: Bar | None = N
 
 def _rows_against_relion(chain: Chain, taken: dict[str, list[float]], written: int) -> list[Row]:
     """Rows of time a row: the export alone, and all that RELION's tool does (without fsync)."""
-    texts = (chain.export_text, f"{chain.export_text}, with import and expansion")
-    texts = tuple(f"{text}: time a row" for text in texts)
     bar = chain.bar(1, ">= 1 x", _ORDER * _MILLION, at_least=True)
-    if RELION not in taken:
-        return [Row(text, against=RELION, bar=bar, note="absent") for text in texts]
     whole = [sum(parts) for parts in zip(*(taken[step] for step in _STEPS), strict=True)]
     return [
-        Row(
-            text,
-            [t / chain.rows for t in seconds],
-            against=f"RELION, {_million(written)}",
-            peers=[t / written for t in taken[RELION]],
-            faster=True,
-            bar=bar,
+        time_a_row(text, {**taken, "ours": seconds}, chain.rows, written, bar)
+        for text, seconds in (
+            (chain.export_text, taken["export"]),
+            (f"{chain.export_text}, with import and expansion", whole),
         )
-        for text, seconds in zip(texts, (taken["export"], whole), strict=True)
     ]
-
-
-def _relion(folder: str, particles: int) -> dict[str, Measure]:
-    """RELION's tool on a smaller file, where it is installed."""
-    if shutil.which(RELION) is None:
-        return {}
-    expanded = os.path.join(folder, "relion.star")
-    command = [RELION, "--i", wide_star(folder, particles), "--o", expanded, "--sym", _SYMMETRY]
-
-    def seconds() -> float:
-        taken = finish(command).seconds
-        os.unlink(expanded)
-        return taken
-
-    finish(command)
-    with open(expanded, encoding="ascii") as file:
-        written = sum("@" in line for line in file)
-    if written != particles * _ORDER:
-        raise RuntimeError(f"{RELION} wrote {written} rows of {particles * _ORDER}")
-    return {RELION: seconds}
 
 
 def _readers(python: str, path: str, particles: int) -> dict[str, Measure]:
@@ -268,13 +239,10 @@ def _has(python: str, module: str) -> bool:
     return True
 
 
-def count_lines(path: str) -> int:
-    """Number of lines of a file, for which all its bytes are read."""
-    lines = 0
-    with open(path, "rb", buffering=0) as file:
-        while piece := file.read(_READ_BYTES):
-            lines += piece.count(b"\n")
-    return lines
+def read_whole(path: str) -> int:
+    """Read all bytes of a file into fresh memory; return their number."""
+    with open(path, "rb") as file:
+        return len(file.read())
 
 
 def _million(rows: int) -> str:

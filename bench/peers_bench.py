@@ -3,13 +3,14 @@
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 
 import numpy as np
 from pipeline_bench import I_ORDER, million
 from processes import finish, program
 from rows import Bar, Row
 from sources import star, table
-from timing import interleaved
+from timing import Measure, interleaved
 
 from numba_symexp import point_group
 
@@ -18,38 +19,52 @@ _SCIPY_THAT_BROADCASTS = (1, 17)
 _HERE = os.path.dirname(os.path.abspath(__file__))
 
 
+def relion_case(source: str, particles: int, symmetry: str, order: int) -> dict[str, Measure]:
+    """What measures RELION's tool on a .star, by its name; nothing where it is not installed.
+
+    It does not bring its output to disk.
+    """
+    if shutil.which(RELION) is None:
+        return {}
+    expanded = f"{source}.relion.star"
+    command = [RELION, "--i", source, "--o", expanded, "--sym", symmetry]
+
+    def seconds() -> float:
+        taken = finish(command).seconds
+        os.unlink(expanded)
+        return taken
+
+    finish(command)
+    with open(expanded, encoding="ascii") as file:
+        written = sum("@" in line for line in file)
+    if written != particles * order:
+        raise RuntimeError(f"{RELION} wrote {written} rows of {particles * order}")
+    return {RELION: seconds}
+
+
+def time_a_row(
+    what: str, taken: Mapping[str, list[float]], rows: int, relion_rows: int, bar: Bar
+) -> Row:
+    """Row of the time that a row takes: of what is called ``ours``, and with RELION's tool."""
+    what, against = f"{what}: time a row", f"RELION, {relion_rows / 1e6:.3g}M rows"
+    if RELION not in taken:
+        return Row(what, against=against, bar=bar, note="absent")
+    ours, theirs = ([t / n for t in taken[k]] for k, n in (("ours", rows), (RELION, relion_rows)))
+    return Row(what, ours, against=against, peers=theirs, faster=True, bar=bar)
+
+
 def relion_rows(folder: str, particles: int, relion_particles: int, runs: int) -> list[Row]:
     """Rows a second of whole processes, against RELION's tool (which does not fsync)."""
-    what, against = f"{million(particles)}, whole process: time a row", f"RELION's {RELION}"
-    bar = Bar(20, ">= 20 x", at_least=True)
-    if shutil.which(RELION) is None:
-        return [Row(what, against=against, bar=bar, note="absent")]
-    output, expanded = os.path.join(folder, "peer.h5"), os.path.join(folder, "peer.star")
+    output = os.path.join(folder, "peer.h5")
     ours = program(
         "expand", table(folder, particles), output, "--symmetry=I", "--quiet", "--overwrite"
     )
-    theirs = [RELION, "--i", star(folder, relion_particles), "--o", expanded, "--sym", "I"]
-    taken = interleaved(
-        {"ours": lambda: finish(ours).seconds, "relion": lambda: finish(theirs).seconds},
-        runs,
-        watch=False,
-    )
-    with open(expanded, encoding="ascii") as file:
-        written = sum(line.count("@") for line in file)
+    theirs = relion_case(star(folder, relion_particles), relion_particles, "I", I_ORDER)
+    cases = {"ours": lambda: finish(ours).seconds, **theirs}
+    taken = interleaved(cases, runs, watch=False)
     os.unlink(output)
-    os.unlink(expanded)
-    if written != relion_particles * I_ORDER:
-        raise RuntimeError(f"{RELION} wrote {written} rows of {relion_particles * I_ORDER}")
-    return [
-        Row(
-            what,
-            [t / (particles * I_ORDER) for t in taken["ours"]],
-            against=f"RELION, {million(relion_particles)}",
-            peers=[t / written for t in taken["relion"]],
-            faster=True,
-            bar=bar,
-        )
-    ]
+    what, bar = f"{million(particles)}, whole process", Bar(20, ">= 20 x", at_least=True)
+    return [time_a_row(what, taken, particles * I_ORDER, relion_particles * I_ORDER, bar)]
 
 
 def scipy_rows(folder: str, python: str | None, particles: int, runs: int) -> list[Row]:

@@ -28,6 +28,7 @@ TABLES = {
     "formats": "Formats, calls without fsync",
     "memory": "Memory",
     "peers": "Peers",
+    "direct": "One command in the user's own format",
     "interop": "Import and export",
     "trust": "Verify and collapse",
     "subunits": "Match, mapcheck and centers",
@@ -124,6 +125,7 @@ def _measures(
 ) -> dict[str, Callable[[], list[Row]]]:
     """What measures the rows of each table; loaded after Numba's cache has its place."""
     from dask_bench import dask_rows
+    from direct_bench import direct_rows
     from interop_bench import cs_rows, star_rows
     from kernels_bench import kernel_rows
     from memory_bench import memory_rows
@@ -150,6 +152,7 @@ def _measures(
             relion_rows(folder, sizes.formats, sizes.relion, runs)
             + scipy_rows(folder, options.scipy, sizes.formats, runs)
         ),
+        "direct": lambda: direct_rows(folder, sizes.formats, sizes.interop_relion, runs),
         "interop": lambda: (
             star_rows(folder, options.pandas, sizes.interop, sizes.interop_relion, runs)
             + cs_rows(folder, sizes.interop, runs)

@@ -4,7 +4,7 @@ import os
 import statistics
 
 import numpy as np
-from interop_bench import Conversion, count_lines
+from interop_bench import Conversion, read_whole
 from pipeline_bench import million
 from processes import finish, peak_bytes, program
 from rows import Bar, Row
@@ -34,7 +34,7 @@ def _match_rows(folder: str, particles: int, runs: int) -> list[Row]:
             "plain": plain.seconds,
             "centered": centered.seconds,
             "match": lambda: finish(match).seconds,
-            "read": lambda: stopwatch(lambda: count_lines(plain.output)),
+            "read": lambda: stopwatch(lambda: read_whole(plain.output)),
         },
         runs,
         watch=False,

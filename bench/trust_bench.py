@@ -3,7 +3,7 @@
 import os
 import statistics
 
-from interop_bench import Conversion, count_lines
+from interop_bench import Conversion, read_whole
 from pipeline_bench import million
 from processes import finish, peak_bytes, program
 from rows import Bar, Row
@@ -24,7 +24,7 @@ def trust_rows(folder: str, particles: int, runs: int) -> list[Row]:
         {
             "verify": lambda: finish(verify).seconds,
             "collapse": collapse.seconds,
-            "read": lambda: stopwatch(lambda: count_lines(expanded.output)),
+            "read": lambda: stopwatch(lambda: read_whole(expanded.output)),
         },
         runs,
         watch=False,
