@@ -85,6 +85,7 @@ def imported(path):
 def test_smaller_images_of_copies_are_replaced_by_the_particles(pixels, rng, go, tmp_path):
     small_A, full_A = 4.24, 1.06
     particles = random_columns(rng, 7)
+    small_A, full_A = (each * np.array([1, 1, 2, 1, 1, 2, 1]) for each in (small_A, full_A))
     particles[PSIZE][:] = small_A
     if pixels == "images":
         del particles[PSIZE]
@@ -103,7 +104,8 @@ def test_smaller_images_of_copies_are_replaced_by_the_particles(pixels, rng, go,
     for name in ("blob/path", "blob/idx", "blob/shape", "blob/psize_A"):
         assert (found[name] == full[name][row]).all(), name
     size = found[PSIZE] if pixels == "own" else found["blob/psize_A"]
-    np.testing.assert_allclose(size, full_A, rtol=1e-6)
+    full_A, small_A = (each[row][:, None] for each in (full_A, small_A))
+    np.testing.assert_allclose(size, full_A[:, 0], rtol=1e-6)
     np.testing.assert_allclose(found[SHIFT] * full_A, copies[SHIFT] * small_A, rtol=1e-6)
     assert (found[POSE] == copies[POSE]).all()
     assert (found["uid"] == copies["uid"]).all()
@@ -115,10 +117,32 @@ def test_shifts_in_the_images_pixels_stay_bit_for_bit(rng, go, tmp_path):
     copies = by_another_program(with_images(particles, 4.24, 64, b"s.mrc"), rng, turns([0, 180]))
     save(tmp_path / "small.cs", structured(copies))
     save(tmp_path / "full.cs", structured(with_images(particles, 1.06, 256, b"full.mrc")))
-    go("import", "small.cs", "full.cs", "o.h5")
+    said = go("import", "small.cs", "full.cs", "o.h5")
+    assert "blob/*" in said
+    assert "turned" not in said
     found = imported(tmp_path / "o.h5")
-    assert (found[SHIFT] == copies[SHIFT]).all()
-    assert (found[PSIZE] == copies[PSIZE]).all()
+    assert found[SHIFT].tobytes() == copies[SHIFT].tobytes()
+    assert found[PSIZE].tobytes() == copies[PSIZE].tobytes()
+
+
+@pytest.mark.parametrize("file", ["small", "full"])
+@pytest.mark.parametrize("size_A", [0, -1.06, np.nan, np.inf])
+def test_pixel_sizes_that_are_none_are_refused_where_copies_are_joined(
+    file, size_A, rng, command, tmp_path
+):
+    particles = random_columns(rng, 5)
+    particles[PSIZE][:] = 4.24
+    copies = by_another_program(with_images(particles, 4.24, 64, b"s.mrc"), rng, turns([0, 180]))
+    full = with_images(particles, 1.06, 256, b"full.mrc")
+    name, wrong = (PSIZE, copies) if file == "small" else ("blob/psize_A", full)
+    wrong[name][2] = size_A
+    save(tmp_path / "small.cs", structured(copies))
+    save(tmp_path / "full.cs", structured(full))
+    done = command("import", "small.cs", "full.cs", "o.h5")
+    assert done.returncode == 1
+    assert f"{file}.cs: {name}" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "o.h5").exists()
 
 
 def test_particles_that_are_not_the_copies_own_are_refused(rng, command, tmp_path):
