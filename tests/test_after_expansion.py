@@ -1,11 +1,18 @@
 """Work after an expansion: sets of other programs, joined, taken back and named."""
 
+import json
+import shutil
+import subprocess
+
 import naive
 import numpy as np
 import pytest
+import relion_peer
 from conftest import random_columns
 from inside import open_table
 from particle_files import structured
+from star_files import floats, loop, read_star
+from star_files import particles as star_particles
 from test_cs import save
 
 POSE, SHIFT, PSIZE = "alignments3D/pose", "alignments3D/shift", "alignments3D/psize_A"
@@ -164,3 +171,269 @@ def test_a_real_set_of_smaller_images_is_joined(field, go, tmp_path):
     assert (found["blob/path"] == full["blob/path"][row]).all()
     assert (found["blob/psize_A"] == full["blob/psize_A"][row]).all()
     assert (found[SHIFT] == small[SHIFT]).all()
+
+
+# Taken back to particles, without a table of ours
+
+
+def scored(path, copies, rng, kept):
+    """Save some rows of a set with a score of each; return them."""
+    rows = {name: values[kept] for name, values in copies.items()}
+    rows["score"] = rng.permutation(len(kept)).astype(np.float32)
+    save(path, structured(rows))
+    return rows
+
+
+def assert_best_rows(found, particles, rows, motions):
+    """See that particles have pose and shift of their best rows, and the operators of these."""
+    for k, uid in enumerate(found["uid"].tolist()):
+        mine = np.flatnonzero(rows[SOURCE] == uid)
+        assert found["copies"][k] == len(mine)
+        best = mine[rows["score"][mine].argmax()]
+        row = particles["uid"].tolist().index(uid)
+        pose = naive.exp(found[POSE][k])
+        assert naive.angle_rad(pose, naive.exp(rows[POSE][best])) < 1e-6
+        np.testing.assert_allclose(found[SHIFT][k], rows[SHIFT][best], atol=1e-5)
+        turned = naive.exp(particles[POSE][row]) @ pose.T
+        fold = motions[found["operator_index"][k]]
+        assert naive.angle_rad(turned, fold) < 0.35, "another operator"
+        assert (found["ctf/df1_A"][k] == particles["ctf/df1_A"][row]).all()
+
+
+def operators_of(go, *flags):
+    """Rotations in the order of their numbers, by the program's own list."""
+    report = json.loads(go("operators", *flags, "--json"))
+    return [np.array(each["matrix"]) for each in report["operators"]]
+
+
+@pytest.mark.parametrize("convention", ["cryosparc", "relion"])
+@pytest.mark.parametrize("stated", [b"D3", b"", None])
+@pytest.mark.parametrize("order", ["with copy 0", "without copy 0", "numbers of nothing"])
+def test_a_set_of_cryosparc_is_taken_back(order, stated, convention, rng, go, tmp_path):
+    particles = random_columns(rng, 30)
+    group = np.array(naive.group("D3", convention))
+    copies = by_another_program(particles, rng, group)
+    if stated is not None:
+        copies["sym_expand/symmetry"] = np.full(len(copies["uid"]), stated, "S4")
+    kept = rng.permutation(len(copies["uid"]))[:120]
+    if order == "without copy 0":
+        kept = kept[copies["sym_expand/idx"][kept] > 0]
+    if order == "numbers of nothing":
+        copies["sym_expand/idx"] = rng.integers(20, 26, len(copies["uid"])).astype(np.uint32)
+    rows = scored(tmp_path / "back.cs", copies, rng, kept)
+    save(tmp_path / "p.cs", structured(particles))
+    said = go("collapse", "back.cs", "c.h5", "--source=p.cs", "--by=score")
+    assert "D3" in said
+    found = imported(tmp_path / "c.h5")
+    assert set(found["uid"].tolist()) == set(rows[SOURCE].tolist())
+    motions = operators_of(go, "--symmetry=D3", f"--convention={convention}")
+    assert_best_rows(found, particles, rows, motions)
+
+
+def test_copies_that_were_refined_are_told_by_their_nearest_operator(rng, go, tmp_path):
+    particles = random_columns(rng, 40)
+    group = np.array(naive.group("D2"))
+    copies = by_another_program(particles, rng, group)
+    turned = [
+        rotvec(naive.turn(rng.normal(size=3), rng.uniform(0, 8)) @ naive.exp(v))
+        for v in copies[POSE]
+    ]
+    copies[POSE] = np.array(turned, np.float32)
+    copies[SHIFT] += rng.normal(0, 1, copies[SHIFT].shape).astype(np.float32)
+    rows = scored(tmp_path / "back.cs", copies, rng, rng.permutation(len(turned))[:100])
+    save(tmp_path / "p.cs", structured(particles))
+    go("collapse", "back.cs", "c.h5", "--source=p.cs", "--by=score")
+    motions = operators_of(go, "--symmetry=D2")
+    assert_best_rows(imported(tmp_path / "c.h5"), particles, rows, motions)
+
+
+def test_part_of_a_stated_group_has_the_operators_of_that_group(rng, go, tmp_path):
+    particles = random_columns(rng, 20)
+    copies = by_another_program(particles, rng, np.array(naive.group("D3")))
+    copies["sym_expand/symmetry"] = np.full(len(copies["uid"]), b"D3")
+    turned = [
+        naive.exp(particles[POSE][particles["uid"].tolist().index(uid)]) @ naive.exp(v).T
+        for uid, v in zip(copies[SOURCE].tolist(), copies[POSE], strict=True)
+    ]
+    dyad = naive.turn((0, 1, 0), 180)
+    kept = [
+        k
+        for k, each in enumerate(turned)
+        if min(naive.angle_rad(each, np.eye(3)), naive.angle_rad(each, dyad)) < 0.01
+    ]
+    assert len(kept) == 40
+    rows = scored(tmp_path / "back.cs", copies, rng, np.array(kept))
+    save(tmp_path / "p.cs", structured(particles))
+    assert "D3" in go("collapse", "back.cs", "c.h5", "--source=p.cs", "--by=score")
+    motions = operators_of(go, "--symmetry=D3")
+    assert_best_rows(imported(tmp_path / "c.h5"), particles, rows, motions)
+
+
+def test_refined_copies_of_a_stated_helix_need_no_original(rng, go, tmp_path):
+    particles = random_columns(rng, 20)
+    particles[PSIZE][:] = 1.2
+    motions = naive.helix(40, 5, 5)
+    copies = by_another_program(particles, rng, np.array([each[0] for each in motions]))
+    n = len(copies["uid"])
+    for row, (uid, number) in enumerate(
+        zip(copies[SOURCE].tolist(), copies["sym_expand/idx"].tolist(), strict=True)
+    ):
+        pose = naive.exp(particles[POSE][particles["uid"].tolist().index(uid)])
+        moved = (pose.T @ motions[number][1])[:2] / 1.2
+        copies[SHIFT][row] -= moved
+        noise = naive.turn(rng.normal(size=3), rng.uniform(0, 8))
+        copies[POSE][row] = rotvec(noise @ naive.exp(copies[POSE][row]))
+    copies["sym_expand/symmetry"] = np.full(n, b"C1")
+    copies["sym_expand/is_helix"] = np.ones(n, np.uint32)
+    copies["sym_expand/helix_twist_rad"] = np.full(n, np.deg2rad(40), np.float32)
+    copies["sym_expand/helix_rise_A"] = np.full(n, 5, np.float32)
+    copies["sym_expand/helix_num_rises"] = np.full(n, 5, np.uint32)
+    kept = np.flatnonzero(copies["sym_expand/idx"] > 0)
+    rows = scored(tmp_path / "back.cs", copies, rng, kept)
+    save(tmp_path / "p.cs", structured(particles))
+    said = go("collapse", "back.cs", "c.h5", "--source=p.cs", "--by=score")
+    assert "helix" in said
+    assert_best_rows(
+        imported(tmp_path / "c.h5"), particles, rows, [rotation for rotation, _ in motions]
+    )
+
+
+@pytest.mark.parametrize("best", [True, False])
+def test_a_row_that_no_operator_made_is_refused(best, rng, command, tmp_path):
+    particles = random_columns(rng, 10)
+    copies = by_another_program(particles, rng, np.array(naive.group("C4")))
+    rows = scored(tmp_path / "back.cs", copies, rng, np.arange(40))
+    save(tmp_path / "p.cs", structured(particles))
+    row = int(rows["score"].argmax() if best else rows["score"].argmin())
+    rows[POSE][row] = rotvec(naive.turn((1, 0.2, 0), 70) @ naive.exp(rows[POSE][row]))
+    save(tmp_path / "back.cs", structured(rows))
+    done = command("collapse", "back.cs", "c.h5", "--source=p.cs", "--by=score")
+    assert done.returncode == 1
+    assert f"back.cs: which operator made row {row} cannot be told" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "c.h5").exists()
+    assert command("collapse", "back.cs", "c.h5", "--source=p.cs").returncode == 0
+
+
+def test_poses_of_no_symmetry_are_refused(rng, command, tmp_path):
+    particles = random_columns(rng, 50)
+    copies = by_another_program(particles, rng, np.array(naive.group("C4")))
+    copies[POSE] = rng.normal(0, 1.5, copies[POSE].shape).astype(np.float32)
+    copies["sym_expand/symmetry"] = np.full(len(copies["uid"]), b"C4")
+    scored(tmp_path / "back.cs", copies, rng, np.arange(200))
+    save(tmp_path / "p.cs", structured(particles))
+    done = command("collapse", "back.cs", "c.h5", "--source=p.cs", "--by=score")
+    assert (done.returncode, "no known symmetry" in done.stderr) == (1, True)
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "c.h5").exists()
+
+
+@pytest.mark.parametrize("by", [(), ("--by=score",)])
+def test_copies_of_other_particles_are_refused_with_their_row(by, rng, command, tmp_path):
+    particles = random_columns(rng, 10)
+    copies = by_another_program(particles, rng, turns([0, 180]))
+    rows = scored(tmp_path / "back.cs", copies, rng, np.arange(20))
+    missing = int(np.flatnonzero(rows[SOURCE] == particles["uid"][9])[0])
+    save(tmp_path / "p.cs", structured({k: v[:9] for k, v in particles.items()}))
+    done = command("collapse", "back.cs", "c.h5", "--source=p.cs", *by)
+    assert done.returncode == 1
+    assert f"row {missing} is no copy of a particle of p.cs" in done.stderr
+    assert not (tmp_path / "c.h5").exists()
+
+
+def test_particles_that_are_copies_themselves_are_refused(rng, command, tmp_path):
+    copies = by_another_program(random_columns(rng, 10), rng, turns([0, 180]))
+    save(tmp_path / "e.cs", structured(copies))
+    done = command("collapse", "e.cs", "c.h5", "--source=e.cs")
+    assert (done.returncode, "e.cs: is expanded itself" in done.stderr) == (1, True)
+    done = command("collapse", "e.cs", "c.h5")
+    assert done.returncode == 2
+    assert "--expanded" in done.stderr
+    assert "--source" in done.stderr
+
+
+def relion_needed():
+    """Skip where RELION's program is not installed."""
+    if shutil.which(relion_peer.PROGRAM) is None:
+        pytest.skip(f"no {relion_peer.PROGRAM}")
+
+
+@pytest.mark.parametrize("kept", ["all", "some", "one of each"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        relion_peer.Case("C3"),
+        relion_peer.Case("D3"),
+        relion_peer.Case("O", particles=8),
+        relion_peer.Case(twist=27.3, rise=4.75, order=5),
+        relion_peer.Case(twist=-166.7, rise=1.4, order=4),
+    ],
+    ids=str,
+)
+def test_a_set_of_relion_is_taken_back(case, kept, rng, go, tmp_path):
+    relion_needed()
+    columns = star_particles(rng, 12)
+    columns = {name: [word.strip() for word in words] for name, words in columns.items()}
+    optics = loop("optics", {k: [str(v)] for k, v in relion_peer.OPTICS.items()}) + "\n"
+    columns["rlnOpticsGroup"] = ["1"] * 12
+    (tmp_path / "p.star").write_text(optics + loop("particles", columns) + "\n")
+    files = ["--i", "p.star", "--o", "e.star"]
+    command = [relion_peer.PROGRAM, *files, *case.arguments]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    copies = read_star((tmp_path / "e.star").read_text())
+    order = len(copies["rlnImageName"]) // 12
+    rows = rng.permutation(12 * order)
+    if kept == "some":
+        rows = rows[: 6 * order]
+    elif kept == "one of each":
+        rows = np.arange(12) * order + rng.integers(0, order, 12)
+    copies = {name: [words[row] for row in rows] for name, words in copies.items()}
+    copies["score"] = [str(each) for each in rng.permutation(len(rows))]
+    (tmp_path / "back.star").write_text(optics + loop("particles", copies) + "\n")
+
+    said = go("collapse", "back.star", "c.h5", "--source=p.star", "--by=score")
+    go("export", "c.h5", "c.star")
+    found, counts = read_star((tmp_path / "c.star").read_text()), imported(tmp_path / "c.h5")
+    score = floats(copies, "score")[:, 0]
+    angles, origins = relion_peer.COLUMNS[:3], relion_peer.COLUMNS[3:]
+    motions = None
+    if case.symmetry:
+        assert f"{case.symmetry} (relion)" in said
+        motions = operators_of(go, f"--symmetry={case.symmetry}", "--convention=relion")
+    for k, name in enumerate(found["rlnImageName"]):
+        row = columns["rlnImageName"].index(name)
+        here = [row for row, image in enumerate(copies["rlnImageName"]) if image == name]
+        best = max(here, key=lambda row: score[row])
+        assert found["rlnDefocusU"][k] == columns["rlnDefocusU"][row]
+        assert counts["copies"][k] == len(here)
+        pose = naive.euler_zyz(*floats(found, *angles)[k])
+        off = naive.angle_rad(pose, naive.euler_zyz(*floats(copies, *angles)[best]))
+        assert np.degrees(off) < 1e-5
+        np.testing.assert_allclose(
+            floats(found, *origins)[k], floats(copies, *origins)[best], atol=1e-5
+        )
+        if motions:
+            turned = naive.euler_zyz(*floats(columns, *angles)[row]) @ pose.T
+            assert naive.angle_rad(turned, motions[counts["operator_index"][k]]) < 1e-5
+    assert len(found["rlnImageName"]) == len(set(copies["rlnImageName"]))
+
+
+def test_a_star_finds_its_particles_in_a_dataset_by_their_places(rng, go, tmp_path):
+    particles = random_columns(rng, 8)
+    particles[PSIZE][:] = 1.5
+    n, shape = 8, np.full((8, 2), (3000, 4000), np.uint32)
+    particles |= {
+        "blob/idx": np.arange(n, dtype=np.uint32),
+        "location/micrograph_path": np.array([b"m1.mrc", b"m22.mrc"] * 4),
+        "location/micrograph_shape": shape,
+        "location/center_x_frac": np.array([k / 8 for k in range(n)], np.float32),
+        "location/center_y_frac": np.array([k / 16 for k in range(n)], np.float32),
+    }
+    save(tmp_path / "p.cs", structured(particles))
+    go("expand", "p.cs", "e.star", "--symmetry=C2")
+    text = (tmp_path / "e.star").read_text()
+    (tmp_path / "back.star").write_text(text.replace("@", "@again_"))
+    go("collapse", "back.star", "c.h5", "--source=p.cs")
+    found = imported(tmp_path / "c.h5")
+    assert (found["uid"] == particles["uid"]).all()
+    assert found["copies"].tolist() == [2] * n

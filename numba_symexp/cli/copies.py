@@ -166,7 +166,8 @@ def collapse(
     Parameters
     ----------
     file
-        Expanded table with all of its rows or some; or a .cs or .star that was made from it.
+        Expanded table with all of its rows or some; or a .cs or .star that was made from it, or by
+        another program.
     output
         Particle table to write: .star for RELION, .cs (and a .csg beside it) for CryoSPARC, else
         HDF5. It has the source's columns, and the number of copies where the format has a place.
@@ -179,7 +180,8 @@ def collapse(
     expanded
         The expanded table that a .cs or .star was made from.
     source
-        The table that the expanded one was expanded from, if the file has moved.
+        The table that the expanded one was expanded from, if the file has moved; without
+        --expanded, the particles that another program expanded.
     overwrite
         Replace an existing file.
     json

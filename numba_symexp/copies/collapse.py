@@ -93,7 +93,9 @@ def collapse(
     progress : callable, optional
         Called as ``progress(rows_done, rows)`` now and then.
     source : str or path, optional
-        The table that the expanded one was expanded from, if the file has moved.
+        The table that the expanded one was expanded from, if the file has moved. Without an
+        expanded table: the particles of which another program made the copies, whose operators
+        are then told by their poses.
 
     Returns
     -------
@@ -102,7 +104,7 @@ def collapse(
     Raises
     ------
     UsageError
-        ``keep`` is unknown, or ``expanded`` is missing.
+        ``keep`` is unknown, or both ``expanded`` and ``source`` are missing.
     SymexpError
         What is wrong, where, and what to do. Nothing was written then.
     """
@@ -115,7 +117,7 @@ def collapse(
     in_hdf5 = format_of_output(output).is_own
     pair = None if in_hdf5 else OutputPair(output, inputs, overwrite)
     targets = pair.files if pair else [OutputFile(output, HDF5, inputs, overwrite)]
-    with open_copies(file, expanded, source) as copies:
+    with open_copies(file, expanded, source, by is not None) as copies:
         for each in (copies.source, copies.expanded):
             for target in targets:
                 target.refuse_input(each.path)
@@ -158,7 +160,7 @@ def _export(table: "CollapsedTable", copies: Copies, pair: OutputPair) -> list[s
 
 def _notes(copies: Copies, by: str | None, counted: int) -> list[str]:
     """What a user should know of the poses that are written."""
-    center_A, notes = copies.expanded.operators.center_A, []
+    center_A, notes = copies.expanded.operators.center_A, list(copies.notes)
     double = copies.table.n_rows - counted
     if double:
         notes.append(f"{double:,} row(s) stand twice in {copies.table.path} and count once")

@@ -20,7 +20,7 @@ from numba_symexp.copies.recover import Recovered, recover
 from numba_symexp.copies.stated import convention_of, stated_symmetries
 from numba_symexp.errors import UsageError, warn
 from numba_symexp.particles.halves import torn_particles
-from numba_symexp.poses import open_poses
+from numba_symexp.poses import Poses, open_poses
 from numba_symexp.symmetry.descriptions import describe, number_ranges
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.spec import Own
@@ -71,15 +71,7 @@ def match(
         if rows.expanded is None:
             warn(torn_particles(rows.table, rows.columns))
         found = recover(rows, progress)
-        convention = convention_of(rows)
-        guesses = stated_symmetries(rows, convention)
-        motions, reference = MotionSet.of(found), 0
-        known = name(motions, operators, guesses, convention)
-        middle = None if rows.keys[1] else middle_of_helix(known)
-        if middle is not None:  # which row of an image is the original is not written
-            other = name(motions.relative_to(middle), operators, guesses, convention)
-            if other.verdict == WHOLE:
-                motions, known, reference = motions.relative_to(middle), other, middle
+        motions, known, reference = recognize(rows, found, operators)
         return MatchReport(
             file=path,
             verdict=known.verdict,
@@ -101,6 +93,32 @@ def match(
             copies=_copies(found, motions, known),
             seconds=time.perf_counter() - started,
         )
+
+
+def recognize(
+    rows: Poses, found: Recovered, operators: Operators | None = None
+) -> tuple[MotionSet, Name, int]:
+    """Name recovered motions; also gives the motions, and the copy that they are counted from.
+
+    Parameters
+    ----------
+    rows : Poses
+        The copies.
+    found : Recovered
+        Their motions.
+    operators : Operators, optional
+        What they should be.
+    """
+    convention = convention_of(rows)
+    guesses = stated_symmetries(rows, convention)
+    motions = MotionSet.of(found)
+    known = name(motions, operators, guesses, convention)
+    middle = None if rows.keys[1] else middle_of_helix(known)
+    if middle is not None:  # which row of an image is the original is not written
+        other = name(motions.relative_to(middle), operators, guesses, convention)
+        if other.verdict == WHOLE:
+            return motions.relative_to(middle), other, middle
+    return motions, known, 0
 
 
 def _description(known: Name, copies: Array) -> str:

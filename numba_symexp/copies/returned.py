@@ -1,19 +1,23 @@
 """Rows that came back from an expanded set, and whose copies they are."""
 
 import abc
-import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
 from numba_symexp.annotations import Array
-from numba_symexp.conversion.as_relion import AsRelion
+from numba_symexp.copies.foreign import (
+    ForeignExpansion,
+    Turns,
+    limit_deg,
+    nearest,
+    told_by_poses,
+)
+from numba_symexp.copies.link import STEPS, links_between
 from numba_symexp.errors import SourceError, UsageError, warn
 from numba_symexp.expanded.table import ExpandedTable, open_expanded
 from numba_symexp.formats import open_table
-from numba_symexp.formats.relion.labels import IMAGE, MICROGRAPH, mix_bits, numbers, word_hash
+from numba_symexp.formats.relion.labels import mix_bits
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.particles.columns import find_columns, pixel_size_column
 from numba_symexp.particles.halves import torn_particles
@@ -26,19 +30,19 @@ from numba_symexp.particles.schema import (
     UID,
 )
 from numba_symexp.particles.table import ParticleTable
-
-_CS_SOURCE = "sym_expand/src_uid"
-_ORIGINAL, _TOMOGRAM = "rlnImageOriginalName", "rlnTomoName"
-_COORDINATES = ("rlnCoordinateX", "rlnCoordinateY", "rlnCoordinateZ")
-_STEPS = np.array(sorted(itertools.product((0, -1, 1), repeat=3), key=np.count_nonzero))
-"""Whole pixels by which coordinates may differ."""
+from numba_symexp.poses import Poses
+from numba_symexp.symmetry.descriptions import describe
 
 _SAME_ENTRY, _SAME_PX = 1e-6, 1e-5
-_FAR_DEG, _TOO_CLOSE_DEG = 20.0, 0.1
-"""A local refinement turns a pose by less than the first, and by more than the second."""
+_TOO_CLOSE_DEG = 0.1
+"""A local refinement turns a pose by more."""
+
+_SAMPLE_STRIPES, _STRIPE_ROWS = 16, 256
 
 
-def open_copies(path: str, expanded: str | None = None, source: str | None = None) -> "Copies":
+def open_copies(
+    path: str, expanded: str | None = None, source: str | None = None, with_poses: bool = True
+) -> "Copies":
     """Open what came back of an expanded set.
 
     Parameters
@@ -48,7 +52,10 @@ def open_copies(path: str, expanded: str | None = None, source: str | None = Non
     expanded : str, optional
         The expanded table that a .cs or .star comes from.
     source : str, optional
-        The table that the expanded one was expanded from, if the file has moved.
+        The table that the expanded one was expanded from, if the file has moved; without an
+        expanded table, the particles that another program expanded.
+    with_poses : bool
+        Whether poses and operators of the copies will be asked for.
 
     Raises
     ------
@@ -62,11 +69,14 @@ def open_copies(path: str, expanded: str | None = None, source: str | None = Non
                 raise UsageError(f"{path}: is an expanded table itself: leave out expanded=")
             table.close()
             return ExpandedCopies(open_expanded(path, source))
-        if expanded is None:
-            raise UsageError(
-                f"{path}: is no expanded table: name the one that its rows come from with expanded="
-            )
-        return ReturnedCopies(table, open_expanded(expanded, source))
+        if expanded is not None:
+            return ReturnedCopies(table, open_expanded(expanded, source))
+        if source is not None:
+            return ForeignCopies(table, ForeignExpansion(source), with_poses)
+        raise UsageError(
+            f"{path}: is no expanded table: name the one that its rows come from with expanded= "
+            "or, where another program made it, the particles with source="
+        )
     except BaseException:
         table.close()
         raise
@@ -79,11 +89,11 @@ class Copies(abc.ABC):
     ----------
     table : ParticleTable
         The rows that came back.
-    expanded : ExpandedTable
+    expanded : ExpandedTable or ForeignExpansion
         Knows the operators and the source.
     """
 
-    def __init__(self, table: ParticleTable, expanded: ExpandedTable) -> None:
+    def __init__(self, table: ParticleTable, expanded: "ExpandedTable | ForeignExpansion") -> None:
         self.table, self.expanded = table, expanded
 
     def __enter__(self) -> Self:
@@ -92,6 +102,11 @@ class Copies(abc.ABC):
     def __exit__(self, *error: object) -> None:
         self.table.close()
         self.expanded.close()
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know."""
+        return []
 
     @property
     def source(self) -> ParticleTable:
@@ -120,11 +135,12 @@ class ExpandedCopies(Copies):
 
     def __init__(self, expanded: ExpandedTable) -> None:
         super().__init__(expanded.table, expanded)
+        self._expanded = expanded
         self._seen = np.zeros((expanded.n_sources, len(expanded.operators)), np.bool_)
 
     def sources(self, start: int, stop: int) -> Array:
         """Rows of the source, as the table says."""
-        return self.expanded.source_rows(start, stop)
+        return self._expanded.source_rows(start, stop)
 
     def count(self, start: int, stop: int, sources: Array) -> None:
         """Mark pairs of particle and operator."""
@@ -142,41 +158,6 @@ class ExpandedCopies(Copies):
         return found[OPERATOR_INDEX], found[pose], found[shift]
 
 
-@dataclass(frozen=True)
-class Link:
-    """Columns by which rows that came back are found again in the source.
-
-    Attributes
-    ----------
-    labels : tuple of str
-        Columns of the rows.
-    source : ParticleTable
-        With the columns ``of_source``.
-    of_source : tuple of str
-    whole_px : bool
-        Coordinates may differ by a pixel.
-    """
-
-    labels: tuple[str, ...]
-    source: ParticleTable
-    of_source: tuple[str, ...]
-    whole_px: bool = False
-
-    def keys(
-        self, table: ParticleTable, names: Sequence[str], start: int, stop: int, step: Array
-    ) -> Array:
-        """One number of each row: a hash of names and numbers, or the id that it is."""
-        found = table.read(names, start, stop)
-        if len(names) == 1 and found[names[0]].dtype.kind in "ui":
-            return found[names[0]].astype(np.uint64)
-        parts = [word_hash(found[names[0]])]
-        for place, name in enumerate(names[1:]):
-            value = numbers(found[name], f"{table.path}: _{name}", start)
-            whole = np.rint(value).astype(np.int64) + int(step[place])
-            parts.append((whole if self.whole_px else value).view(np.uint64))
-        return mix_bits(parts) if len(parts) > 1 else parts[0]
-
-
 class ReturnedCopies(Copies):
     """Rows of a .cs or .star, found again in the source.
 
@@ -185,7 +166,9 @@ class ReturnedCopies(Copies):
     coordinates, and these to a pixel.
     """
 
-    def __init__(self, table: ParticleTable, expanded: ExpandedTable) -> None:
+    _advice = "bring the rows back as .cs or HDF5"
+
+    def __init__(self, table: ParticleTable, expanded: ExpandedTable | ForeignExpansion) -> None:
         super().__init__(table, expanded)
         self._columns = find_columns(table)
         warn(torn_particles(table, self._columns))
@@ -193,7 +176,7 @@ class ReturnedCopies(Copies):
         self._particles: list[Array] = []
         self._first_id, self._id_stride = 0, 0
         self._find_ids()
-        links = self._links()
+        links = links_between(table, self.source)
         for place, link in enumerate(links):
             self._link = link
             keys = self._source_keys()
@@ -202,35 +185,6 @@ class ReturnedCopies(Copies):
             unique = not (self._keys[1:] == self._keys[:-1]).any()
             if place == len(links) - 1 or (unique and self._fits()):
                 return
-
-    def _links(self) -> list[Link]:
-        """Ways to find rows again, the surest first."""
-        own, source = self.table.columns, self.source
-        if self.table.header is None:
-            name = _CS_SOURCE if _CS_SOURCE in own else UID
-            if UID not in source.columns:
-                raise SourceError(
-                    f"{source.path}: has no {UID}, by which rows could be found again"
-                )
-            return [Link((name,), source, (UID,))]
-        if source.header is None:
-            source = AsRelion(source, False, ())
-        names = [each for each in (_ORIGINAL, IMAGE) if each in own and IMAGE in source.columns]
-        links = [Link((name,), source, (IMAGE,)) for name in names]
-        both = own.keys() & source.columns.keys()
-        where = next((each for each in (_TOMOGRAM, MICROGRAPH) if each in both), None)
-        place = tuple(each for each in _COORDINATES if each in both)
-        if where is not None and place:
-            links += [
-                Link((where, *place), source, (where, *place), whole) for whole in (False, True)
-            ]
-        if not links:
-            raise SourceError(
-                f"{self.table.path}: nothing tells whose copies its rows are: neither image names "
-                f"(_{IMAGE}, _{_ORIGINAL}) nor micrographs with coordinates, in it and in "
-                f"{source.path}"
-            )
-        return links
 
     def _fits(self) -> bool:
         """Whether the first rows are all found again."""
@@ -245,7 +199,7 @@ class ReturnedCopies(Copies):
             raise SourceError(
                 f"{self.table.path}: row {row} is no copy of a particle of {self.source.path} "
                 f"({', '.join(self._link.labels)}): name the expanded table that it comes from "
-                "with expanded="
+                "with expanded=, or the particles that another program expanded with source="
             )
         return found
 
@@ -273,7 +227,7 @@ class ReturnedCopies(Copies):
         """Rows of the source that rows are copies of, and which of them are none."""
         link = self._link
         found, missing = np.zeros(stop - start, np.int64), np.ones(stop - start, np.bool_)
-        for step in _STEPS if link.whole_px else _STEPS[:1]:
+        for step in STEPS if link.whole_px else STEPS[:1]:
             keys = link.keys(self.table, link.labels, start, stop, step)
             place = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
             here = missing & (self._keys[place] == keys)
@@ -289,12 +243,15 @@ class ReturnedCopies(Copies):
 
     def _find_ids(self) -> None:
         """Find the range of ids that the expansion gave to mates."""
-        mates = np.flatnonzero(self.expanded.operators.full_index)
-        if UID in self.source.columns and len(mates) and len(self.expanded):
-            self._id_stride = self.expanded.operators.full_order - 1
-            operator = int(self.expanded.operators.full_index[mates[0]])
+        expanded = self.expanded
+        if not isinstance(expanded, ExpandedTable):
+            return
+        mates = np.flatnonzero(expanded.operators.full_index)
+        if UID in self.source.columns and len(mates) and len(expanded):
+            self._id_stride = expanded.operators.full_order - 1
+            operator = int(expanded.operators.full_index[mates[0]])
             row = int(mates[0])
-            self._first_id = int(self.expanded[UID][row]) - (operator - 1)
+            self._first_id = int(expanded[UID][row]) - (operator - 1)
 
     def _is_mate(self, ids: Array) -> Array:
         """Whether ids are of the range that the expansion gave to mates."""
@@ -356,29 +313,95 @@ class ReturnedCopies(Copies):
         link = self._link
         keys = np.empty(self.source.n_rows, np.uint64)
         for start, stop in blocks(self.source, [self.expanded.pose_columns[0]]):
-            keys[start:stop] = link.keys(link.source, link.of_source, start, stop, _STEPS[0])
+            keys[start:stop] = link.keys(link.source, link.of_source, start, stop, STEPS[0])
         return keys
 
     def _nearest(self, rows: Array, pose: Array, source_pose: Array, pose_format: str) -> Array:
         """Operators whose rotation is nearest to what turned the source into each row."""
-        turned = convert(pose, "rotvec", "matrix")
-        source = convert(source_pose, pose_format, "matrix")
-        between = source @ turned.swapaxes(1, 2)  # R = exp(v) exp(v_g)^T
-        rotations = self.expanded.operators.matrix
-        trace = between.reshape(len(rows), 9) @ rotations.reshape(len(rotations), 9).T
-        operator = trace.argmax(axis=1)
-        apart = rotations.reshape(-1, 9) @ rotations.reshape(-1, 9).T
-        np.fill_diagonal(apart, -1)
-        closest_deg = np.degrees(np.arccos(np.clip((apart.max() - 1) / 2, -1, 1)))
-        angle = np.degrees(np.arccos(np.clip((trace.max(axis=1) - 1) / 2, -1, 1)))
-        far = angle > min(_FAR_DEG, closest_deg / 2)
-        if far.any() or (len(rotations) > 1 and closest_deg < _TOO_CLOSE_DEG):
+        operators = self.expanded.operators
+        between = _between(convert(source_pose, pose_format, "matrix"), pose)
+        operator, angle_deg, closest_deg = nearest(between, operators)
+        far = angle_deg > limit_deg(closest_deg)
+        if far.any() or (len(operators) > 1 and closest_deg < _TOO_CLOSE_DEG):
             row = int(rows[int(np.argmax(far))])
             raise SourceError(
                 f"{self.table.path}: which operator made row {row} cannot be told from its pose: "
-                "bring the rows back as .cs or HDF5, or leave out by="
+                f"{self._advice}, or leave out by="
             )
         return operator
+
+
+class ForeignCopies(ReturnedCopies):
+    """Rows that another program made of particles; no table of ours knows them.
+
+    Parameters
+    ----------
+    table : ParticleTable
+    expanded : ForeignExpansion
+    with_poses : bool
+        Find the operators of the rows, of which every row must then be one.
+
+    Raises
+    ------
+    SourceError
+        A row is no copy of a particle, or the operators cannot be told.
+    """
+
+    _advice = "give the particles that the rows were made of"
+
+    def __init__(self, table: ParticleTable, expanded: ForeignExpansion, with_poses: bool) -> None:
+        self._with_poses = with_poses
+        try:
+            super().__init__(table, expanded)
+            if with_poses:
+                rows = Poses(table, self._columns)
+                expanded.operators = told_by_poses(rows, self._sample(rows.has_psize))
+        except BaseException:
+            expanded.close()
+            raise
+
+    @property
+    def notes(self) -> list[str]:
+        """Which operators were found."""
+        if not self._with_poses:
+            return []
+        return [f"operators told by the poses: {describe(self.expanded.operators)}"]
+
+    def count(self, start: int, stop: int, sources: Array) -> None:
+        """Count rows; where operators are wanted, each must be a copy by one of them."""
+        super().count(start, stop, sources)
+        if self._with_poses:
+            pose_name, _, pose_format = self.expanded.pose_columns
+            pose = self.table.read([POSE], start, stop)[POSE]
+            of_source = self.source.read_at([pose_name], sources)[pose_name]
+            self._nearest(np.arange(start, stop), pose, of_source, pose_format)
+
+    def _sample(self, in_A: bool) -> Turns:
+        """Some copies, of all parts of the table."""
+        pose_name, shift_name, pose_format = self.expanded.pose_columns
+        own = pixel_size_column(self.source.columns, shift_name)
+        names = [pose_name, shift_name, *([own] if own else [])]
+        count, parts = self.table.n_rows, []
+        step = max(1, count // _SAMPLE_STRIPES)
+        with_A = in_A and own is not None
+        for start in range(0, count, step):
+            stop = min(start + min(step, _STRIPE_ROWS), count)
+            size = self._columns.psize
+            rows = self.table.read([POSE, SHIFT, *([size] if size else [])], start, stop)
+            source = self.source.read_at(names, self.sources(start, stop))
+            first = convert(source[pose_name], pose_format, "matrix")
+            moved_A = np.zeros((stop - start, 2))
+            if with_A and own and size:
+                moved_A = source[shift_name] * source[own][:, None].astype(np.float64)
+                moved_A = moved_A - rows[SHIFT] * rows[size][:, None].astype(np.float64)
+            parts.append((first, _between(first, rows[POSE]), moved_A))
+        first, between, moved_A = (np.concatenate(each) for each in zip(*parts, strict=True))
+        return Turns(first, between, moved_A if with_A and self._columns.psize else None)
+
+
+def _between(source: Array, pose: Array) -> Array:
+    """What turned particles (n, 3, 3) into copies (n, 3): R = exp(v) exp(v_g)^T."""
+    return np.asarray(source @ convert(pose, "rotvec", "matrix").swapaxes(1, 2))
 
 
 def _same(one: Array, other: Array) -> Array:

@@ -397,6 +397,7 @@ def numbers(words: Array, what: str, first_row: int) -> Array:
         A word is no finite number; ``what`` says of what it is the value.
     """
     values, done = np.empty(len(words)), np.empty(len(words), np.bool_)
+    words = _without_nul(words)
     read_numbers(as_bytes(words), values, done)
     for row in np.flatnonzero(~done):
         word = without_quotes(words[row : row + 1])[0]
@@ -411,6 +412,18 @@ def numbers(words: Array, what: str, first_row: int) -> Array:
                 "or repair it"
             )
     return values
+
+
+def _without_nul(words: Array) -> Array:
+    """Words (n,) without the NUL that stand before some, which are no part of them."""
+    text = as_bytes(words)
+    if not len(words) or text[:, 0].all():
+        return words
+    first = (text != 0).argmax(axis=1)
+    place = np.arange(text.shape[1]) + first[:, None]
+    inside = place < text.shape[1]
+    moved = np.where(inside, np.take_along_axis(text, np.where(inside, place, 0), axis=1), 0)
+    return np.ascontiguousarray(moved).view(words.dtype).reshape(len(words))
 
 
 def without_quotes(words: Array) -> Array:
