@@ -523,21 +523,69 @@ def test_an_unreachable_scheduler(command, folder, monkeypatch):
     assert command(*words, "--dry_run").returncode == 0
 
 
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    """Variables that give Dask keys and certificates for tls://."""
+    pytest.importorskip("cryptography")
+    from distributed.security import Security
+
+    made, place = Security.temporary(), tmp_path_factory.mktemp("keys")
+    variables = {}
+    for name in ("ca_file", "client_cert", "client_key"):
+        (place / name).write_text(getattr(made, f"tls_{name}"))
+        variable = name.upper().replace("CLIENT_", "CLIENT__")
+        variables[f"DASK_DISTRIBUTED__COMM__TLS__{variable}"] = str(place / name)
+    return variables
+
+
 @pytest.mark.parametrize("scheme", ["tcp://", "tls://", "ws://", "ucx://", ""])
-def test_a_port_that_says_nothing(scheme, folder):
+def test_a_port_that_says_nothing(scheme, folder, keys):
     """It takes the call, as any server may whose name was mistaken for a scheduler's."""
     words = ("expand", "in.h5", "out.h5", "--symmetry=C2")
+    calls = []
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"{scheme}127.0.0.1:{silent.getsockname()[1]}"
+
+        def take_calls():
+            with contextlib.suppress(OSError):
+                while True:
+                    calls.append((silent.accept(), time.monotonic()))
+
+        threading.Thread(target=take_calls, daemon=True).start()
         done = subprocess.run(
             [sys.executable, "-m", "numba_symexp", *words, f"--dask={address}"],
             cwd=folder,
+            env={**os.environ, **keys},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=90,
             check=False,
         )
+        ended = time.monotonic()
+        silent.shutdown(socket.SHUT_RDWR)
+    for (call, _), _ in calls:
+        call.close()
     assert_refused(done, folder, f"no scheduler answers at --dask={address} in 10 s")
+    assert bool(calls) == (scheme != "ucx://")  # whose library is seldom there
+    assert not calls or ended - calls[0][1] < 20
+
+
+@compiled_only
+def test_a_scheduler_that_stands_still(command, folder, own_far, monkeypatch):
+    """It has taken the call, and says nothing about its workers."""
+    monkeypatch.setattr(cluster, "JOIN_S", 0.5)
+    monkeypatch.setattr(cluster, "_CLOSE_S", 0.5)
+    really = driver.joined_workers
+
+    def stopped(client, address):
+        own_far.scheduler.send_signal(signal.SIGSTOP)
+        return really(client, address)
+
+    monkeypatch.setattr(driver, "joined_workers", stopped)
+    begun = time.monotonic()
+    done = command("expand", "in.h5", "out.h5", "--symmetry=C2", f"--dask={own_far.address}")
+    assert_refused(done, folder, "has said nothing more in 0.5 s")
+    assert time.monotonic() - begun < 30
 
 
 def test_dask_is_not_installed(command, folder, monkeypatch):

@@ -175,7 +175,7 @@ def threads_per_local_worker(workers: int) -> int:
 
 
 def threads_by_worker(client: Any) -> dict[str, int]:
-    """Threads of each worker by its address; none where the scheduler does not answer."""
+    """Threads of each worker by its address; none where the scheduler is gone."""
     with contextlib.suppress(OSError, RuntimeError):
         return waited(lambda: dict(client.nthreads()))
     return {}
@@ -187,16 +187,22 @@ def joined_workers(client: Any, address: str) -> dict[str, int]:
     Raises
     ------
     ClusterError
-        None has come.
+        None has come, or the scheduler does not say.
     """
     deadline = time.monotonic() + JOIN_S
-    while not (found := threads_by_worker(client)):
-        if time.monotonic() > deadline:
-            raise ClusterError(
-                f"the scheduler at dask={address} has no worker, and none has joined in "
-                f"{JOIN_S:g} s: start some"
-            )
-        waited(lambda: time.sleep(POLL_S))
+    try:
+        while not (found := waited(lambda: threads_by_worker(client), seconds=JOIN_S)):
+            if time.monotonic() > deadline:
+                raise ClusterError(
+                    f"the scheduler at dask={address} has no worker, and none has joined in "
+                    f"{JOIN_S:g} s: start some"
+                )
+            waited(lambda: time.sleep(POLL_S))
+    except TimeoutError as error:
+        raise ClusterError(
+            f"the scheduler at dask={address} has taken the call, and has said nothing more in "
+            f"{JOIN_S:g} s: check that it still runs"
+        ) from error
     return found
 
 
