@@ -1,9 +1,10 @@
-"""What is written in a thread of its own, while the next rows are made."""
+"""Work that goes on in threads while the next rows are made or read."""
 
+import collections
 import queue
 import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, BinaryIO, Generic, Protocol, Self, TypeVar
 
 import numpy as np
@@ -18,6 +19,8 @@ BUFFERS = 3
 """One being filled, one waiting, one being written."""
 
 Buffer = TypeVar("Buffer")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Digest(Protocol):
@@ -137,3 +140,31 @@ class WriteBehind:
             self._behind = end
         if taken:
             taken.result()
+
+
+def worked_on(
+    items: Iterable[Item], work: Callable[[Item], Result], threads: int
+) -> Iterator[Result]:
+    """Do the same with each item, in threads of its own; results come in order.
+
+    Items are taken in this thread, a few ahead of the results. The work must be of a kind that
+    lets other threads run, as NumPy and kernels of one thread do.
+
+    Parameters
+    ----------
+    items : iterable
+    work : callable
+    threads : int
+    """
+    begun: collections.deque[Future[Result]] = collections.deque()
+    with ThreadPoolExecutor(threads, "worker") as pool:
+        try:
+            for item in items:
+                begun.append(pool.submit(work, item))
+                if len(begun) > threads:
+                    yield begun.popleft().result()
+            while begun:
+                yield begun.popleft().result()
+        finally:
+            for each in begun:
+                each.cancel()

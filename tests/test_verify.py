@@ -169,6 +169,30 @@ def test_all_offenders_are_counted(expanded, command):
     assert "7 row(s) in all" in command("verify", "e.h5").stdout
 
 
+def test_a_row_keeps_its_number_beside_rows_that_have_no_source(expanded, command):
+    with h5py.File(expanded, "r+") as file:
+        file[f"{ROWS}operator_index"][30:33] = 60_000
+        file[POSE][100] += 0.5
+    text = command("verify", "e.h5").stdout
+    assert "row 30 is not (source row // G, operator row % G); 3 row(s)" in text
+    assert "row 100 is" in text
+
+
+def test_the_first_offender_is_named_whichever_block_is_done_first(tmp_path, command, rng):
+    write_table(tmp_path / "p.h5", random_columns(rng, 2500))
+    assert command("expand", "p.h5", "e.h5", "--symmetry=I").returncode == 0
+    with h5py.File(tmp_path / "e.h5", "r+") as file:
+        file[POSE][33_001] += 0.5
+        file[POSE][140_001] += 1.5
+        file[SHIFT][70_003, 1] = np.nan
+    text = command("verify", "e.h5").stdout
+    assert "row 33001 is" in text
+    assert "2 row(s) in all" in text
+    report = verify(str(tmp_path / "e.h5"))
+    assert report.largest_angle_deg > np.degrees(1.0)
+    assert np.isnan(report.largest_shift_px)
+
+
 def test_the_largest_error_is_told(expanded, tmp_path):
     with h5py.File(expanded, "r+") as file:
         vector = file[POSE][100].astype(float)

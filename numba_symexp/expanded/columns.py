@@ -199,13 +199,15 @@ def differ(one: Array, other: Array) -> Array:
     one, other = (each.astype(each.dtype.newbyteorder("="), copy=False) for each in (one, other))
     if one.dtype != other.dtype or one.shape != other.shape:
         return np.ones(len(one), np.bool_)
-    return (_bits(one) != _bits(other)).any(axis=1)
+    unequal = _bits(one) != _bits(other)
+    return unequal.any(axis=1) if unequal.any() else np.zeros(len(one), np.bool_)
 
 
 def _bits(values: Array) -> Array:
-    """Bytes of each row, (n, width)."""
+    """Bits of each row, (n, width), in words as wide as an element is."""
     rows = np.ascontiguousarray(values)
-    return rows.view(np.uint8).reshape(len(rows), -1) if len(rows) else np.empty((0, 1), np.uint8)
+    word = f"u{rows.dtype.itemsize}" if rows.dtype.itemsize in (1, 2, 4, 8) else "u1"
+    return rows.view(word).reshape(len(rows), -1) if len(rows) else np.empty((0, 1), np.uint8)
 
 
 def little(table: ParticleTable, name: str) -> np.dtype[Any]:

@@ -10,15 +10,20 @@ import numpy as np
 
 from numba_symexp import interrupts
 from numba_symexp.annotations import Array, Progress
+from numba_symexp.behind import worked_on
 from numba_symexp.expanded.column_kinds import CarriedColumn, DefocusColumn, HalfSetColumn, only
 from numba_symexp.expanded.columns import CheckedRows, OutputColumn, differ
 from numba_symexp.expanded.table import ExpandedTable
+from numba_symexp.kernels.threads import default_threads
 from numba_symexp.particles.columns import pixel_size_column
 from numba_symexp.particles.schema import OPERATOR_INDEX, SOURCE_INDEX, SPLIT, UID
 from numba_symexp.verification.facts import drawn_halves
 from numba_symexp.verification.matrices import rotation_matrices, row_errors
 
-_BLOCK_ROWS = 65_536
+_BLOCK_ROWS = 32_768
+
+_MOST_THREADS = 4
+"""Reading is one thread's work, and few others keep up with it."""
 
 _ANGLE_PER_EPS, _LEAST_ANGLE_RAD = 16, 1e-9
 _SHIFT_PER_EPS, _LEAST_SHIFT = 16, 1e-11
@@ -34,12 +39,11 @@ class Offenders:
     count: int = 0
     fact: str = ""
 
-    def add(self, bad: Array, start: int, what: str) -> None:
-        """Count the rows of a mask that starts with row ``start``."""
+    def add(self, bad: Array, place: Array, what: str) -> None:
+        """Count the rows of a mask; ``place`` says which row of the table each is."""
         found = int(np.count_nonzero(bad))
-        if found and self.first is None:
-            self.first, self.what = start + int(np.argmax(bad)), what
-        self.count += found
+        if found:
+            self.add_rows(int(place[np.argmax(bad)]), what, found)
 
     def add_rows(self, row: int, what: str, count: int) -> None:
         """Count rows that were found in another way, of which one is named."""
@@ -77,6 +81,41 @@ class RowFindings:
         """Offenders of a check."""
         return self.offenders.setdefault(name, Offenders())
 
+    def add(self, later: "RowFindings") -> None:
+        """Take in what rows further down showed."""
+        for name, each in later.offenders.items():
+            if each.first is not None:
+                self.of(name).add_rows(each.first, each.what, each.count)
+        self.largest_angle_rad = max(self.largest_angle_rad, later.largest_angle_rad, key=_size)
+        self.largest_shift_px = max(self.largest_shift_px, later.largest_shift_px, key=_size)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """Rows of the table as they were read, and their sources.
+
+    Attributes
+    ----------
+    place : (n,) int64
+        Which rows of the table.
+    rows, sources : dict of str to array
+        Columns of these rows, and of the m sources that they came from.
+    index : (n,) int
+        Which of these sources each row came from.
+    source, operator : (n,) int64
+        As the file has them; rows in which they cannot be used are left out.
+    astray : (k,) int64
+        Rows of the table that have another source or operator than their place says.
+    """
+
+    place: Array
+    rows: dict[str, Array]
+    sources: dict[str, Array]
+    index: Array
+    source: Array
+    operator: Array
+    astray: Array
+
 
 def check_rows(
     expanded: ExpandedTable, columns: tuple[OutputColumn, ...], progress: Progress | None = None
@@ -99,18 +138,25 @@ def check_rows(
     checker = _RowChecker(expanded, columns)
     rows, order = len(expanded), len(expanded.operators)
     step = max(1, _BLOCK_ROWS // order) * order
-    for start in range(0, rows, step):
+    blocks = (checker.read(start, min(start + step, rows)) for start in range(0, rows, step))
+    threads = min(default_threads(), _MOST_THREADS)
+    for number, found in enumerate(worked_on(blocks, checker.check, threads), start=1):
         interrupts.check()
-        stop = min(start + step, rows)
-        checker.check(start, stop)
+        checker.found.add(found)
         if progress:
-            progress(stop, rows)
+            progress(min(number * step, rows), rows)
     checker.check_ids_apart()
     return checker.found
 
 
 class _RowChecker:
-    """Checks blocks of rows and keeps what it found."""
+    """Reads blocks of rows, and checks them, in any thread.
+
+    Attributes
+    ----------
+    found : RowFindings
+        What is wrong with the table as a whole; `check` gives what is wrong with rows.
+    """
 
     def __init__(self, expanded: ExpandedTable, columns: tuple[OutputColumn, ...]) -> None:
         self.found = RowFindings()
@@ -122,6 +168,7 @@ class _RowChecker:
         moves = zip(self._rotations, operators.translation_A, strict=True)
         self._translations_A = np.array([t + R @ center_A for R, t in moves])
         self._points_A = np.einsum("gji,gj->gi", self._rotations, self._translations_A)
+        self._is_fixed = np.isin(np.arange(len(operators)), operators.fixed)
         self._psize_A = expanded.psize_given_A
         self._columns = self._compared(expanded, columns)
         self._names = [column.name for column in self._columns]
@@ -179,34 +226,44 @@ class _RowChecker:
         own = int(self._table.read([UID], row, row + 1)[UID][0])
         return (own - int(full[row]) + 1) % 2**64
 
-    def check(self, start: int, stop: int) -> None:
-        """Check rows ``start`` to ``stop``."""
+    def read(self, start: int, stop: int) -> _Read:
+        """Read rows ``start`` to ``stop`` and their sources."""
         rows = self._table.read(self._names, start, stop)
         order, count = len(self._operators), self._source.n_rows
         place = np.arange(start, stop, dtype=np.int64)
         source = rows[SOURCE_INDEX].astype(np.int64)
         operator = rows[OPERATOR_INDEX].astype(np.int64)
-        astray = (source != place // order) | (operator != place % order)
-        self.found.of("pairs").add(astray, start, "is not (source row // G, operator row % G)")
-        if astray.any():
+        off = (source != place // order) | (operator != place % order)
+        astray = place[off]
+        if len(astray):
             known = (source >= 0) & (source < count) & (operator < order)
             rows = {name: column[known] for name, column in rows.items()}
-            source, operator = source[known], operator[known]
-            if not len(source):
-                return
-        sources, index = np.unique(source, return_inverse=True)
-        from_source = self._source.read_at(self._source_names, sources)
-        matrices = rotation_matrices(rows[self._pose], self._format)
-        self._check_motion(start, rows, from_source, index, operator, matrices)
-        depth_A = np.zeros(len(source))
+            source, operator, place = source[known], operator[known], place[known]
+            sources, index = np.unique(source, return_inverse=True)
+        else:
+            sources = np.arange(source[0], source[-1] + 1)
+            index = source - source[0]
+        from_source = self._source.read_at(self._source_names, sources) if len(sources) else {}
+        return _Read(place, rows, from_source, index, source, operator, astray)
+
+    def check(self, read: _Read) -> RowFindings:
+        """Check rows."""
+        found, astray = RowFindings(), read.astray
+        text = "is not (source row // G, operator row % G)"
+        found.of("pairs").add(np.ones(len(astray), np.bool_), astray, text)
+        if not len(read.place):
+            return found
+        matrices = rotation_matrices(read.rows[self._pose], self._format)
+        self._check_motion(read, matrices, found)
+        depth_A = np.zeros(len(read.place))
         if self._depths:
-            depth_A = self._depth_in_own_pose(matrices, operator)
+            depth_A = self._depth_in_own_pose(matrices, read.operator)
         block = CheckedRows(
-            rows,
-            from_source,
-            index,
-            source,
-            operator,
+            read.rows,
+            read.sources,
+            read.index,
+            read.source,
+            read.operator,
             self._operators,
             self._first_id,
             self._source.path,
@@ -214,11 +271,13 @@ class _RowChecker:
             float(np.abs(self._points_A).sum(axis=1).max()) * self._angle_tolerance,
         )
         if self._drawn is not None:
-            other = rows[SPLIT] != self._drawn[source]
-            self.found.of("half-sets").add(other, start, "has another half-set than was drawn")
+            other = read.rows[SPLIT] != self._drawn[read.source]
+            text = "has another half-set than was drawn"
+            found.of("half-sets").add(other, read.place, text)
         for column in self._columns:
             for bad, what in column.offenders(block):
-                self.found.of(column.check_name).add(bad, start, what)
+                found.of(column.check_name).add(bad, read.place, what)
+        return found
 
     def _depth_in_own_pose(self, matrices: Array, operator: Array) -> Array:
         """Depth of the point at the image center, from the row's own pose.
@@ -229,51 +288,42 @@ class _RowChecker:
         """
         return np.einsum("ni,ni->n", matrices[:, :, 2], self._points_A[operator])
 
-    def _check_motion(
-        self,
-        start: int,
-        rows: dict[str, Array],
-        from_source: dict[str, Array],
-        index: Array,
-        operator: Array,
-        row_matrices: Array,
-    ) -> None:
+    def _check_motion(self, read: _Read, row_matrices: Array, found: RowFindings) -> None:
         """Check poses and shifts."""
-        pose, shift = rows[self._pose], rows[self._shift]
-        source_pose, source_shift = from_source[self._pose], from_source[self._shift]
-        matrices = rotation_matrices(source_pose, self._format)
+        pose, shift, sources = read.rows[self._pose], read.rows[self._shift], read.sources
         angle, distance, scale = np.empty((3, len(pose)))
-        size = np.full(len(source_pose), self._psize_A or 1.0)
+        size = np.full(len(sources[self._pose]), self._psize_A or 1.0)
         if self._psize_A is None and self._psize is not None:
-            size = from_source[self._psize]
+            size = sources[self._psize]
         row_errors(
-            matrices,
-            index,
-            operator,
+            rotation_matrices(sources[self._pose], self._format),
+            read.index,
+            read.operator,
             self._rotations,
             self._translations_A,
             row_matrices,
-            source_shift.astype(np.float64),
+            sources[self._shift].astype(np.float64),
             1.0 / size.astype(np.float64),
             shift.astype(np.float64),
             angle,
             distance,
             scale,
         )
-        tolerance = self._angle_tolerance + _deformation(source_pose, self._format)
+        tolerance = self._angle_tolerance + _deformation(sources[self._pose], self._format)
         bad = ~(angle <= tolerance)
         worst = angle[int(np.argmax(bad))]
-        self.found.of("poses").add(bad, start, f"is {np.degrees(worst):.3g} deg off")
+        found.of("poses").add(bad, read.place, f"is {np.degrees(worst):.3g} deg off")
         bad = ~(distance <= _LEAST_SHIFT + _SHIFT_PER_EPS * self._shift_eps * scale)
         worst = distance[int(np.argmax(bad))]
-        self.found.of("shifts").add(bad, start, f"is {worst:.3g} px off")
-        self.found.largest_angle_rad = _larger(self.found.largest_angle_rad, angle)
-        self.found.largest_shift_px = _larger(self.found.largest_shift_px, distance)
-        still = np.isin(operator, self._operators.fixed)
+        found.of("shifts").add(bad, read.place, f"is {worst:.3g} px off")
+        found.largest_angle_rad = float(angle.max())
+        found.largest_shift_px = float(distance.max())
+        still = np.flatnonzero(self._is_fixed[read.operator])
         for name in (self._pose, self._shift):
-            changed = np.zeros(len(pose), np.bool_)
-            changed[still] = differ(rows[name][still], from_source[name][index[still]])
-            self.found.of("unmoved rows").add(changed, start, f"should keep {name} of its source")
+            wanted = sources[name][read.index[still]]
+            bad = differ(read.rows[name][still], wanted)
+            text = f"should keep {name} of its source"
+            found.of("unmoved rows").add(bad, read.place[still], text)
 
     def check_ids_apart(self) -> None:
         """See that ids of particles are all different, and that none is a mate's."""
@@ -319,6 +369,6 @@ def _deformation(pose: Array, pose_format: str) -> float:
     return 4.0 * float(np.abs(matrices @ matrices.swapaxes(1, 2) - np.eye(3)).max())
 
 
-def _larger(before: float, values: Array) -> float:
-    """Largest value so far; NaN stays."""
-    return float(np.maximum(before, values.max(initial=0.0)))
+def _size(error: float) -> float:
+    """Size of an error, by which the largest is found; NaN is larger than any."""
+    return np.inf if np.isnan(error) else error
