@@ -349,6 +349,33 @@ def test_a_dataset_is_expanded_to_a_dataset(cs_rows, go, tmp_path):
     assert (found[SHIFT] == np.repeat(cs_rows[SHIFT], 6, axis=0)).all()
 
 
+@pytest.mark.filterwarnings("ignore:Stored array in format")
+@pytest.mark.parametrize(
+    "names",
+    [["own/µ"], ["own/٣"], [f"own/{k}" * 100 for k in range(200)], ["own/" + "粒" * 5000] * 5],
+    ids=["version 1", "version 3", "version 2", "version 3, long"],
+)
+def test_names_of_fields_may_be_of_any_letters(names, cs_rows, go, tmp_path):
+    """NumPy has a version of its header for letters beyond Latin 1, another beyond 64 KiB."""
+    names = [name + "x" * k for k, name in enumerate(names)]
+    columns = {name: cs_rows[name] for name in cs_rows.dtype.names}
+    save(tmp_path / "p.cs", structured(columns | dict.fromkeys(names, np.arange(20))))
+    go("expand", "p.cs", "e.h5", "--symmetry=C2")
+    for words in (
+        ("export", "e.h5", "o.cs"),
+        ("expand", "p.cs", "o.cs", "--symmetry=C2"),
+        ("export", "p.cs", "o.cs"),
+        ("collapse", "e.h5", "o.cs"),
+    ):
+        go(*words)
+        found = np.load(tmp_path / "o.cs", max_header_size=1 << 20)
+        for name in names:
+            assert (found[name] == np.repeat(np.arange(20), len(found) // 20)).all()
+        go("inspect", "o.cs")
+        for suffix in ("cs", "csg"):
+            (tmp_path / f"o.{suffix}").unlink()
+
+
 def test_a_helix_is_told_in_its_own_fields(cs_rows, go, tmp_path):
     flags = ("--twist=-166.7", "--rise=27.3", "--order=5", "--symmetry=C2")
     found = expanded_cs(tmp_path, go, cs_rows, *flags)

@@ -115,6 +115,28 @@ def test_relion_3_0_without_a_pixel_size(star, rng, command):
     assert command("expand", path, "h.h5", *helix, "--psize=1.2").returncode == 0
 
 
+@pytest.mark.parametrize("block", ["", "images", "particles"])
+def test_a_block_keeps_its_name(block, star, rng, go, tmp_path):
+    """Of a file with one block, as RELION 3.0 and other programs write, under any name."""
+    columns = {label: words for label, words in particles(rng, 6).items() if "Orig" not in label}
+    del columns["rlnOpticsGroup"]
+    columns["rlnRandomSubset"] = ["1", "'2'"] * 3
+    star(loop(block, columns))
+    go("import", "particles.star", "p.h5")
+    go("expand", "p.h5", "e.h5", "--symmetry=C3")
+    for times, words in (
+        (1, ("export", "p.h5", "o.star")),
+        (1, ("export", "particles.star", "o.star")),
+        (3, ("export", "e.h5", "o.star")),
+        (3, ("expand", "particles.star", "o.star", "--symmetry=C3")),
+        (1, ("collapse", "e.h5", "o.star")),
+    ):
+        go(*words)
+        found = read_star((tmp_path / "o.star").read_text(), block)
+        assert found["rlnRandomSubset"] == np.repeat(["1", "2"] * 3, times).tolist()
+        (tmp_path / "o.star").unlink()
+
+
 def test_origins_may_be_missing(star, rng):
     columns = {k: v for k, v in particles(rng, 3).items() if "Origin" not in k}
     assert not read(star(star_text(columns)), SHIFT).any()

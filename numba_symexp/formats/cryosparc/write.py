@@ -252,6 +252,8 @@ class CsRows:
         text = io.BytesIO()
         try:
             np.lib.format.write_array_header_1_0(text, header)
+        except UnicodeEncodeError:  # names with letters beyond Latin 1
+            return _header_3_0(header)
         except ValueError:  # more than 64 KiB of field names
             np.lib.format.write_array_header_2_0(text, header)
         return text.getvalue()
@@ -341,6 +343,15 @@ def _expansion_of(operators: Operators) -> dict[str, Any]:
         "sym_expand/helix_rise_A": np.float32(rise_A),
         "sym_expand/helix_num_rises": np.uint32(rises),
     }
+
+
+def _header_3_0(header: dict[str, Any]) -> bytes:
+    """Header in UTF-8 (NEP 1, version 3.0), for which NumPy has no public function."""
+    text = repr(header).encode()
+    begin = np.lib.format.magic(3, 0)
+    padding = -(len(begin) + 4 + len(text) + 1) % np.lib.format.ARRAY_ALIGN
+    text += b" " * padding + b"\n"
+    return begin + len(text).to_bytes(4, "little") + text
 
 
 def _result_group(name: str, digest: str, fields: Sequence[str], rows: int) -> str:
