@@ -467,6 +467,15 @@ def test_a_writer_is_dead_only_when_that_is_sure():
         assert dataclasses.replace(this, **change).is_dead(True) == dead, change
 
 
+def test_a_mark_names_the_namespaces_of_numbers_and_of_times():
+    """Times since the boot differ between namespaces of time, as numbers of processes do."""
+    numbers = []
+    for name in ("pid", "time"):
+        path = f"/proc/self/ns/{name}"
+        numbers.append(str(os.stat(path).st_ino) if os.path.exists(path) else "0")
+    assert RunMark.of_this_process().namespaces == "_".join(numbers)
+
+
 def test_sweep_keeps_the_files_of_this_process_and_takes_no_folder_amiss(tmp_path):
     own = hidden_name()
     (tmp_path / own).touch()

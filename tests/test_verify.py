@@ -239,10 +239,18 @@ def test_every_column_of_the_source_is_recognized(
             file[ROWS + name][3] = value
     assert failed(expanded) == ["source"]
     assert f"({say})" in command("verify", "e.h5").stdout
-    done = command("export", "e.h5", "e.star")
-    assert done.returncode == 1
-    assert f"({say}): name the original" in done.stderr
-    assert not (tmp_path / "e.star").exists()
+    for words in (
+        ("export", "e.h5", "e.star"),
+        ("export", "e.h5", "e.cs"),
+        ("collapse", "e.h5", "c.h5"),
+        ("collapse", "e.h5", "c.star"),
+        ("match", "e.h5"),
+        ("plot", "e.h5", "e.png"),
+    ):
+        done = command(*words)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1), words
+        assert f"({say}): name the original" in done.stderr
+        assert not any((tmp_path / name).exists() for name in words[2:])
 
 
 def test_files_with_the_first_rule_are_still_read(expanded, source, command):
