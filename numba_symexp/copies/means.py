@@ -10,6 +10,7 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.copies.references import Pairs
+from numba_symexp.kernels.motions import add_deviations, deviations
 from numba_symexp.symmetry.operators import multiply
 
 _ROUNDS = 5
@@ -49,13 +50,9 @@ class Centers:
         shift_A : (n, 2) float64
             Shift in the image that is left.
         """
-        center = self.quaternion[pairs.copy]
-        left = multiply(center * (1.0, -1.0, -1.0, -1.0), pairs.quaternion)
-        turn = 2 * left[:, 1:] * np.where(left[:, :1] < 0, -1.0, 1.0)
-        x, y, _ = _columns(pairs.reference)
-        moved_A = self.translation_A[pairs.copy]
-        seen_A = np.stack([(x * moved_A).sum(axis=1), (y * moved_A).sum(axis=1)], axis=1)
-        return turn, pairs.moved_A - seen_A
+        turn, shift_A = np.empty((len(pairs.copy), 3)), np.empty((len(pairs.copy), 2))
+        deviations(*pairs, self.quaternion, self.translation_A, turn, shift_A)
+        return turn, shift_A
 
 
 class Totals:
@@ -72,9 +69,8 @@ class Totals:
         count = len(centers.quaternion)
         self.particles, self.kept = np.zeros((2, count), np.int64)
         self.largest_deg, self.largest_A = np.zeros((2, count))
-        self._turn, self._push_A = np.zeros((2, count, 3))
         self._square_rad, self._square_A = np.zeros((2, count))
-        self._views = np.zeros((count, 9))
+        self._sums = np.zeros((count, 15))
 
     def add(self, pairs: Pairs) -> None:
         """Add some copies."""
@@ -86,31 +82,29 @@ class Totals:
         np.maximum.at(self.largest_A, copy, distance_A)
         near = np.rad2deg(angle) <= self._centers.limit_deg[copy]
         near &= distance_A <= self._centers.limit_A[copy]
-        copy, turn, shift_A = copy[near], turn[near], shift_A[near]
-        x, y, z = _columns(pairs.reference[near])
-        self.kept += np.bincount(copy, minlength=count)
-        self._turn += _sums(copy, turn, count)
-        self._square_rad += _sums(copy, angle[near, None] ** 2, count)[:, 0]
-        self._square_A += _sums(copy, distance_A[near, None] ** 2, count)[:, 0]
-        self._push_A += _sums(copy, x * shift_A[:, :1] + y * shift_A[:, 1:], count)
-        self._views += _sums(copy, (z[:, :, None] * z[:, None]).reshape(-1, 9), count)
+        counted = copy[near]
+        self.kept += np.bincount(counted, minlength=count)
+        self._square_rad += np.bincount(counted, angle[near] ** 2, count)
+        self._square_A += np.bincount(counted, distance_A[near] ** 2, count)
+        add_deviations(copy, near, turn, shift_A, pairs.reference, self._sums)
 
     def means(self) -> "Means":
         """Mean motions of the copies that count."""
         kept = np.maximum(self.kept, 1)
-        turn = self._turn / kept[:, None]
+        turn, push_A, views = np.split(self._sums, (3, 6), axis=1)
+        turn = turn / kept[:, None]
         rest = np.sqrt(np.maximum(1 - (turn**2).sum(axis=1) / 4, 0))
         quaternion = multiply(
             self._centers.quaternion, np.concatenate([rest[:, None], turn / 2], axis=1)
         )
-        sight = kept[:, None, None] * np.eye(3) - self._views.reshape(-1, 3, 3)
+        sight = kept[:, None, None] * np.eye(3) - views.reshape(-1, 3, 3)
         seen, direction = np.linalg.eigh(sight)
         is_seen = seen > _SEEN * kept[:, None]
         inverse = np.where(is_seen, 1 / np.where(is_seen, seen, 1), 0)
-        push = np.einsum("kji,kj->ki", direction, self._push_A)
+        push = np.einsum("kji,kj->ki", direction, push_A)
         step_A = np.einsum("kij,kj->ki", direction, push * inverse)
         left_rad = self._square_rad / kept - angle_of(turn) ** 2
-        left_A = (self._square_A - (step_A * self._push_A).sum(axis=1)) / kept
+        left_A = (self._square_A - (step_A * push_A).sum(axis=1)) / kept
         rms_deg, rms_A = (
             np.rad2deg(np.sqrt(np.maximum(left_rad, 0))),
             np.sqrt(np.maximum(left_A, 0)),
@@ -164,7 +158,9 @@ def robust_centers(sample: Pairs, count: int) -> Centers:
     outer = sample.quaternion[:, :, None] * sample.quaternion[:, None]
     _, vectors = np.linalg.eigh(_sums(sample.copy, outer.reshape(-1, 16), count).reshape(-1, 4, 4))
     anything = np.full(count, np.inf)
-    centers = Centers(vectors[:, :, -1], np.zeros((count, 3)), anything, anything)
+    centers = Centers(
+        np.ascontiguousarray(vectors[:, :, -1]), np.zeros((count, 3)), anything, anything
+    )
     for _ in range(_ROUNDS):
         totals = Totals(centers)
         totals.add(sample)
@@ -184,16 +180,6 @@ def robust_centers(sample: Pairs, count: int) -> Centers:
 def angle_of(turn: Array) -> Array:
     """Angles (n,), rad, of deviations (n, 3)."""
     return np.asarray(2 * np.arcsin(np.minimum(np.linalg.norm(turn, axis=1) / 2, 1)))
-
-
-def _columns(quaternion: Array) -> tuple[Array, Array, Array]:
-    """Columns (n, 3) of the matrices exp(v_0): the rows of A_0."""
-    w, x, y, z = quaternion.T
-    return (
-        np.stack([1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)], axis=1),
-        np.stack([2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x)], axis=1),
-        np.stack([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)], axis=1),
-    )
 
 
 def _sums(copy: Array, values: Array, count: int) -> Array:

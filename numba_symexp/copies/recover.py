@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numba_symexp.annotations import Array, Progress
+from numba_symexp.behind import worked_on
 from numba_symexp.copies.means import Means, Totals, robust_centers
 from numba_symexp.copies.references import Pairs, References, ranks
 from numba_symexp.poses import Poses
@@ -69,8 +70,12 @@ def recover(rows: Poses, progress: Progress | None = None) -> Recovered:
     references = References(rows, progress)
     count, n_rows = len(references.copies), rows.table.n_rows
     totals = Totals(robust_centers(_sample(references), count))
-    for done, pairs in references.pairs():
-        totals.add(pairs)
+
+    def add(found: tuple[int, Pairs]) -> int:
+        totals.add(found[1])
+        return found[0]
+
+    for done in worked_on(references.pairs(), add, 1):  # one thread: sums have an order
         if progress:
             progress(n_rows + done, 2 * n_rows)
     rows.table.check_unchanged()

@@ -7,6 +7,7 @@ import numpy as np
 
 from numba_symexp.annotations import Array, Progress
 from numba_symexp.errors import SourceError
+from numba_symexp.kernels.motions import relative_rotations
 from numba_symexp.pose_block import Block
 from numba_symexp.poses import KEY, PSIZE_A, Poses
 from numba_symexp.symmetry.operators import MAX_OPERATORS, multiply
@@ -134,12 +135,7 @@ class References:
             if self.motions is not None:
                 yield block.stop, self._told_by_motion(block, known, place)
                 continue
-            reference = self._known.quaternion[place].astype(np.float64)
-            reference /= np.linalg.norm(reference, axis=1, keepdims=True)
-            moved_A = self._known.shift_A[place] - block.shift_A[known]
-            self._refuse_px(moved_A)
-            turned = multiply(reference, block.quaternion[known] * _CONJUGATE)
-            yield block.stop, Pairs(copy, turned, reference, moved_A)
+            yield block.stop, self._with_references(block, known, place, copy)
 
     def _refuse_px(self, moved_A: Array) -> None:
         """Refuse shifts that differ where nothing says how large a pixel is."""
@@ -150,14 +146,18 @@ class References:
                 "is: give psize=A_PER_PIXEL"
             )
 
-    def _from_first(self, block: Block, known: Array, place: Array) -> Pairs:
-        """Rows of a block, each with the first row of its particle; copies are not told."""
-        reference = self._known.quaternion[place].astype(np.float64)
-        reference /= np.linalg.norm(reference, axis=1, keepdims=True)
-        turned = multiply(reference, block.quaternion[known] * _CONJUGATE)
+    def _with_references(self, block: Block, known: Array, place: Array, copy: Array) -> Pairs:
+        """Rows of a block, each with the first row of its particle."""
         moved_A = self._known.shift_A[place] - block.shift_A[known]
         self._refuse_px(moved_A)
-        return Pairs(np.zeros(len(place), np.int64), turned, reference, moved_A)
+        reference, turned = np.empty((2, len(place), 4))
+        quaternion = np.ascontiguousarray(block.quaternion[known])
+        relative_rotations(self._known.quaternion, place, quaternion, reference, turned)
+        return Pairs(copy, turned, reference, moved_A)
+
+    def _from_first(self, block: Block, known: Array, place: Array) -> Pairs:
+        """Rows of a block, each with the first row of its particle; copies are not told."""
+        return self._with_references(block, known, place, np.zeros(len(place), np.int64))
 
     def _told_by_motion(self, block: Block, known: Array, place: Array) -> Pairs:
         """Rows of a block with the copy that each is by its motion, there and back again.
