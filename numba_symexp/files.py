@@ -6,8 +6,13 @@ import errno
 import functools
 import os
 import stat
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from numba_symexp.errors import SourceError
+
+if TYPE_CHECKING:
+    from numba_symexp.annotations import AnyPath  # loads NumPy
 
 _FIRST_BYTES = 4096
 
@@ -25,6 +30,16 @@ _SYNC_FILE_RANGE_WRITE = 2
 
 _STATFS_BYTES = 512
 """More than ``struct statfs`` has; the type is its first word."""
+
+
+def path_list(given: "AnyPath | Sequence[AnyPath] | None") -> list[str]:
+    """Paths as text: of one path, of several, or of a text with commas between them."""
+    if given is None:
+        return []
+    if isinstance(given, str):
+        return [each for each in given.split(",") if each]
+    several = [given] if isinstance(given, os.PathLike) else given
+    return [os.fspath(each) for each in several]
 
 
 def check_readable(path: str, wanted: str) -> None:

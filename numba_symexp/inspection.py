@@ -1,13 +1,14 @@
 """What a particle table holds, and whether it can be expanded."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from numba_symexp.annotations import AnyPath
 from numba_symexp.errors import SymexpError, UsageError, warn
 from numba_symexp.expanded.table import open_expanded
+from numba_symexp.files import path_list
 from numba_symexp.formats import open_table
 from numba_symexp.particles.columns import (
     expanded_by,
@@ -112,13 +113,14 @@ def inspect(
     shift: str | None = None,
     views: bool = False,
     source: AnyPath | None = None,
+    passthrough: AnyPath | Sequence[AnyPath] = (),
 ) -> InspectionReport:
     """Look at a particle table, expanded or not, and check every row.
 
     Parameters
     ----------
     path : str or path
-        HDF5 file, expanded or not; CryoSPARC .cs or RELION .star.
+        HDF5 file, expanded or not; CryoSPARC .cs, .csg or job folder; or RELION .star.
     table, pose, pose_format, shift
         As in `expand`.
     views : bool
@@ -126,6 +128,8 @@ def inspect(
     source : str or path, optional
         The table that an expanded one was expanded from, if the file has moved. It is compared
         with the one that was expanded, and named in its place.
+    passthrough : sequence of str or path
+        Further .cs files of the same particles, joined on their ids.
 
     Returns
     -------
@@ -138,7 +142,7 @@ def inspect(
     """
     path = os.fspath(path)
     moved = None if source is None else os.fspath(source)
-    with open_table(path, table) as rows:
+    with open_table(path, table, path_list(passthrough)) as rows:
         is_expanded = rows.says("format", FORMAT)
         if moved is not None and not is_expanded:
             raise UsageError(f"{path}: is not an expanded table: leave out source=")

@@ -46,9 +46,11 @@ _HINTS = {
 
 
 class Input(Protocol):
-    """An open input: its path, and a check that it is what it was."""
+    """An open input: its files, and a check that they are what they were."""
 
-    path: str
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All files that are read."""
 
     def check_unchanged(self) -> None:
         """Raise `SourceError` where the file was written to since it was opened."""
@@ -280,8 +282,8 @@ def writing_together(
     """
     first = outputs[0]
     for output in outputs:
-        for each in inputs:
-            output.refuse_input(each.path)
+        for path in [path for each in inputs for path in each.files]:
+            output.refuse_input(path)
     first.check_space(size)
     notes = sweep(first.folder)
     with contextlib.ExitStack() as stack:

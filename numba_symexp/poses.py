@@ -1,7 +1,7 @@
 """The one reader of poses: any particle table, expanded or not, as blocks of rows."""
 
 import functools
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Self
 
 from numba_symexp import interrupts
@@ -62,6 +62,7 @@ def open_poses(
     pose: str | None = None,
     pose_format: str = "rotvec",
     shift: str | None = None,
+    passthrough: Sequence[str] = (),
 ) -> "Poses":
     """Open the poses of a particle table, expanded or not.
 
@@ -73,7 +74,7 @@ def open_poses(
         A per pixel of the shifts, in place of what the table says.
     source : str, optional
         The table that an expanded one was expanded from, where it is no longer found.
-    table, pose, pose_format, shift
+    table, pose, pose_format, shift, passthrough
         As in `ExpandJob`, of a table that is not expanded.
 
     Raises
@@ -81,7 +82,7 @@ def open_poses(
     SymexpError
         The file cannot be read, lacks a column, or has no rows.
     """
-    rows = open_table(path, table)
+    rows = open_table(path, table, passthrough)
     expanded: ExpandedTable | None = None
     try:
         if not rows.says("format", FORMAT):

@@ -10,6 +10,7 @@ from numba_symexp.annotations import AnyPath, Progress
 from numba_symexp.cluster import who_runs
 from numba_symexp.errors import UsageError
 from numba_symexp.expansion.job import ExpandJob, Summary
+from numba_symexp.files import path_list
 from numba_symexp.symmetry.descriptions import read_number_ranges
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.request import CORNER, Point
@@ -50,12 +51,13 @@ def expand(
     keep_track_length: bool = False,
     overwrite: bool = False,
     dry_run: bool = False,
+    passthrough: AnyPath | Sequence[AnyPath] = (),
     dask: "str | Client | None" = None,
     workers: int | None = None,
     mixed_cpus: bool = False,
     progress: Progress | None = None,
 ) -> Summary:
-    """Expand a particle table (HDF5, .cs, .csg or .star) by a symmetry.
+    """Expand a particle table (HDF5, .cs, .csg, .star, or a job of CryoSPARC) by a symmetry.
 
     Parameters
     ----------
@@ -116,6 +118,8 @@ def expand(
         Replace an existing output.
     dry_run : bool
         Check everything and write nothing.
+    passthrough : sequence of str or path
+        Further .cs files of the same particles, joined on their ids.
     dask : str or distributed.Client, optional
         Who makes the rows: the workers of the Dask scheduler at this address or of this client, or
         ``local``, for workers on this machine that end with the run. The result does not depend
@@ -151,6 +155,7 @@ def expand(
     job = ExpandJob(
         source=path("source", source),
         output=path("output", output),
+        passthrough=paths("passthrough", passthrough),
         symmetry=symmetry if isinstance(symmetry, Operators) else text("symmetry", symmetry),
         convention=text("convention", convention),
         twist=number("twist", twist),
@@ -194,6 +199,15 @@ def path(name: str, value: Any) -> str:
     if not isinstance(found, str):
         raise _wrong(name, value, "a path as text")
     return found
+
+
+def paths(name: str, value: Any) -> tuple[str, ...]:
+    """Texts of paths, of one or a sequence of them or of a text with commas."""
+    try:
+        found = path_list(value)
+    except TypeError:
+        raise _wrong(name, value, "paths") from None
+    return tuple(path(name, each) for each in found)
 
 
 def text(name: str, value: Any) -> str | None:

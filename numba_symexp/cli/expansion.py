@@ -41,6 +41,7 @@ def expand(
     box_px: str | None = None,
     unique: bool = False,
     defocus: str | None = None,
+    passthrough: str | None = None,
     table: str | None = None,
     pose: str | None = None,
     pose_format: str = "rotvec",
@@ -67,7 +68,7 @@ def expand(
     Parameters
     ----------
     source
-        Particle table: HDF5, CryoSPARC .cs or .csg, or RELION .star.
+        Particle table: HDF5, RELION .star; CryoSPARC .cs, .csg or job folder.
     output
         Table to write: .star for RELION, .cs (and a .csg beside it) for CryoSPARC, else HDF5.
     symmetry
@@ -104,6 +105,8 @@ def expand(
     defocus
         minus or plus: subtract or add the depth of the center from or to the defocus; else the
         defocus stays.
+    passthrough
+        Passthrough file of a .cs, or several with commas.
     table
         Place of the table in the file; else /particles, else the root.
     pose
@@ -146,10 +149,12 @@ def expand(
     from numba_symexp.cli.probe import probe
     from numba_symexp.cluster import who_runs
     from numba_symexp.expansion.job import ExpandJob
+    from numba_symexp.files import path_list
 
     job = ExpandJob(
         source=source,
         output=output,
+        passthrough=tuple(path_list(passthrough)),
         symmetry=symmetry,
         convention=convention,
         twist=number("twist", twist),

@@ -162,6 +162,7 @@ def plot(
     symmetry: str | None = None,
     convention: str | None = None,
     source: str | None = None,
+    passthrough: str | None = None,
     table: str | None = None,
     pose: str | None = None,
     pose_format: str = "rotvec",
@@ -177,7 +178,7 @@ def plot(
     Parameters
     ----------
     file
-        Particle table, expanded or not: HDF5, CryoSPARC .cs or RELION .star.
+        Particle table, expanded or not: HDF5; RELION .star; CryoSPARC .cs, .csg or job folder.
     output
         Picture to write: .png, .svg or .pdf.
     symmetry
@@ -188,6 +189,8 @@ def plot(
         table's, else cryosparc.
     source
         The table that an expanded one was expanded from, if the file has moved.
+    passthrough
+        Passthrough file of a .cs, or several with commas.
     table
         Place of the table in the file; else /particles, else the root.
     pose
@@ -204,6 +207,7 @@ def plot(
         No progress bar, no summary.
     """
     from numba_symexp.cli.probe import probe
+    from numba_symexp.files import path_list
     from numba_symexp.pictures.plot import plot as draw
 
     silent = is_on(quiet)
@@ -223,6 +227,7 @@ def plot(
                 shift=shift,
                 overwrite=is_on(overwrite),
                 progress=bar.show,
+                passthrough=path_list(passthrough),
             )
         return asdict(made)
 

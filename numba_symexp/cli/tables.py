@@ -18,6 +18,7 @@ _NOT_GIVEN: tuple[Any, ...] = (None, False, [], ())
 def inspect(
     file: str,
     *,
+    passthrough: str | None = None,
     table: str | None = None,
     pose: str | None = None,
     pose_format: str = "rotvec",
@@ -34,7 +35,9 @@ def inspect(
     Parameters
     ----------
     file
-        HDF5 file, expanded or not; CryoSPARC .cs or RELION .star.
+        HDF5 file, expanded or not; RELION .star; CryoSPARC .cs, .csg or job folder.
+    passthrough
+        Passthrough file of a .cs, or several with commas.
     table
         Place of the table in the file; else /particles, else the root.
     pose
@@ -49,13 +52,15 @@ def inspect(
         Print one JSON object.
     """
     from numba_symexp.cli.probe import probe
+    from numba_symexp.files import path_list
     from numba_symexp.inspection import inspect as look
 
     views = sys.stdout is not None and sys.stdout.isatty() and not is_on(json)
 
     def act() -> dict[str, Any]:
         probe(file, source)
-        return look(file, table, pose, pose_format, shift, views, source).as_dict()
+        found = look(file, table, pose, pose_format, shift, views, source, path_list(passthrough))
+        return found.as_dict()
 
     return Request(act, inspection_text, is_on(json))
 
@@ -176,6 +181,7 @@ def example_text(made: dict[str, Any]) -> str:
 def import_particles(
     *files: str,
     output: str,
+    passthrough: str | None = None,
     convention: str | None = None,
     assign_halves: str | None = None,
     overwrite: bool = False,
@@ -189,10 +195,12 @@ def import_particles(
     Parameters
     ----------
     files
-        One .star, or a .cs and its passthrough files; of an expanded .cs also the .cs of its
-        particles, whose images are taken.
+        One .star; or a .cs and its passthrough files, a .csg or a job folder of CryoSPARC; of an
+        expanded .cs also the .cs of its particles, whose images are taken.
     output
         HDF5 file to write; it is the last word of the command.
+    passthrough
+        Passthrough file of a .cs, or several with commas, as words before the output are.
     convention
         cryosparc or relion: in whose convention of Dn the particles were refined; else what the
         files say.
@@ -208,7 +216,7 @@ def import_particles(
     """
     from numba_symexp.cli.probe import probe
     from numba_symexp.conversion.import_table import import_particles as write
-    from numba_symexp.files import first_bytes
+    from numba_symexp.files import first_bytes, path_list
     from numba_symexp.kinds import is_particle_text_or_dataset
 
     if not files:
@@ -219,6 +227,7 @@ def import_particles(
             "import; name a new .h5 file after it"
         )
     silent, seed = is_on(quiet), integer("assign_halves", assign_halves)
+    files = (*files, *path_list(passthrough))
 
     def act() -> dict[str, Any]:
         probe(*files)
@@ -243,6 +252,7 @@ def export_particles(
     file: str,
     output: str,
     *,
+    passthrough: str | None = None,
     source: str | None = None,
     keep_track_length: bool = False,
     convention: str | None = None,
@@ -260,6 +270,8 @@ def export_particles(
         Expanded table, whose source must still exist; or any particle table.
     output
         File that ends in .cs (a result group, .csg, is written beside it) or .star.
+    passthrough
+        Passthrough file of a .cs, or several with commas.
     source
         The table that an expanded one was expanded from, if the file has moved.
     keep_track_length
@@ -276,6 +288,7 @@ def export_particles(
     """
     from numba_symexp.cli.probe import probe
     from numba_symexp.conversion.export_table import export_particles as write
+    from numba_symexp.files import path_list
 
     silent = is_on(quiet)
 
@@ -290,6 +303,7 @@ def export_particles(
                 bar.show,
                 source,
                 convention,
+                path_list(passthrough),
             )
         return asdict(made)
 

@@ -139,7 +139,9 @@ def _opened(task: Task) -> tuple[Work, ParticleTable]:
             _close()
             work = task.stored.read(descriptor, task.path)
             check_state(work.source, work.source_state)
-            _kept[task.stored.digest] = work, open_table(work.source, work.job.table)
+            further = work.plan.source.passthrough_of(work.source)
+            table = open_table(work.source, work.job.table, further)
+            _kept[task.stored.digest] = work, table
     return _kept[task.stored.digest]
 
 

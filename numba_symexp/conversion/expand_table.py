@@ -53,9 +53,10 @@ def _run(job: ExpandJob, progress: Progress | None) -> Summary:
     if job.keep_track_length and not job.output.lower().endswith(STAR.suffixes):
         raise UsageError("keep_track_length= goes with a .star output: leave it out")
     job.full()
-    pair = OutputPair(job.output, [job.source, job.operators_file], job.overwrite)
+    inputs = [job.source, *job.passthrough, job.operators_file]
+    pair = OutputPair(job.output, inputs, job.overwrite)
     with contextlib.ExitStack() as stack:
-        table = stack.enter_context(open_table(job.source, job.table))
+        table = stack.enter_context(open_table(job.source, job.table, job.passthrough))
         plan = make_plan(job, table, pair.files[0].path)
         warn_all(plan.warnings)
         if job.threads is not None:

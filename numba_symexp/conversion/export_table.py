@@ -10,6 +10,7 @@ from numba_symexp.annotations import AnyPath, Progress
 from numba_symexp.conversion.as_cryosparc import AsCryosparc
 from numba_symexp.conversion.as_relion import AsRelion
 from numba_symexp.errors import SourceError, UsageError, warn
+from numba_symexp.files import path_list
 from numba_symexp.formats import FORMATS, format_of_suffix
 from numba_symexp.formats.interface import Format, RowWriter
 from numba_symexp.kinds import kind_of_suffix
@@ -57,6 +58,7 @@ def export_particles(
     progress: Progress | None = None,
     source: AnyPath | None = None,
     convention: str | None = None,
+    passthrough: AnyPath | Sequence[AnyPath] = (),
 ) -> ExportReport:
     """Write a particle table, expanded or not, as CryoSPARC's .cs or RELION's .star.
 
@@ -77,6 +79,8 @@ def export_particles(
     convention : {"cryosparc", "relion"}, optional
         In whose convention the particles were refined; by default what the table says. A file for
         the other program is marked with it.
+    passthrough : sequence of str or path
+        Further .cs files of the same particles, joined on their ids.
 
     Returns
     -------
@@ -91,8 +95,10 @@ def export_particles(
     """
     file, output = os.fspath(file), os.fspath(output)
     check_convention(convention)
-    pair = OutputPair(output, [file], overwrite)
-    with open_poses(file, source=None if source is None else os.fspath(source)) as rows:
+    further = path_list(passthrough)
+    pair = OutputPair(output, [file, *further], overwrite)
+    source = None if source is None else os.fspath(source)
+    with open_poses(file, source=source, passthrough=further) as rows:
         check_rows(rows)
         if rows.expanded is None:
             warn(doubtful(rows.table, convention))
@@ -168,7 +174,8 @@ class OutputPair:
             The rows cannot be written in this format, or the output is their source.
         """
         for each in self.files:
-            each.refuse_input(rows.source.path)
+            for path in rows.source.files:
+                each.refuse_input(path)
         return _writer(rows, self._format, keep_track_length)
 
     def write(self, rows: Poses, writer: RowWriter, progress: Progress | None) -> list[Draft]:

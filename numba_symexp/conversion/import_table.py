@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from numba_symexp.annotations import AnyPath, Progress
 from numba_symexp.errors import UsageError, warn
-from numba_symexp.formats import format_of
+from numba_symexp.formats import format_of, open_table, source_files
 from numba_symexp.formats.hdf5.table import Hdf5Table
 from numba_symexp.formats.hdf5.write import size_of, write_table
 from numba_symexp.kinds import HDF5
@@ -61,7 +61,8 @@ def import_particles(
     Parameters
     ----------
     files : sequence of str or path
-        One .star; or one .cs and its passthrough files.
+        One .star; one .cs and its passthrough files; one .csg; or one job folder of CryoSPARC, of
+        which the newest particles are taken.
     output : str or path
         HDF5 file to write.
     overwrite : bool
@@ -89,7 +90,7 @@ def import_particles(
     """
     if not files:
         raise UsageError("nothing to import: name a .cs or .star file")
-    sources = tuple(os.fspath(each) for each in files)
+    sources = tuple(path for each in files for path in source_files(os.fspath(each)))
     check_convention(convention)
     if assign_halves is not None and not 0 <= assign_halves < 2**63:
         raise UsageError(f"assign_halves {assign_halves} must be 0 or more")
@@ -131,11 +132,7 @@ def _open_all(files: Sequence[str]) -> Iterator[ParticleTable]:
             raise UsageError(
                 f"{path}: {each.kind.name} cannot be joined with other files: import it alone"
             )
-    with contextlib.ExitStack() as stack:
-        tables = [
-            stack.enter_context(each.open(path)) for path, each in zip(files, formats, strict=True)
-        ]
-        table = formats[0].join(tables)
+    with open_table(files[0], passthrough=files[1:]) as table:
         table.attributes.setdefault(CONVENTION, formats[0].vocabulary)
         yield table
 

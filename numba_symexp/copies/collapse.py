@@ -207,6 +207,11 @@ class CollapsedTable(ParticleTable):
     def close(self) -> None:
         """Nothing of its own is open."""
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All files that are read."""
+        return (*self._copies.table.files, *self._copies.source.files)
+
     def check_unchanged(self) -> None:
         """Refuse copies or particles that were written to since they were opened."""
         for table in (self._copies.table, self._copies.source):

@@ -4,6 +4,7 @@
 attributes of the root say what the file is, and that it is complete.
 """
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -45,11 +46,20 @@ class SourceRecord:
     fingerprint: str
     columns: tuple[str, ...] = ()
     """Name, type and digest of each column; none in files of older versions."""
+    passthrough: tuple[str, ...] = ()
+    """Files whose columns were joined, as paths from the folder of the source."""
+
+    def passthrough_of(self, path: str) -> list[str]:
+        """Files whose columns are to be joined with the source, where that is at some path."""
+        folder = os.path.dirname(os.path.realpath(path))
+        return [os.path.normpath(os.path.join(folder, each)) for each in self.passthrough]
 
     def write(self, file: h5py.File) -> None:
         """Write /source."""
         attributes = asdict(self)
-        del attributes["columns"]
+        del attributes["columns"], attributes["passthrough"]
+        if self.passthrough:
+            attributes["passthrough"] = json.dumps(self.passthrough)
         group = _group(file, SOURCE)
         group.attrs.update(attributes)
         text = np.array([line.encode("utf-8", "surrogateescape") for line in self.columns])
@@ -74,11 +84,19 @@ class SourceRecord:
         texts = {name: attributes[name] for name in names}
         if not all(isinstance(text, str) for text in texts.values()):
             raise ValueError("/source has other things than text")
+        passthrough = json.loads(str(attributes.get("passthrough", "[]")))
+        if not all(isinstance(each, str) for each in passthrough):
+            raise ValueError("/source has other files than names")
         columns: tuple[str, ...] = ()
         if object_at(file, f"{SOURCE}/columns") is not None:
             lines = small_array(file, f"{SOURCE}/columns")
             columns = tuple(line.decode("utf-8", "surrogateescape") for line in lines)
-        return cls(n_rows=int(rows), columns=columns, **texts)
+        return cls(n_rows=int(rows), columns=columns, passthrough=tuple(passthrough), **texts)
+
+
+def beside(path: str, source: str) -> str:
+    """Path of a file from the folder of the source."""
+    return os.path.relpath(os.path.realpath(path), os.path.dirname(os.path.realpath(source)))
 
 
 def size_of(

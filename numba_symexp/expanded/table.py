@@ -23,9 +23,10 @@ from numba_symexp.expanded.column_kinds import (
 )
 from numba_symexp.expanded.format import SourceRecord, check_format, read_operators
 from numba_symexp.expanded.provenance import read_provenance
-from numba_symexp.files import is_data_file
+from numba_symexp.files import first_bytes, is_data_file
 from numba_symexp.formats import open_table
 from numba_symexp.formats.hdf5.table import Hdf5Table
+from numba_symexp.kinds import CSG
 from numba_symexp.particles.columns import native
 from numba_symexp.particles.fingerprint import (
     RULE_2,
@@ -347,9 +348,14 @@ class ExpandedTable(Mapping[str, ExpandedColumn]):
         """Open the first candidate that exists and has the fingerprint."""
         changed, what = None, ""
         for path in self._candidates():
-            if not is_data_file(path):
+            further = self._record.passthrough_of(path)
+            if path == self._given_source and (
+                os.path.isdir(path) or CSG.is_this(first_bytes(path))
+            ):
+                further = []  # it names them itself
+            elif not all(map(is_data_file, (path, *further))):
                 continue
-            table = open_table(path, self._record.table)
+            table = open_table(path, self._record.table, further)
             try:
                 found = self._changes(table)
                 if not found:

@@ -13,7 +13,8 @@ from numba_symexp.symmetry.request import CORNER, Point, SymmetryRequest, check_
 MOST_SEED = 2**63 - 1
 
 ONLY_HOW = {
-    *("source", "output", "chunk_rows", "threads", "overwrite", "dry_run", "keep_track_length"),
+    *("source", "passthrough", "output", "overwrite", "dry_run", "keep_track_length"),
+    *("chunk_rows", "threads"),
 }
 """Options that the rows of an expanded table do not depend on."""
 
@@ -25,7 +26,10 @@ class ExpandJob(SymmetryRequest):
     Attributes
     ----------
     source, output : str
-        Particle table to read (HDF5, .cs or .star), expanded table to write.
+        Particle table to read (HDF5, .cs, .csg, .star, or a job folder of CryoSPARC), expanded
+        table to write.
+    passthrough : tuple of str
+        Further .cs files of the same particles, joined on their ids.
     symmetry, convention, twist, rise, order, operators_file
         By which operators: see `SymmetryRequest`.
     operators, modulo, axis, center, unique
@@ -70,6 +74,7 @@ class ExpandJob(SymmetryRequest):
 
     source: str
     output: str
+    passthrough: tuple[str, ...] = ()
     center_px: Point | None = None
     box_px: int | None = None
     defocus: str | None = None

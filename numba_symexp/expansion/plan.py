@@ -8,7 +8,7 @@ import numpy as np
 from numba_symexp.errors import FileFormatError, SourceError, UsageError
 from numba_symexp.expanded.column_kinds import planned_columns
 from numba_symexp.expanded.columns import OutputColumn
-from numba_symexp.expanded.format import SourceRecord, size_of
+from numba_symexp.expanded.format import SourceRecord, beside, size_of
 from numba_symexp.expanded.ids import first_new_id
 from numba_symexp.expansion.choice import (
     center_warnings,
@@ -102,9 +102,10 @@ def make_plan(job: ExpandJob, table: ParticleTable, target: str, paged: bool = F
     rows = table.n_rows * len(operators)
     first_id = first_new_id(found.fingerprint, full, found.uids) if found.uids is not None else 0
     record = SourceRecord(
-        path=job.source,
-        absolute_path=os.path.abspath(job.source),
-        relative_path=os.path.relpath(os.path.realpath(job.source), os.path.dirname(target)),
+        path=table.path,
+        absolute_path=os.path.abspath(table.path),
+        relative_path=os.path.relpath(os.path.realpath(table.path), os.path.dirname(target)),
+        passthrough=tuple(beside(each, table.path) for each in table.passthrough),
         table=table.location,
         n_rows=table.n_rows,
         fingerprint=full_fingerprint(found.fingerprint, found.columns),

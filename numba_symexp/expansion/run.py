@@ -45,7 +45,7 @@ def run(
     """
     started = time.perf_counter()
     output = _output(job)
-    with open_table(job.source, job.table) as table:
+    with open_table(job.source, job.table, job.passthrough) as table:
         plan = make_plan(job, table, output.path, paged=make_rows is not None)
         warn_all(plan.warnings)
         if job.dry_run:
@@ -101,7 +101,7 @@ def check(job: ExpandJob) -> None:
         What is wrong, where, and what to do.
     """
     _output(job)
-    open_table(job.source, job.table).close()
+    open_table(job.source, job.table, job.passthrough).close()
 
 
 def _output(job: ExpandJob) -> OutputFile:
@@ -109,7 +109,8 @@ def _output(job: ExpandJob) -> OutputFile:
     if job.keep_track_length:
         raise UsageError("keep_track_length= goes with a .star output: leave it out")
     job.full()
-    return OutputFile(job.output, HDF5, [job.source, job.operators_file], job.overwrite)
+    inputs = [job.source, *job.passthrough, job.operators_file]
+    return OutputFile(job.output, HDF5, inputs, job.overwrite)
 
 
 def _description(plan: Plan) -> str:

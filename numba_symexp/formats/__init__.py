@@ -1,8 +1,10 @@
 """File formats of particle tables, and the one place that knows all of them."""
 
+import contextlib
 import os
+from collections.abc import Sequence
 
-from numba_symexp.errors import SourceError, UsageError
+from numba_symexp.errors import SourceError, UsageError, warn
 from numba_symexp.files import check_readable, first_bytes
 from numba_symexp.formats.cryosparc import CryosparcDataset, CryosparcResultGroup
 from numba_symexp.formats.hdf5 import Hdf5
@@ -59,23 +61,69 @@ def format_of_output(output: str) -> Format:
     return Hdf5()
 
 
-def open_table(path: str, location: str | None = None) -> ParticleTable:
-    """Open a particle table, whichever format it has.
+def source_files(path: str, passthrough: Sequence[str] = ()) -> tuple[str, ...]:
+    """Files of a source: itself, or the newest particles of a job folder; and what goes with it.
+
+    A warning says which files of a folder are taken.
 
     Parameters
     ----------
     path : str
-        HDF5 file, CryoSPARC dataset or result group, or RELION particle file.
-    location : str, optional
-        The table inside an HDF5 file; by default ``/particles``, else the root.
+        Particle table, or job folder of CryoSPARC.
+    passthrough : sequence of str
+        Further datasets of the same particles.
 
     Raises
     ------
     SourceError
-        The file is missing, damaged, or of no known format.
+        A folder has no particles, or several outputs of particles.
     """
-    table = format_of(path).open(path, location)
-    if location is not None and location.strip("/") != table.location.strip("/"):
-        table.close()
-        raise SourceError(f"{path}: has one table, and no {location}: leave out table=")
-    return table
+    if not os.path.isdir(path):
+        return (path, *passthrough)
+    from numba_symexp.formats.cryosparc.job_folder import newest_particles  # rarely needed
+
+    found = newest_particles(path)
+    warn(f"{path}: its newest particles are taken: {' and '.join(found)}")
+    return (*found, *passthrough)
+
+
+def open_table(
+    path: str, location: str | None = None, passthrough: Sequence[str] = ()
+) -> ParticleTable:
+    """Open a particle table, whichever format it has: the one way to every source.
+
+    Parameters
+    ----------
+    path : str
+        HDF5 file, CryoSPARC dataset, result group or job folder, or RELION particle file.
+    location : str, optional
+        The table inside an HDF5 file; by default ``/particles``, else the root.
+    passthrough : sequence of str
+        Further datasets of the same particles, whose columns are joined.
+
+    Raises
+    ------
+    UsageError
+        Files that cannot be joined.
+    SourceError
+        A file is missing, damaged, or of no known format.
+    """
+    files = source_files(path, passthrough)
+    formats = [format_of(each) for each in files]
+    if len(files) > 1:
+        for name, each in zip(files, formats, strict=True):
+            if not each.joins:
+                raise UsageError(
+                    f"{name}: {each.kind.name} cannot be joined with other files: leave out "
+                    "passthrough="
+                )
+    with contextlib.ExitStack() as opened:
+        tables = []
+        for name, each in zip(files, formats, strict=True):
+            tables.append(each.open(name, location))
+            opened.callback(tables[-1].close)
+        table = formats[0].join(tables) if len(tables) > 1 else tables[0]
+        if location is not None and location.strip("/") != table.location.strip("/"):
+            raise SourceError(f"{files[0]}: has one table, and no {location}: leave out table=")
+        opened.pop_all()
+        return table

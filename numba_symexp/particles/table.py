@@ -70,6 +70,8 @@ class ParticleTable(abc.ABC):
     ----------
     path : str
         The file.
+    passthrough : tuple of str
+        Further files whose columns are joined, to be named when the table is opened again.
     location : str
         Where in the file the table is.
     layout : str
@@ -80,6 +82,7 @@ class ParticleTable(abc.ABC):
     """
 
     path: str
+    passthrough: tuple[str, ...] = ()
     location: str
     layout: str
     columns: dict[str, Column]
@@ -92,6 +95,11 @@ class ParticleTable(abc.ABC):
         self.close()
 
     _watched: tuple[int, tuple[int, int]] | None = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All files that are read."""
+        return (self.path, *self.passthrough)
 
     def watch(self, descriptor: int) -> None:
         """Remember what an open file is like, for `check_unchanged`."""
@@ -218,7 +226,12 @@ class TableView(ParticleTable):
     def __init__(self, source: ParticleTable) -> None:
         self._source = source
         self.path, self.location, self.layout = source.path, source.location, source.layout
-        self.attributes = source.attributes
+        self.passthrough, self.attributes = source.passthrough, source.attributes
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All files that are read."""
+        return self._source.files
 
     @property
     def n_rows(self) -> int:

@@ -1,12 +1,14 @@
 """A picture of a particle table: viewing directions on the sphere, and shifts."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from numba_symexp.annotations import AnyPath, Array, Progress
 from numba_symexp.errors import OutputError, UsageError
+from numba_symexp.files import path_list
 from numba_symexp.kinds import kind_of_suffix
 from numba_symexp.output import OutputFile
 from numba_symexp.pictures.picture import Picture, Shown, relative_density
@@ -85,6 +87,7 @@ def plot(
     shift: str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
+    passthrough: AnyPath | Sequence[AnyPath] = (),
 ) -> PlotReport:
     """Draw the viewing directions and shifts of a table; of an expanded one its source's too.
 
@@ -105,6 +108,8 @@ def plot(
         Replace an existing file.
     progress : callable, optional
         Called as ``progress(rows_done, rows)`` now and then.
+    passthrough : sequence of str or path
+        Further .cs files of the same particles, joined on their ids.
 
     Returns
     -------
@@ -132,9 +137,12 @@ def plot(
     _require_matplotlib(output)
     from numba_symexp.pictures.drawing import save
 
-    target = OutputFile(output, kind_of_suffix(suffix), [file, source], overwrite)
+    further = path_list(passthrough)
+    target = OutputFile(output, kind_of_suffix(suffix), [file, source, *further], overwrite)
     columns = {"table": table, "pose": pose, "pose_format": pose_format, "shift": shift}
-    with open_subject(file, symmetry, convention, source, **columns) as subject:
+    with open_subject(
+        file, symmetry, convention, source, passthrough=further, **columns
+    ) as subject:
         tables = [each.table for each in subject.sets]
         for each in tables:
             target.refuse_input(each.path)

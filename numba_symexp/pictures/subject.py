@@ -54,9 +54,9 @@ def open_subject(
     SymexpError
         The file cannot be read, or a parameter does not fit it.
     """
-    place = columns.pop("table")
+    place, further = columns.pop("table"), columns.pop("passthrough")
     with contextlib.ExitStack() as files:
-        table = files.enter_context(open_table(file, place))
+        table = files.enter_context(open_table(file, place, further))
         if not table.says("format", FORMAT):
             if source is not None:
                 raise UsageError(f"{file}: is no expanded table: leave out source=")

@@ -45,6 +45,7 @@ class JoinedTable(ParticleTable):
         self._index: list[Array | None] = [None]
         self._images = 0
         self._rescaled: dict[str, str] = {}
+        self.passthrough = tuple(each.path for each in self._tables[1:])
         if len(self._tables) == 1:
             return
         uids = _uids(first)
@@ -57,6 +58,12 @@ class JoinedTable(ParticleTable):
             for name, column in table.columns.items():
                 if name not in self.columns:
                     self.columns[name], self._home[name] = column, place
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All files that are read."""
+        own = [path for table in self._tables for path in table.files]
+        return tuple(dict.fromkeys([self.path, *own]))
 
     @property
     def notes(self) -> list[str]:

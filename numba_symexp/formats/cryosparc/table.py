@@ -36,6 +36,9 @@ _READ_BYTES = 4 << 20
 
 _RESULT = re.compile(r"^ *metafile: *([^\n]{1,400}?) *\n +num_items: *(\d{1,18}) *$", re.MULTILINE)
 
+_POSES = re.compile(r"^ *'?alignments3D'?: *\n *metafile: *([^\n]{1,400}?) *$", re.MULTILINE)
+"""Names the dataset with the poses, whose rows come first and whose columns stand above others'."""
+
 _END_BYTES = 400
 
 BELONGS_TO = "# belongs to the dataset with SHA-256 "
@@ -74,9 +77,11 @@ def open_csg(path: str) -> ParticleTable:
     items = {name.strip("'\" >"): int(rows) for name, rows in _RESULT.findall(text)}
     if not items:
         raise SourceError(f"{path}: names no dataset of particles: give the .cs itself")
+    of_poses = _POSES.search(text)
+    main = of_poses[1].strip("'\" >") if of_poses else None
     tables: list[CsTable] = []
     try:
-        for name, rows in items.items():
+        for name, rows in sorted(items.items(), key=lambda item: item[0] != main):
             if os.path.basename(name) != name:
                 raise SourceError(
                     f"{path}: {name[:80]!r} is in another folder: give the .cs itself"
@@ -97,7 +102,7 @@ def open_csg(path: str) -> ParticleTable:
         for table in tables:
             table.close()
         raise
-    joined.path, joined.layout = path, "a CryoSPARC result group"
+    joined.path, joined.passthrough, joined.layout = path, (), "a CryoSPARC result group"
     return joined
 
 
