@@ -24,6 +24,7 @@ from numba_symexp.particles.schema import (
     FORMAT,
     OPERATOR_INDEX,
     SOURCE_INDEX,
+    SOURCE_LABEL,
 )
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.pose_block import Block
@@ -304,8 +305,9 @@ class Poses:
             found = [table.columns.get(name) for name in (key, copy)]
             if all(each and not each.shape and each.dtype.kind in "ui" for each in found):
                 return key, copy
-        if table.header is not None and IMAGE in table.columns:
-            return IMAGE, None
+        for key in (SOURCE_LABEL, IMAGE):  # operator 0 may be gone: motions tell the copies
+            if table.header is not None and key in table.columns:
+                return key, None
         raise SourceError(
             f"{table.path}: nothing tells whose copies its rows are (columns: "
             f"{table.columns_in_words()}): give one with {' and '.join(_CRYOSPARC)}, or "

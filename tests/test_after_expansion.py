@@ -8,7 +8,7 @@ import naive
 import numpy as np
 import pytest
 import relion_peer
-from conftest import random_columns
+from conftest import random_columns, write_table
 from inside import open_table
 from particle_files import structured
 from star_files import floats, loop, read_star
@@ -437,3 +437,130 @@ def test_a_star_finds_its_particles_in_a_dataset_by_their_places(rng, go, tmp_pa
     found = imported(tmp_path / "c.h5")
     assert (found["uid"] == particles["uid"]).all()
     assert found["copies"].tolist() == [2] * n
+
+
+# Labels that say whose copies the rows of a .star are
+
+LABELS = ("symexpSource", "symexpOperator")
+
+
+def text_of(columns):
+    """A particle file of one optics group; words have no blanks around them."""
+    optics = loop("optics", {k: [str(v)] for k, v in relion_peer.OPTICS.items()}) + "\n"
+    columns = {name: [str(word).strip() for word in words] for name, words in columns.items()}
+    columns["rlnOpticsGroup"] = ["1"] * len(columns["rlnAngleRot"])
+    return optics + loop("particles", columns) + "\n"
+
+
+def without(columns, *labels):
+    """Columns without some of them."""
+    return {name: words for name, words in columns.items() if name not in labels}
+
+
+def turned(columns, rng, most_deg):
+    """Columns whose poses are turned, as a local refinement does it, by that at most."""
+    angles = floats(columns, *relion_peer.COLUMNS[:3])
+    found = []
+    for row in angles:
+        axis, angle = rng.normal(size=3), rng.uniform(most_deg / 2, most_deg)
+        pose = naive.turn(axis, angle) @ naive.euler_zyz(*row)
+        tilt = np.degrees(np.arccos(pose[2, 2]))
+        rot, psi = np.arctan2(pose[1, 2], pose[0, 2]), np.arctan2(pose[2, 1], -pose[2, 0])
+        found.append([f"{x:.6f}" for x in (np.degrees(rot), tilt, np.degrees(psi))])
+    return columns | dict(zip(relion_peer.COLUMNS[:3], zip(*found, strict=True), strict=True))
+
+
+def test_rows_of_an_expanded_star_say_particle_and_operator(rng, go, tmp_path):
+    (tmp_path / "p.star").write_text(text_of(star_particles(rng, 9)))
+    go("expand", "p.star", "e.h5", "--symmetry=D2")
+    go("expand", "p.star", "e.star", "--symmetry=D2")
+    found = read_star((tmp_path / "e.star").read_text())
+    uids = imported(tmp_path / "p.star")["uid"].tolist()
+    assert found["symexpSource"] == [str(uid) for uid in uids for _ in range(4)]
+    assert found["symexpOperator"] == ["0", "1", "2", "3"] * 9
+    go("export", "e.h5", "two.star")
+    assert (tmp_path / "two.star").read_bytes() == (tmp_path / "e.star").read_bytes()
+    go("expand", "p.star", "one.star", "--symmetry=C1")
+    assert not set(LABELS) & set(read_star((tmp_path / "one.star").read_text()))
+
+
+def test_particles_without_ids_are_told_by_their_rows(rng, go, tmp_path):
+    columns = random_columns(rng, 7)
+    del columns["uid"]
+    write_table(tmp_path / "p.h5", columns, convention="relion")
+    go("expand", "p.h5", "e.star", "--symmetry=C3")
+    found = read_star((tmp_path / "e.star").read_text())
+    assert found["symexpSource"] == [str(k) for k in range(7) for _ in range(3)]
+    rows = rng.permutation(21)[:9]
+    back = {name: [words[row] for row in rows] for name, words in found.items()}
+    (tmp_path / "back.star").write_text(text_of(without(back, "rlnImageName")))
+    go("collapse", "back.star", "c.h5", "--source=p.h5")
+    kept = np.unique(rows // 3)
+    assert (imported(tmp_path / "c.h5")[POSE] == columns[POSE][kept]).all()
+
+
+def test_relion_keeps_the_labels(rng, go, tmp_path):
+    if shutil.which("relion_star_handler") is None:
+        pytest.skip("no relion_star_handler")
+    (tmp_path / "p.star").write_text(text_of(star_particles(rng, 9)))
+    go("expand", "p.star", "e.star", "--symmetry=C3")
+    choice = ["--select", "rlnRandomSubset", "--minval", "1", "--maxval", "1"]
+    files = ["relion_star_handler", "--i", "e.star", "--o", "some.star"]
+    subprocess.run([*files, *choice], cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    ours, theirs = (read_star((tmp_path / name).read_text()) for name in ("e.star", "some.star"))
+    kept = [row for row, half in enumerate(ours["rlnRandomSubset"]) if half == "1"]
+    assert 0 < len(kept) < 27
+    for label in LABELS:
+        assert theirs[label] == [ours[label][row] for row in kept]
+
+
+def test_refined_rows_come_back_by_their_labels_alone(rng, go, tmp_path):
+    """No image or micrograph is as it was, and poses moved by more than operators are apart."""
+    (tmp_path / "p.star").write_text(text_of(star_particles(rng, 9)))
+    helix = ("--twist=6", "--rise=5", "--order=5")
+    go("expand", "p.star", "e.h5", *helix)
+    go("export", "e.h5", "e.star")
+    copies = turned(read_star((tmp_path / "e.star").read_text()), rng, 15)
+    rows = rng.permutation(45)[:20]
+    back = {name: [words[row] for row in rows] for name, words in copies.items()}
+    back["rlnImageName"] = [f"{k + 1:06d}@new.mrcs" for k in range(20)]
+    back["score"] = [str(k) for k in range(20)]
+    (tmp_path / "back.star").write_text(text_of(back))
+    go("collapse", "back.star", "c.h5", "--expanded=e.h5", "--by=score")
+    found = imported(tmp_path / "c.h5")
+    particles = np.unique(rows // 5)
+    assert (found["uid"] == imported(tmp_path / "p.star")["uid"][particles]).all()
+    for k, particle in enumerate(particles):
+        best = np.flatnonzero(rows // 5 == particle).max()
+        assert found["operator_index"][k] == rows[best] % 5
+
+
+def test_an_operator_that_the_pose_contradicts_is_told_by_the_pose(rng, go, tmp_path):
+    """As where RELION expands an expanded set, and copies the labels."""
+    (tmp_path / "p.star").write_text(text_of(star_particles(rng, 9)))
+    go("expand", "p.star", "e.h5", "--symmetry=D3")
+    go("export", "e.h5", "e.star")
+    back = read_star((tmp_path / "e.star").read_text())
+    wrong = ["0", "7", "none", "1", "99999999999999999999", "2"] * 9
+    back["symexpOperator"] = wrong
+    back["score"] = [str(each) for each in rng.permutation(54)]
+    (tmp_path / "back.star").write_text(text_of(back))
+    go("collapse", "back.star", "c.h5", "--expanded=e.h5", "--by=score")
+    best = np.array(back["score"], int).reshape(9, 6).argmax(axis=1)
+    assert imported(tmp_path / "c.h5")["operator_index"].tolist() == best.tolist()
+
+
+def test_labels_guard_what_has_no_names(rng, go, command, tmp_path):
+    (tmp_path / "p.star").write_text(text_of(without(star_particles(rng, 9), "rlnImageName")))
+    go("expand", "p.star", "e.star", "--symmetry=C3")
+    done = command("expand", "e.star", "ee.star", "--symmetry=C3")
+    assert (done.returncode, "already expanded" in done.stderr) == (1, True)
+    assert "C3" in go("match", "e.star")
+    back = read_star((tmp_path / "e.star").read_text())
+    back["rlnRandomSubset"] = [str(1 + k % 2) for k in range(27)]
+    (tmp_path / "torn.star").write_text(text_of(back))
+    done = command("match", "torn.star")
+    assert "copies of 9 of 9 particles lie in both half-sets" in done.stderr
+    one = {name: words[1::3] for name, words in back.items()}
+    (tmp_path / "one.star").write_text(text_of(one))
+    go("expand", "one.star", "again.star", "--symmetry=C3")

@@ -27,6 +27,9 @@ READER = "relion_star_handler"
 FLOAT32_DEG, FLOAT32_A = 1e-4, 1e-4
 """What CryoSPARC's poses and shifts, in float32, add to RELION's text."""
 
+OWN = ("symexpSource", "symexpOperator")
+"""Labels that say whose copy a row is, and by which operator."""
+
 
 def flags_of(case):
     """A case on our command line; that it is RELION's convention, the table says itself."""
@@ -97,8 +100,8 @@ def poses_of(rows):
 
 
 def others_of(row):
-    """All words but those of the pose."""
-    return {label: word for label, word in row.items() if label not in COLUMNS}
+    """All words but those of the pose, and those that RELION's program does not write."""
+    return {label: word for label, word in row.items() if label not in (*COLUMNS, *OWN)}
 
 
 def is_same(word, other):

@@ -22,7 +22,7 @@ from numba_symexp.poses import Poses
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.spec import choose_convention, point_group
 
-_FAR_DEG = 20.0
+FAR_DEG = 20.0
 """A local refinement turns a pose by less."""
 
 _MOST_KINDS = 4096
@@ -129,9 +129,14 @@ def nearest(between: Array, operators: Operators) -> tuple[Array, Array, float]:
     return trace.argmax(axis=1), _angle_deg(trace.max(axis=1)), float(_angle_deg(apart.max()))
 
 
+def turn_deg(one: Array, other: Array) -> Array:
+    """Angles (n,) between rotations (n, 3, 3), in degrees."""
+    return _angle_deg(np.einsum("nij,nij->n", one, other))
+
+
 def limit_deg(closest_deg: float) -> float:
     """How far from an operator a copy may be turned."""
-    return min(_FAR_DEG, closest_deg / 2)
+    return min(FAR_DEG, closest_deg / 2)
 
 
 def _angle_deg(trace: Array) -> Array:
@@ -234,7 +239,7 @@ def _kinds(turned: Array) -> Array | None:
 def _off_steps(some: Turns, operators: Operators) -> int:
     """How far copies are from the nearest operators on average, in steps of 0.05 deg."""
     _, angle_deg, _ = nearest(some.between, operators)
-    return round(float(np.minimum(angle_deg, _FAR_DEG).mean()) / _SAME_FIT_DEG)
+    return round(float(np.minimum(angle_deg, FAR_DEG).mean()) / _SAME_FIT_DEG)
 
 
 def _share_that_fits(some: Turns, operators: Operators) -> float:

@@ -10,7 +10,7 @@ from numba_symexp.annotations import Array
 from numba_symexp.conversion.as_relion import AsRelion
 from numba_symexp.errors import SourceError
 from numba_symexp.formats.relion.labels import IMAGE, MICROGRAPH, mix_bits, numbers, word_hash
-from numba_symexp.particles.schema import UID
+from numba_symexp.particles.schema import SOURCE_LABEL, UID
 from numba_symexp.particles.table import ParticleTable
 
 _CS_SOURCE = "sym_expand/src_uid"
@@ -33,18 +33,24 @@ class Link:
     of_source : tuple of str
     whole_px : bool
         Coordinates may differ by a pixel.
+    as_words : bool
+        Rows have the id of their particle as a word, or its row where ``of_source`` is empty.
     """
 
     labels: tuple[str, ...]
     source: ParticleTable
     of_source: tuple[str, ...]
     whole_px: bool = False
+    as_words: bool = False
 
     def keys(
         self, table: ParticleTable, names: Sequence[str], start: int, stop: int, step: Array
     ) -> Array:
         """One number of each row: a hash of names and numbers, or the id that it is."""
         found = table.read(names, start, stop)
+        if self.as_words:
+            words = found[names[0]] if names else np.arange(start, stop)
+            return word_hash(words if words.dtype.kind == "S" else words.astype("S"))
         if len(names) == 1 and found[names[0]].dtype.kind in "ui":
             return found[names[0]].astype(np.uint64)
         parts = [word_hash(found[names[0]])]
@@ -68,11 +74,14 @@ def links_between(table: ParticleTable, source: ParticleTable) -> list[Link]:
         if UID not in source.columns:
             raise SourceError(f"{source.path}: has no {UID}, by which rows could be found again")
         return [Link((name,), source, (UID,))]
-    own = table.columns
+    own, particles, ids = table.columns, source, ((UID,) if UID in source.columns else ())
     if source.header is None:
         source = AsRelion(source, False, ())
+    links = []
+    if SOURCE_LABEL in own:
+        links.append(Link((SOURCE_LABEL,), particles, ids, as_words=True))
     names = [each for each in (_ORIGINAL, IMAGE) if each in own and IMAGE in source.columns]
-    links = [Link((name,), source, (IMAGE,)) for name in names]
+    links += [Link((name,), source, (IMAGE,)) for name in names]
     both = own.keys() & source.columns.keys()
     where = next((each for each in (_TOMOGRAM, MICROGRAPH) if each in both), None)
     place = tuple(each for each in _COORDINATES if each in both)

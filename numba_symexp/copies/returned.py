@@ -7,11 +7,13 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.copies.foreign import (
+    FAR_DEG,
     ForeignExpansion,
     Turns,
     limit_deg,
     nearest,
     told_by_poses,
+    turn_deg,
 )
 from numba_symexp.copies.link import STEPS, links_between
 from numba_symexp.errors import SourceError, UsageError, warn
@@ -25,8 +27,10 @@ from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import (
     FORMAT,
     OPERATOR_INDEX,
+    OPERATOR_LABEL,
     POSE,
     SHIFT,
+    SOURCE_LABEL,
     UID,
 )
 from numba_symexp.particles.table import ParticleTable
@@ -36,6 +40,9 @@ from numba_symexp.symmetry.descriptions import describe
 _SAME_ENTRY, _SAME_PX = 1e-6, 1e-5
 _TOO_CLOSE_DEG = 0.1
 """A local refinement turns a pose by more."""
+
+_DIGITS = 6
+"""More than the number of an operator has."""
 
 _SAMPLE_STRIPES, _STRIPE_ROWS = 16, 256
 
@@ -161,9 +168,9 @@ class ExpandedCopies(Copies):
 class ReturnedCopies(Copies):
     """Rows of a .cs or .star, found again in the source.
 
-    By the first of these that fits: ``sym_expand/src_uid`` or ``uid`` of a .cs; in a .star the
-    original image (RELION's Subtract names it), the image, the micrograph or tomogram with the
-    coordinates, and these to a pixel.
+    By the first of these that fits: ``sym_expand/src_uid`` or ``uid`` of a .cs; in a .star our
+    own label, the original image (RELION's Subtract names it), the image, the micrograph or
+    tomogram with the coordinates, and these to a pixel.
     """
 
     _advice = "bring the rows back as .cs or HDF5"
@@ -261,13 +268,16 @@ class ReturnedCopies(Copies):
     def poses(self, rows: Array, sources: Array) -> tuple[Array, Array, Array]:
         """Operators by number or by pose; poses and shifts turned into the source's form."""
         size = self._columns.psize  # of the rows, which a job may have made of smaller images
-        names = [name for name in (UID, size) if name in self.table.columns]
+        names = [name for name in (UID, size, OPERATOR_LABEL) if name in self.table.columns]
         found = self.table.read_at([POSE, SHIFT, *names], rows)
         pose_name, shift_name, pose_format = self.expanded.pose_columns
         own = pixel_size_column(self.source.columns, shift_name, into_A=False)
         needed = [name for name in (pose_name, shift_name, own) if name]
         of_source = self.source.read_at(needed, sources)
         operator = self._operators_by_id(found.get(UID), sources)
+        if self._says_operators:
+            between = _between(convert(of_source[pose_name], pose_format, "matrix"), found[POSE])
+            operator = self._operators_by_label(found[OPERATOR_LABEL], between)
         unknown = operator < 0
         if unknown.any():
             operator[unknown] = self._nearest(
@@ -306,6 +316,23 @@ class ReturnedCopies(Copies):
         full = self.expanded.operators.full_index
         by_number[full] = np.arange(len(full))
         operator[mate] = by_number[(steps[mate] % stride).astype(np.int64) + 1]
+        return operator
+
+    @property
+    def _says_operators(self) -> bool:
+        """Whether rows have labels of ours, for operators that are known by number."""
+        labels = {SOURCE_LABEL, OPERATOR_LABEL} <= self.table.columns.keys()
+        return labels and isinstance(self.expanded, ExpandedTable)
+
+    def _operators_by_label(self, words: Array, between: Array) -> Array:
+        """Operators that rows say, (n,) int64; -1 where they do not, or the pose is another's."""
+        operators, operator = self.expanded.operators, np.full(len(words), -1, np.int64)
+        number, place = np.unique(words, return_inverse=True)
+        known = [int(each) if each.isdigit() and len(each) < _DIGITS else -1 for each in number]
+        told = np.where(np.array(known) < len(operators), known, -1)[place]
+        here = told >= 0
+        off_deg = turn_deg(between[here], operators.matrix[told[here]])
+        operator[here] = np.where(off_deg <= FAR_DEG, told[here], -1)
         return operator
 
     def _source_keys(self) -> Array:

@@ -18,6 +18,7 @@ from numba_symexp.particles.schema import (
     REPEATED_IMAGES,
     SHIFT,
     SOURCE_INDEX,
+    SOURCE_LABEL,
     SPLIT,
     TUBE,
     UID,
@@ -234,8 +235,9 @@ def expanded_by(table: ParticleTable) -> str | None:
     """Name the program that expanded this table already, or None.
 
     Several rows of one particle are an expansion: rows that share a particle's id
-    (``sym_expand/src_uid``), an image, an original image (RELION's Subtract names it) or, in a
-    .star, a place in a micrograph or tomogram. One row a particle is none, whatever else it says.
+    (``sym_expand/src_uid``, ``symexpSource``), an image, an original image (RELION's Subtract
+    names it) or, in a .star, a place in a micrograph or tomogram. One row a particle is none,
+    whatever else it says.
     """
     ours = table.says("format", FORMAT)
     if ours or {SOURCE_INDEX, OPERATOR_INDEX} <= table.columns.keys():
@@ -244,6 +246,8 @@ def expanded_by(table: ParticleTable) -> str | None:
         source_id = f"{CRYOSPARC_EXPANDED}src_uid"
         if source_id not in table.columns or _repeats(table, (source_id,)):
             return "CryoSPARC"
+    if SOURCE_LABEL in table.columns and _repeats(table, (SOURCE_LABEL,)):
+        return "numba_symexp"
     repeated = table.attributes.get(REPEATED_IMAGES, 0)
     if not isinstance(repeated, int | np.integer) or repeated:  # where it is damaged, it was there
         return "some program (its images repeat)"

@@ -9,12 +9,18 @@ import numpy as np
 from numba_symexp.annotations import Array
 from numba_symexp.particles.columns import PoseColumns, expanded_by, row_hashes
 from numba_symexp.particles.scan import blocks
-from numba_symexp.particles.schema import CRYOSPARC_EXPANDED, HALF_SET_DTYPE, SOURCE_INDEX
+from numba_symexp.particles.schema import (
+    CRYOSPARC_EXPANDED,
+    HALF_SET_DTYPE,
+    SOURCE_INDEX,
+    SOURCE_LABEL,
+)
 from numba_symexp.particles.table import Column, Header, ParticleTable, TableView
 
 _KEYS: tuple[tuple[str, ...], ...] = (
     (f"{CRYOSPARC_EXPANDED}src_uid",),
     (SOURCE_INDEX,),
+    (SOURCE_LABEL,),
     ("blob/path", "blob/idx"),
     ("rlnImageOriginalName",),
     ("rlnImageName",),

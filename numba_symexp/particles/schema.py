@@ -29,6 +29,12 @@ DEFOCUS_SIGNS = {"minus": -1.0, "plus": 1.0}
 CRYOSPARC_EXPANDED = "sym_expand/"
 """Columns of CryoSPARC's own Symmetry Expansion start with this."""
 
+SOURCE_LABEL, OPERATOR_LABEL = "symexpSource", "symexpOperator"
+"""Labels of an expanded .star: the id of the particle, and the number of the operator.
+
+Where particles have no ids, it is their row. RELION keeps labels that it does not know.
+"""
+
 ORIGIN_Z = ("rlnOriginZAngst", "rlnOriginZ")
 """Third origins of subtomograms, as RELION calls them; the format has no place for them."""
 

@@ -29,7 +29,14 @@ from numba_symexp.formats.relion.text import with_convention
 from numba_symexp.kernels.codecs import ONE_AT_A_TIME, convert
 from numba_symexp.kernels.text import LARGEST, LONGEST_NUMBER, write_lines
 from numba_symexp.particles.scan import blocks
-from numba_symexp.particles.schema import DEFOCUS, POSE, SHIFT
+from numba_symexp.particles.schema import (
+    DEFOCUS,
+    OPERATOR_LABEL,
+    POSE,
+    SHIFT,
+    SOURCE_LABEL,
+    UID,
+)
 from numba_symexp.particles.table import RELION, Header, ParticleTable
 from numba_symexp.symmetry.mates import mates
 from numba_symexp.symmetry.operators import Operators
@@ -119,6 +126,10 @@ class StarRows:
         ]
         if rows.expanded is None and added and self._is_as_told(header):
             added = [label for label in added if label == SUBSET]
+        self._tells_copies = rows.operators is not None and len(rows.operators) > 1
+        if self._tells_copies:
+            own = (SOURCE_LABEL, OPERATOR_LABEL)
+            added += [label for label in own if label not in header.labels]
         self.notes: list[str] = []
         self.dropped: list[str] = []
         self._priors = [each for each in (*_PRIORS, *_ORIGIN_PRIORS) if each in header.labels]
@@ -166,6 +177,8 @@ class StarRows:
         present = [label for label in labels if label in self._source.columns]
         source = self._source.read_at(present, block.sources)
         old = {label: as_bytes(source[label]) for label in present}
+        if self._tells_copies:
+            old[SOURCE_LABEL] = as_bytes(self._particles(block))
         new = self._new_numbers(block, source)
         numbers = [new[label] for label in labels if label in new]
         text, places = _lines_of(labels, old, new)
@@ -183,6 +196,13 @@ class StarRows:
                 out,
             )
         behind.submit(out, int(ends[-1]))
+
+    def _particles(self, block: "Block") -> Array:
+        """Ids of the particles of a block as words; their rows where they have no ids."""
+        particles = self._rows.source
+        if UID not in particles.columns:
+            return block.sources.astype("S")
+        return particles.read_at([UID], block.sources)[UID].astype("S")
 
     def _new_numbers(self, block: "Block", source: dict[str, Array]) -> dict[str, Numbers]:
         """Angles, origins, half-sets and places of rows, as numbers."""
@@ -214,6 +234,9 @@ class StarRows:
             told = self._told(label, block, source) if of_file else np.nan
             self._refuse_large(values, f"a _{label}")
             new[label] = Numbers(values.astype(np.float64), 6, values == told)
+        if self._tells_copies:
+            operator = block.operator.astype(np.float64)
+            new[OPERATOR_LABEL] = Numbers(operator, 0, np.zeros(len(block), np.bool_))
         if self._rows.operators and self._priors:
             new.update(self._turned_priors(block, source, self._rows.operators))
         if self._track:
