@@ -344,8 +344,11 @@ def test_copies_of_other_particles_are_refused_with_their_row(by, rng, command, 
 def test_particles_that_are_copies_themselves_are_refused(rng, command, tmp_path):
     copies = by_another_program(random_columns(rng, 10), rng, turns([0, 180]))
     save(tmp_path / "e.cs", structured(copies))
+    save(tmp_path / "again.cs", structured(copies))
+    done = command("collapse", "e.cs", "c.h5", "--source=again.cs")
+    assert (done.returncode, "again.cs: is expanded itself" in done.stderr) == (1, True)
     done = command("collapse", "e.cs", "c.h5", "--source=e.cs")
-    assert (done.returncode, "e.cs: is expanded itself" in done.stderr) == (1, True)
+    assert (done.returncode, "names the same file" in done.stderr) == (2, True)
     done = command("collapse", "e.cs", "c.h5")
     assert done.returncode == 2
     assert "--expanded" in done.stderr

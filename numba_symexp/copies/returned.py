@@ -1,6 +1,7 @@
 """Rows that came back from an expanded set, and whose copies they are."""
 
 import abc
+import os
 from typing import Self
 
 import numpy as np
@@ -78,6 +79,11 @@ def open_copies(
             return ExpandedCopies(open_expanded(path, source))
         if expanded is not None:
             return ReturnedCopies(table, open_expanded(expanded, source))
+        if source is not None and os.path.exists(source) and os.path.samefile(path, source):
+            raise UsageError(
+                f"{path}: is not an expanded table, and source= names the same file: name the "
+                "particles that its rows are copies of"
+            )
         if source is not None:
             return ForeignCopies(table, ForeignExpansion(source), with_poses)
         raise UsageError(
