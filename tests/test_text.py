@@ -58,6 +58,42 @@ def test_lines_are_cut_into_words(text, rows, comments, status):
     assert found[4] == len(re.findall(r"^\s*#", text, re.MULTILINE))
 
 
+def cut_by_hand(text, columns):
+    """The same, line by line, with regular expressions."""
+    rows, comments = [], []
+    for line in text.split("\n")[:-1]:
+        words, comment, rest = [], "", line.lstrip(" \t\r")
+        while rest and not comment:
+            quoted = rest[0] in "'\""
+            end = r"(?=[ \t\r]|\Z)"
+            found = re.match(rf"{rest[0]}.*?{rest[0]}{end}" if quoted else r"[^ \t\r]+", rest)
+            if rest[0] == "#":
+                comment = rest.rstrip(" \t\r")
+            elif found is None:
+                return rows, comments, QUOTE
+            else:
+                words.append(found[0])
+                rest = rest[len(found[0]) :].lstrip(" \t\r")
+        if len(words) == columns:
+            rows.append(words)
+            comments.append(comment)
+        elif words:
+            return rows, comments, WIDTH
+        elif not comment:
+            return rows, comments, END
+    return rows, comments, MORE
+
+
+def test_any_text_is_cut_as_by_hand(rng):
+    seen = set()
+    for _ in range(3000):
+        text = "".join(rng.choice(list("aab'\"#  \t\r\n\n\x0b"), rng.integers(0, 25)))
+        found = cut(text, 2)[:3]
+        assert found == cut_by_hand(text, 2), repr(text)
+        seen.add((found[2], len(found[0]) > 0))
+    assert len(seen) == 8  # every ending, after rows and at once
+
+
 def test_cutting_goes_on_where_it_stopped():
     text = "".join(f"{k} x{k}\n" for k in range(10))
     rows, _, status, position, _ = cut(text, 2, most=4)
@@ -151,6 +187,18 @@ def test_hashes_depend_on_the_word_and_not_on_its_padding():
     assert (word_hash(narrow) == word_hash(wide)).all()
     assert len(set(word_hash(narrow).tolist())) == 3
     assert word_hash(np.array([b"ab"]))[0] != word_hash(np.array([b"ba"]))[0]
+
+
+def test_hashes_are_those_of_the_definition():
+    """FNV-1a, and the mix of SplitMix64, of other arithmetic: ids in files depend on it."""
+    words = [b"", b"a", b"000001@Extract/job012/stack.mrcs", bytes(range(1, 256))]
+    for word, found in zip(words, word_hash(np.array(words)).tolist(), strict=True):
+        value = 0xCBF29CE484222325
+        for byte in word:
+            value = (value ^ byte) * 0x100000001B3 % 2**64
+        value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        value = (value ^ (value >> 27)) * 0x94D049BB133111EB % 2**64
+        assert found == value ^ (value >> 31)
 
 
 def test_hashes_of_names_that_differ_little_are_all_different():

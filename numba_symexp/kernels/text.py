@@ -16,7 +16,7 @@ MORE, END, WIDTH, QUOTE = 0, 1, 2, 3
 """How `cut_lines` ended: out of lines, at the end of the table, at a line with another number of
 words, at a quote that is not closed."""
 
-_NEWLINE, _QUOTES, _COMMENT = 10, (34, 39), 35
+_NEWLINE, _QUOTES, _COMMENT, _LAST_BLANK = 10, (34, 39), 35, 32
 _MINUS, _PLUS, _POINT, _ZERO, _NINE = 45, 43, 46, 48, 57
 _EXPONENTS = (69, 101)
 _EXACT_MANTISSA = 2**53
@@ -24,6 +24,8 @@ _EXACT_POWER = 22
 _POWERS = np.array([10.0**k for k in range(_EXACT_POWER + 1)])
 _MOST_DIGITS = 18
 _WHOLE_POWERS = np.array([10**k for k in range(_MOST_DIGITS + 1)], np.int64)
+
+_FNV_START, FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 
 LARGEST = 1e9
 """Numbers of particle files stay below; those beyond would leave the digits of `write_numbers`."""
@@ -35,6 +37,11 @@ LONGEST_NUMBER = 20
 @algebra
 def _is_space(byte: int) -> bool:
     return byte == 32 or byte == 9 or byte == 13
+
+
+@algebra
+def _ends_word(byte: int) -> bool:
+    return byte <= _LAST_BLANK and (byte == _NEWLINE or _is_space(byte))
 
 
 @serial_kernel
@@ -68,45 +75,42 @@ def cut_lines(
     position, row, skipped = first, 0, 0
     size = len(data)
     while row < len(starts):
-        end = position
-        while end < size and data[end] != _NEWLINE:
-            end += 1
-        if end == size:
-            return row, position, MORE, skipped
-        words = 0
-        starts[row, columns] = end
+        words, at = 0, position
         lengths[row, columns] = 0
-        at = position
         while True:
-            while at < end and _is_space(data[at]):
+            while at < size and _is_space(data[at]):
                 at += 1
-            if at == end:
+            if at == size:
+                return row, position, MORE, skipped
+            start, byte = at, data[at]
+            if byte == _NEWLINE:
                 break
-            start = at
-            if data[at] == _COMMENT:
-                at = end
-                while _is_space(data[at - 1]):
-                    at -= 1
-                starts[row, columns] = start
-                lengths[row, columns] = at - start
-                break
-            quote = data[at]
-            if quote == _QUOTES[0] or quote == _QUOTES[1]:
-                at += 1
-                while at < end and not (
-                    data[at] == quote and (at + 1 == end or _is_space(data[at + 1]))
-                ):
+            if byte == _COMMENT:
+                while at < size and data[at] != _NEWLINE:
                     at += 1
-                if at == end:
-                    return row, position, QUOTE, skipped
+                end = at
+                while _is_space(data[end - 1]):
+                    end -= 1
+                starts[row, columns] = start
+                lengths[row, columns] = end - start
+                continue
+            if byte == _QUOTES[0] or byte == _QUOTES[1]:
                 at += 1
+                while at < size and data[at] != _NEWLINE:
+                    at += 1
+                    if data[at - 1] == byte and (at == size or _ends_word(data[at])):
+                        break
+                else:
+                    return row, position, MORE if at == size else QUOTE, skipped
             else:
-                while at < end and not _is_space(data[at]):
+                while at < size and not _ends_word(data[at]):
                     at += 1
             if words < columns:
                 starts[row, words] = start
                 lengths[row, words] = at - start
             words += 1
+        if lengths[row, columns] == 0:
+            starts[row, columns] = at
         if words == columns:
             row += 1
         elif words == 0 and lengths[row, columns] > 0:
@@ -115,7 +119,7 @@ def cut_lines(
             return row, position, END, skipped
         else:
             return row, position, WIDTH, skipped
-        position = end + 1
+        position = at + 1
     return row, position, MORE, skipped
 
 
@@ -137,6 +141,20 @@ def take_words(data: Array, starts: Array, lengths: Array, out: Array) -> None:
         start = starts[row]
         for k in range(lengths[row]):
             out[row, k] = data[start + k]
+
+
+@serial_kernel
+def hash_words(words: Array, values: Array) -> None:
+    """Words (n, width) -> their 64-bit hashes by FNV-1a; the NUL that fills a word does not count.
+
+    The product wraps, modulo 2**64.
+    """
+    for row in range(len(words)):
+        value = _FNV_START
+        for k in range(words.shape[1]):
+            if words[row, k] != 0:
+                value = (value ^ np.uint64(words[row, k])) * FNV_PRIME
+        values[row] = value
 
 
 @serial_kernel

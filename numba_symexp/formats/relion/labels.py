@@ -14,7 +14,14 @@ from numba_symexp.formats.relion.text import (
     pairs_in,
 )
 from numba_symexp.kernels.codecs import convert
-from numba_symexp.kernels.text import MORE, cut_lines, read_numbers, take_words
+from numba_symexp.kernels.text import (
+    FNV_PRIME,
+    MORE,
+    cut_lines,
+    hash_words,
+    read_numbers,
+    take_words,
+)
 from numba_symexp.particles.schema import (
     HALF_SET_DTYPE,
     POSE,
@@ -61,8 +68,6 @@ _STRIPE_ROWS, _STRIPE_WORDS = 4096, 1 << 18
 _LONGEST_OPTICS_WORD = 4096
 
 _F8 = np.dtype("<f8")
-
-_FNV_START, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 
 
 @dataclass(frozen=True)
@@ -441,9 +446,9 @@ def without_quotes(words: Array) -> Array:
 
 def word_hash(words: Array) -> Array:
     """64-bit hash of each word (n,): FNV-1a over its bytes, then a mix of the bits."""
-    value = np.full(len(words), _FNV_START)
-    for byte in as_bytes(words).T:
-        value = np.where(byte == 0, value, (value ^ byte) * _FNV_PRIME)
+    value = np.empty(len(words), np.uint64)
+    with np.errstate(over="ignore"):  # where kernels run as plain Python
+        hash_words(as_bytes(words), value)
     return mix_bits([value])
 
 
@@ -451,7 +456,7 @@ def mix_bits(parts: list[Array]) -> Array:
     """One 64-bit number of several, whose every bit depends on all (the mix of SplitMix64)."""
     value = np.zeros(len(parts[0]), np.uint64)
     for part in parts:
-        value = value * _FNV_PRIME + part
+        value = value * FNV_PRIME + part
         value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         value = value ^ (value >> np.uint64(31))
