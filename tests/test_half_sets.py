@@ -75,15 +75,59 @@ def torn(rng, command, go, tmp_path):
 
 
 def test_torn_particles_are_counted_by_every_verb_that_reads_them(torn, command):
+    assert_torn_everywhere("torn.cs", command)
+
+
+def assert_torn_everywhere(name, command):
+    """See that every verb tells of 5 of 6 particles, once, of a file and of its import."""
     for words in (
-        ("inspect", "torn.cs"),
-        ("import", "torn.cs", "a.h5"),
-        ("match", "torn.cs"),
-        ("collapse", "torn.cs", "b.h5", "--expanded=e.h5"),
+        ("inspect", name),
+        ("import", name, "a.h5"),
+        ("match", name),
+        ("collapse", name, "b.h5", "--expanded=e.h5"),
+        ("collapse", name, "d.h5", "--source=p.cs"),
+        ("expand", name, "f.h5", "--symmetry=C2", "--again"),
+        ("inspect", "a.h5"),
+        ("match", "a.h5"),
+        ("collapse", "a.h5", "c.h5", "--expanded=e.h5"),
     ):
         done = command(*words)
-        assert "copies of 5 of 6 particles lie in both half-sets" in done.stderr, words
+        told = done.stderr.count("copies of 5 of 6 particles lie in both half-sets")
+        assert (done.returncode, told) == (0, 1), (words, done.stderr)
         assert "assign_halves=SEED" in done.stderr
+
+
+@pytest.mark.parametrize("labels", ["ours", "images"])
+def test_torn_particles_of_a_star_are_counted_and_mended(labels, torn, command, go, tmp_path):
+    go("export", "torn.cs", "t.star")
+    go("export", "e.h5", "e.star")
+    columns = read_star((tmp_path / "e.star").read_text())
+    columns[SUBSET] = [str(1 + half) for half in torn[SPLIT]]
+    columns["rlnOpticsGroup"] = ["1"] * 36
+    if labels == "images":
+        columns = {name: words for name, words in columns.items() if name[:6] != "symexp"}
+        columns["rlnImageName"] = [f"{1 + k // 6:06d}@s.mrcs" for k in range(36)]
+    (tmp_path / "torn.star").write_text(star_text(columns))
+    done = command("match", "torn.star")
+    assert done.stderr.count("copies of 5 of 6 particles lie in both half-sets") == 1
+    if labels == "ours":
+        assert_torn_everywhere("torn.star", command)
+    go("import", "torn.star", "m.h5", "--assign_halves=5", "--overwrite")
+    go("export", "m.h5", "mended.star")
+    mended = read_star((tmp_path / "mended.star").read_text())
+    halves = np.array(mended[SUBSET], int).reshape(6, 6)
+    assert (halves == halves[:, :1]).all()
+    assert sorted(halves[:, 0]) == [1, 1, 1, 2, 2, 2]
+    assert {**mended, SUBSET: []} == {**columns, SUBSET: []}
+    assert not command("match", "mended.star").stderr
+
+
+def test_half_sets_are_not_drawn_for_each_copy_without_a_word(torn, command, tmp_path):
+    names = [name for name in torn.dtype.names if name != SPLIT]
+    save(tmp_path / "none.cs", torn[names].astype([(n, torn.dtype[n]) for n in names]))
+    done = command("expand", "none.cs", "f.h5", "--symmetry=C2", "--again", "--assign_halves=1")
+    assert (done.returncode, "its rows are copies" in done.stderr) == (0, True)
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_half_sets_drawn_at_import_keep_copies_together(torn, command, go, tmp_path):

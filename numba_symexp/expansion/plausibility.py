@@ -8,7 +8,8 @@ import numpy as np
 from numba_symexp.errors import SourceError, SymexpError, UsageError
 from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.kernels.codecs import convert
-from numba_symexp.particles.columns import PoseColumns, pixel_size_column
+from numba_symexp.particles.columns import PoseColumns, expanded_by, pixel_size_column
+from numba_symexp.particles.halves import torn_particles
 from numba_symexp.particles.scan import Scan, blocks
 from numba_symexp.particles.schema import BLOB_PSIZE, CONVENTION
 from numba_symexp.particles.table import RELION, ParticleTable
@@ -62,7 +63,7 @@ def plausibility_warnings(
     found: Scan,
 ) -> Iterator[str]:
     """Sentences about what may be meant but is rarely right."""
-    yield from _of_half_sets(table, columns, found)
+    yield from _of_half_sets(job, table, columns, found)
     yield from _of_parameters(job, table, columns, full)
     yield from _of_box(job, table, full, found)
     yield from _of_labels(table)
@@ -76,8 +77,19 @@ def plausibility_warnings(
         )
 
 
-def _of_half_sets(table: ParticleTable, columns: PoseColumns, found: Scan) -> Iterator[str]:
-    """Half-sets with unusual numbers."""
+def _of_half_sets(
+    job: ExpandJob, table: ParticleTable, columns: PoseColumns, found: Scan
+) -> Iterator[str]:
+    """Half-sets with unusual numbers, or in which copies of one particle are torn apart."""
+    if job.again and job.assign_halves is not None and expanded_by(table):
+        yield (
+            f"{table.path}: assign_halves={job.assign_halves} draws a half-set for each row, and "
+            "its rows are copies, which must share one: import the .cs or .star with "
+            "assign_halves=SEED first"
+        )
+    elif job.again:
+        torn = torn_particles(table, columns)
+        yield from [torn] if torn else []
     values = set(found.half_sets)
     if values and not any(values <= usual for usual in _HALF_SETS):
         some = " and ".join(map(str, sorted(values)))

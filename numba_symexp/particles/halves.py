@@ -57,8 +57,8 @@ def torn_particles(table: ParticleTable, columns: PoseColumns) -> str:
         return ""
     return (
         f"{table.path}: copies of {torn:,} of {count:,} particles lie in both half-sets, which "
-        "spoils every FSC: import the table with assign_halves=SEED, which draws half-sets per "
-        "particle"
+        "spoils every FSC: import the .cs or .star with assign_halves=SEED, which draws half-sets "
+        "per particle"
     )
 
 
