@@ -54,6 +54,8 @@ HELIX = ("--twist=20", "--rise=5", "--order=3")
 
 SOURCE_VERBS = {
     "expand": lambda file, flags: ["expand", file, "out.h5", *flags],
+    "expand_star": lambda file, flags: ["expand", file, "expanded.star", *flags],
+    "expand_cs": lambda file, flags: ["expand", file, "expanded.cs", *flags],
     "inspect": lambda file, flags: ["inspect", file],
     "import": lambda file, flags: ["import", file, "imported.h5"],
     "export_star": lambda file, flags: ["export", file, "out.star"],
@@ -70,17 +72,25 @@ EXPANDED_VERBS = {
     "verify": lambda file, flags: ["verify", file],
     "match": lambda file, flags: ["match", file],
     "collapse": lambda file, flags: ["collapse", file, "collapsed.h5"],
+    "collapse_star": lambda file, flags: ["collapse", file, "collapsed.star"],
+    "collapse_cs": lambda file, flags: ["collapse", file, "collapsed.cs"],
+    "plot": lambda file, flags: ["plot", file, "plot.png"],
     "read": lambda file, flags: read_column(file),
 }
 """The same for damaged expanded files; a function's own words are None when it did all itself."""
 
 OUTPUTS = {
     "expand": {"out.h5"},
+    "expand_star": {"expanded.star"},
+    "expand_cs": {"expanded.cs", "expanded.csg"},
     "import": {"imported.h5"},
     "export_star": {"out.star"},
     "export_cs": {"out.cs", "out.csg"},
     "again": {"again.h5"},
     "collapse": {"collapsed.h5"},
+    "collapse_star": {"collapsed.star"},
+    "collapse_cs": {"collapsed.cs", "collapsed.csg"},
+    "plot": {"plot.png"},
 }
 """Files that a verb leaves when it is done."""
 
@@ -1029,9 +1039,15 @@ def make_base(folder):
     make_expanded(folder)
     make_world_base(folder)
     for name in ("of_group.h5.h5", "of_rows.star.h5", "of_rows.cs.h5"):
-        finished("export", folder / name, folder / "warm.star")
-        finished("export", folder / name, folder / "warm.cs", "--overwrite")
-        (folder / "warm.star").unlink()
+        for verb in ("export", "collapse"):
+            finished(verb, folder / name, folder / "warm.star", "--overwrite")
+            finished(verb, folder / name, folder / "warm.cs", "--overwrite")
+    for name in ("group.h5", "rows.star", "rows.cs"):
+        finished("expand", folder / name, folder / "warm.star", *HELIX, "--overwrite")
+        finished("expand", folder / name, folder / "warm.cs", *HELIX, "--overwrite")
+    finished("plot", folder / "of_rows.star.h5", folder / "warm.png")
+    for suffix in ("star", "cs", "csg", "png"):
+        (folder / f"warm.{suffix}").unlink()
 
 
 def campaign(cases, jobs):
@@ -1057,7 +1073,8 @@ def summarize(runs):
     for (verb, outcome), count in sorted(Counter((r.verb, r.outcome) for r in runs).items()):
         print(f"  {verb:12} {outcome:10} {count:6}")
     broken = sum(bool(run.faults) for run in runs)
-    print(f"{len(runs)} runs, {broken} that broke a promise")
+    cases = len({run.case for run in runs})
+    print(f"{cases} cases, {len(runs)} runs, {broken} that broke a promise")
     return broken
 
 
