@@ -1,5 +1,6 @@
 """Compiled kernels: without a place for the cache, with a full one, and never from a stale one."""
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -107,14 +108,19 @@ def package(tmp_path_factory):
 
 @compiled_only
 @pytest.mark.slow
-@pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("ending", [".nbi", ".nbc"])
-def test_a_damaged_cache_is_compiled_anew(ending, damage, tmp_path, program, source, package):
+@pytest.mark.parametrize("turn", range(4))
+def test_a_damaged_cache_is_compiled_anew(turn, tmp_path, program, source, package):
+    """Index or code of each kernel, in each way."""
     poses, _ = written_by(program, source, tmp_path, package / "cache", package)
     cache = tmp_path / "cache"
     shutil.copytree(package / "cache", cache)
-    for path in cache.rglob(f"*{ending}"):
-        path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    ways = list(itertools.product((".nbi", ".nbc"), DAMAGES.values()))
+    kernels = sorted(path.with_suffix("") for path in cache.rglob("*.nbi"))
+    assert len(kernels) * 4 >= len(ways)
+    for place, kernel in enumerate(kernels, start=turn * len(kernels)):
+        ending, damage = ways[place % len(ways)]
+        (path,) = cache.rglob(f"{kernel.name}*{ending}")
+        path.write_bytes(damage(path.read_bytes()))
     damaged = written_by(program, source, tmp_path, cache, package)
     assert damaged[0] == poses
     assert written_by(program, source, tmp_path, cache, package) == damaged
