@@ -15,11 +15,15 @@ from numba_symexp.conversion.correspondence import (
     IMAGE_SHAPE,
     OPTICS,
     STRUCTURE,
+    UNMATCHED,
     Correspondence,
+    is_neutral,
+    not_converted,
 )
 from numba_symexp.errors import SourceError
 from numba_symexp.formats.relion.labels import IMAGE, LabelReader, numbers, without_quotes
 from numba_symexp.formats.relion.text import OPTICS_GROUP
+from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import POSE, PSIZE, SHIFT, SPLIT, TUBE, UID
 from numba_symexp.particles.table import CRYOSPARC, Column, Header, ParticleTable, TableView
 
@@ -63,6 +67,8 @@ class AsCryosparc(TableView):
     ----------
     dropped : list of str
         Labels that have no field, of the particles and of the optics.
+    warning : str
+        About aberrations that are not converted; empty where there are none.
     """
 
     vocabulary = CRYOSPARC
@@ -90,7 +96,22 @@ class AsCryosparc(TableView):
         for name, (dtype, shape, _) in _CONSTANT.items():
             if name not in self.columns and name.partition("/")[0] in slots:
                 self.columns[name] = Column(dtype, shape)
-        self.dropped = self._find_dropped(header)
+        lost = self._find_lost()
+        self.warning = not_converted(self.path, lost, "CryoSPARC")
+        self.dropped = [each for each in self._find_dropped(header) if each not in lost]
+
+    def _find_lost(self) -> list[str]:
+        """Labels of aberrations, of optics or particles, that say that there are some."""
+        labels = [label for each in UNMATCHED.values() for label in each]
+        optics = self._reader.optics
+        stated = {label: optics.words(label) for label in labels if label in optics}
+        lost = {label for label, words in stated.items() if not is_neutral(label, words)}
+        there = [label for label in labels if label in self._source.columns]
+        for start, stop in blocks(self._source, there) if there else ():
+            for label, words in self._source.read(there, start, stop).items():
+                if label not in lost and not is_neutral(label, words):
+                    lost.add(label)
+        return [label for label in labels if label in lost]
 
     def _find_dropped(self, header: Header) -> list[str]:
         """Labels of which nothing was made."""

@@ -17,7 +17,9 @@ from numba_symexp.conversion.correspondence import (
     MICROGRAPH_SHAPE,
     OPTICS,
     PARTICLES,
+    UNMATCHED,
     Correspondence,
+    not_converted,
     rows_of,
 )
 from numba_symexp.errors import SourceError
@@ -75,6 +77,8 @@ class AsRelion(TableView):
     ----------
     dropped : list of str
         Fields that have no label.
+    warning : str
+        About aberrations that are not converted; empty where there are none.
     """
 
     def __init__(
@@ -94,7 +98,9 @@ class AsRelion(TableView):
             self._tubes, self._tube_numbers = self._number_tubes()
         used = {*replaced, PSIZE, *FROM_ROWS, UID, *self._group_fields}
         used.update(field for needed in self._needs.values() for field in needed)
-        self.dropped = [field for field in fields if field not in used]
+        lost = self._find_lost()
+        self.warning = not_converted(self.path, lost, "RELION")
+        self.dropped = [field for field in fields if field not in used and field not in lost]
         self._notes = self._find_notes()
 
     @property
@@ -112,6 +118,17 @@ class AsRelion(TableView):
         wanted = {field for name in names for field in self._needs[name]}
         found = self._source.read(sorted(wanted), start, stop)
         return {name: self._made(name, found, stop - start) for name in names}
+
+    def _find_lost(self) -> list[str]:
+        """Fields of aberrations that say that there are some."""
+        columns = self._source.columns
+        there = [field for field in UNMATCHED if field in columns]
+        there = [field for field in there if columns[field].dtype.kind in "fiu"]
+        lost: set[str] = set()
+        for start, stop in blocks(self._source, there) if there else ():
+            found = self._source.read(there, start, stop)
+            lost.update(field for field, values in found.items() if values.any())
+        return [field for field in there if field in lost]
 
     def _find_notes(self) -> list[str]:
         """What RELION will miss, and which files it will look for under another name."""

@@ -4,9 +4,10 @@
 
 Whatever has no row here has no place on the other side, and is named when it is dropped. A sign
 that is not known for certain has no row: so beam tilts, aberrations and anisotropic magnification
-are named, never guessed.
+(`UNMATCHED`) are named, never guessed.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -142,6 +143,47 @@ CORRESPONDENCES = (
 
 FROM_ROWS = (POSE, SHIFT, SPLIT)
 """Fields of the rows themselves."""
+
+UNMATCHED: dict[str, tuple[str, ...]] = {
+    "ctf/tilt_A": ("rlnBeamTiltX", "rlnBeamTiltY"),
+    "ctf/trefoil_A": ("rlnOddZernike",),
+    "ctf/tetra_A": ("rlnEvenZernike",),
+    "ctf/anisomag": ("rlnMagMat00", "rlnMagMat01", "rlnMagMat10", "rlnMagMat11"),
+    "ctf/shift_A": (),
+    "": ("rlnCtfDataAreCtfPremultiplied", "rlnCtfDataArePhaseFlipped"),
+}
+"""Field -> labels of what changes an image, and whose rule or sign is not known for certain.
+
+pyem has ``tilt_A = 1e7 cs_mm sin(tilt)``, with a sign that nobody compared, and the elements of the
+magnification matrix as they are, untried; nothing is known of the others. They are not converted.
+Where they are not what an image without them has, a warning names them.
+"""
+
+_ONES = ("rlnMagMat00", "rlnMagMat11")
+
+
+def is_neutral(label: str, words: Array) -> bool:
+    """Whether all words (n,) of a label say what an image without aberrations has."""
+    wanted = 1.0 if label in _ONES else 0.0
+    for word in np.unique(words).tolist():
+        parts = word.strip(b"\0 \"'[]()").replace(b",", b" ").split()
+        try:
+            if any(float(part) != wanted for part in parts):
+                return False
+        except ValueError:
+            return False
+    return True
+
+
+def not_converted(path: str, names: Collection[str], program: str) -> str:
+    """Sentence about aberrations that a file for a program will lack; empty for none."""
+    if not names:
+        return ""
+    return (
+        f"{path}: left out, because no rule for them is known for certain: {', '.join(names)}; "
+        f"{program} will take the images to be without them: estimate aberrations again there"
+    )
+
 
 STRUCTURE = ("rlnOpticsGroupName", "rlnImageDimensionality")
 """Labels that say how a .star is built, and nothing of a particle."""

@@ -242,6 +242,7 @@ def _writer(rows: Poses, known: Format, keep_track_length: bool) -> tuple[RowWri
             converted = AsRelion(source, rows.has_split, used)
         else:
             converted = AsCryosparc(source)
+        warn(converted.warning)
         source, notes, dropped = converted, [*converted.notes], [*converted.dropped]
     writer = known.writer(rows, source, keep_track_length)
     notes += writer.notes
