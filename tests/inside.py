@@ -168,6 +168,7 @@ MODULES = {
     "output": "output",
     "poses": "kernels.poses",
     "probe": "cli.probe",
+    "relion_job": "cli.relion_job",
     "relion_labels": "formats.relion.labels",
     "relion_table": "formats.relion.table",
     "scan_module": "particles.scan",
