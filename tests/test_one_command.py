@@ -264,6 +264,25 @@ def test_keep_track_length_goes_with_a_star(command, rng, tmp_path):
         assert "--keep_track_length" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "say"),
+    [
+        (("expand", "--i", "s.star", "--o", "x.star", "--sym", "D7"), "--i (write SOURCE without"),
+        (("expand", "s.star", "--o", "x.star"), "no flag --o (write OUTPUT without a flag)"),
+        (("expand", "s.star", "x.star", "--sym", "D7"), "no flag --sym (did you mean symmetry?)"),
+        (("expand", "s.star", "x.star", "--angpix=1.2"), "--angpix (did you mean psize?)"),
+        (("import", "--i", "s.star", "--o", "x.h5"), "no flag --i (write FILES without a flag)"),
+        (("collapse", "--i", "e.h5"), "no flag --i (write FILE without a flag)"),
+        (("operators", "--sym=D7"), "no flag --sym (did you mean symmetry?)"),
+    ],
+)
+def test_flags_of_relion_are_answered_with_ours(words, say, command):
+    done = command(*words)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert say in done.stderr
+
+
 def test_the_real_files_of_the_field(go, tmp_path, real_data):
     found = sorted(real_data.glob("*/*.star")) + sorted(real_data.glob("*/*.cs"))
     tried = 0

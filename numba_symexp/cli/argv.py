@@ -19,10 +19,10 @@ _ELSEWHERE = {
     "sym": ("symmetry",),
     "angpix": ("psize",),
     "apix": ("psize",),
-    "i": ("source", "file"),
+    "i": ("file", "source", "files"),
     "o": ("output",),
 }
-"""Flags of other programs, and our names for them."""
+"""Flags of other programs, such as RELION's, and our names for them."""
 
 _SWITCH_WORDS = {"true": "True", "yes": "True", "false": "False", "no": "False"}
 
@@ -147,7 +147,10 @@ def _flag(
     name = flag.removeprefix("--").replace("-", "_")
     known = [each.name for each in parameters.values() if each.kind is not each.VAR_POSITIONAL]
     if not flag.startswith("--") or name not in known:
-        raise UsageError(f"{command} has no flag {flag}{_nearest(name, known)}: {_see(command)}")
+        ours = next((each for each in _ELSEWHERE.get(name, ()) if each in parameters), "")
+        is_word = ours in (*required_of(parameters), "files")
+        hint = f" (write {ours.upper()} without a flag)" if is_word else _nearest(name, known)
+        raise UsageError(f"{command} has no flag {flag}{hint}: {_see(command)}")
     if is_switch(parameters[name]):
         return name, _switch(name, value) if equals else "True"
     if not equals:
