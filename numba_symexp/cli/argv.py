@@ -147,7 +147,9 @@ def _flag(
     name = flag.removeprefix("--").replace("-", "_")
     known = [each.name for each in parameters.values() if each.kind is not each.VAR_POSITIONAL]
     if not flag.startswith("--") or name not in known:
-        ours = next((each for each in _ELSEWHERE.get(name, ()) if each in parameters), "")
+        ours = next(
+            (each for each in _ELSEWHERE.get(name.lstrip("-_"), ()) if each in parameters), ""
+        )
         is_word = ours in (*required_of(parameters), "files")
         hint = f" (write {ours.upper()} without a flag)" if is_word else _nearest(name, known)
         raise UsageError(f"{command} has no flag {flag}{hint}: {_see(command)}")
