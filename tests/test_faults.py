@@ -823,9 +823,25 @@ def test_a_file_system_without_hard_links(number, run, folder):
     assert hidden(folder) == []
 
 
-def test_reserving_is_tried_again_after_a_signal(run, folder):
+def test_a_name_that_is_taken_meanwhile_where_there_are_no_hard_links(run, folder):
+    setup = f"""
+def link(*words, **named):
+    with open("out.h5", "xb") as file:
+        file.write({OLD!r})
+    raise OSError({errno.EPERM}, "Operation not permitted")
+os.link = link
+"""
+    assert_one_line(run(*EXPAND, setup=setup), 1, "appeared while this run was writing")
+    assert (folder / "out.h5").read_bytes() == OLD
+    assert hidden(folder) == []
+
+
+@pytest.mark.parametrize(
+    "answers", [[errno.EINTR] * 3, [errno.EOPNOTSUPP], [errno.ENOSYS], [errno.EINTR, errno.ENOSYS]]
+)
+def test_reserving_goes_on_after_a_signal_and_without_the_call(answers, run, folder):
     whole = reference(run, folder, EXPAND)
-    setup = f"import {FILES} as files\nreally, answers = files._system_call, [{errno.EINTR}] * 3\n"
+    setup = f"import {FILES} as files\nreally, answers = files._system_call, {answers[::-1]}\n"
     setup += "files._system_call = lambda *words: answers.pop() if answers else really(*words)\n"
     assert run(*EXPAND, setup=setup).returncode == 0
     assert held(folder / "out.h5") == whole
