@@ -139,6 +139,7 @@ NAMES = {
 """Name -> module. Under another name than its own: module:name."""
 
 MODULES = {
+    "made_rows": "expansion.made_rows",
     "cluster": "cluster.connection",
     "copy_references": "copies.references",
     "pose_reader": "poses",

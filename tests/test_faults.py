@@ -39,6 +39,10 @@ TABLE_FILE = path_of("hdf5_write")
 EXPAND = ("expand", "in.h5", "out.h5", "--symmetry=D3", "--chunk_rows=60")
 IMPORT = ("import", "in.star", "imported.h5")
 EXPORT = ("export", "in.star", "out.star")
+DIRECT = ("expand", "in.star", "out.star", "--symmetry=D3", "--chunk_rows=60")
+WRITING = pytest.mark.parametrize(
+    "words", [EXPAND, IMPORT, EXPORT, DIRECT], ids=["expand", "import", "export", "direct"]
+)
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 LONGEST_S = 60
 MANY = 1_200 if numba.config.DISABLE_JIT else 12_000
@@ -335,8 +339,10 @@ def test_a_signal_at_any_moment_of_an_expansion(number, overwrite, run, folder):
     [
         (IMPORT, (IMPORTING, "write_table", 1, True, True)),
         (EXPORT, ("os", "fsync", 1, False, True)),
+        (DIRECT, (path_of("made_rows"), "read_sources", 4, True, True)),
+        (DIRECT, (EXPORTING, "_write_rows", 1, True, True)),
     ],
-    ids=["import", "export"],
+    ids=["import", "export", "direct, rows", "direct, end"],
 )
 def test_a_signal_at_a_moment_of_an_import_or_export(words, middle, number, overwrite, run, folder):
     moments = [
@@ -347,6 +353,21 @@ def test_a_signal_at_a_moment_of_an_import_or_export(words, middle, number, over
         (*NAMING[overwrite], 1, True, False),
     ]
     assert_stopped_or_done(run, folder, words, moments, number, overwrite)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_while_particles_go_back(number, overwrite, run, folder):
+    assert run("expand", "in.star", "e.h5", "--symmetry=C2").returncode == 0
+    moments = [
+        (OUTPUT, "sweep", 1, False, True),
+        (EXPORTING, "_write_rows", 1, False, True),
+        (EXPORTING, "_write_rows", 1, True, True),
+        (OUTPUT, "_publish", 1, False, False),
+        (*NAMING[overwrite], 1, True, False),
+    ]
+    assert_stopped_or_done(
+        run, folder, ("collapse", "e.h5", "out.star"), moments, number, overwrite
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -429,7 +450,7 @@ def test_what_a_living_run_writes_is_left_alone(start, run, nursery, folder):
     assert h5py.is_hdf5(folder / "out.h5")
 
 
-@pytest.mark.parametrize("words", [EXPAND, IMPORT, EXPORT], ids=["expand", "import", "export"])
+@WRITING
 def test_what_another_host_left_is_named_and_kept(words, run, folder):
     foreign = f"{PREFIX}elsewhere-abcd1234-4026531836-17-99-0123abcd{SUFFIX}"
     (folder / foreign).write_bytes(b"whose?")
@@ -541,7 +562,7 @@ def assert_no_space(done, place, kept=()):
     assert sorted(set(names(place)) - {"filling"}) == sorted(kept)
 
 
-@pytest.mark.parametrize("words", [EXPAND, IMPORT, EXPORT], ids=["expand", "import", "export"])
+@WRITING
 def test_no_room_from_the_start(words, run, folder, small_disk):
     write_all_sources(folder, 15_000)
     words = [word.replace("D3", "D30") for word in words]
@@ -562,6 +583,8 @@ def test_no_room_from_the_start(words, run, folder, small_disk):
         (IMPORT, IMPORTING, "write_table", 1, False),
         (IMPORT, TABLE_FILE, "blocks", 1, False),
         (EXPORT, OUTPUT, "_draft", 1, False),
+        (DIRECT, EXPORTING, "_write_rows", 1, False),
+        (DIRECT, EXPORTING, "_write_rows", 1, True),
     ],
 )
 def test_the_disk_fills_up_during_a_run(
@@ -586,7 +609,7 @@ def test_a_disk_that_cannot_reserve_fills_up_under_the_rows(run, folder, small_d
 
 
 @pytest.mark.parametrize("limit", [1000, 3000, 10_000])
-@pytest.mark.parametrize("words", [EXPAND, IMPORT, EXPORT], ids=["expand", "import", "export"])
+@WRITING
 def test_a_limit_on_file_sizes(words, limit, run, folder):
     write_all_sources(folder, 400)
     others = names(folder)
@@ -607,6 +630,8 @@ def test_an_output_folder_that_vanishes(run, folder):
         (IMPORT, OUTPUT, "_publish"),
         (EXPORT, OUTPUT, "_draft"),
         (EXPORT, OUTPUT, "_publish"),
+        (DIRECT, EXPORTING, "_write_rows"),
+        (DIRECT, OUTPUT, "_publish"),
     ):
         (folder / "disk").mkdir()
         done = run(*on_disk(words), setup=hit(module, name, "lambda: shutil.rmtree('disk')"))
@@ -754,7 +779,7 @@ def test_an_output_that_another_program_reads(run, folder):
 # Two at once
 
 
-@pytest.mark.parametrize("words", [EXPAND, IMPORT, EXPORT], ids=["expand", "import", "export"])
+@WRITING
 def test_two_runs_to_one_output(words, overwrite, start, run, nursery, folder):
     whole = reference(run, folder, words)
     others = names(folder)
@@ -799,7 +824,7 @@ def folder_sync_fails(number):
     return hit(OUTPUT, "sync_folder", f"lambda: exec({failing('fsync', number)!r}, globals())")
 
 
-@pytest.mark.parametrize("words", [EXPAND, IMPORT, EXPORT], ids=["expand", "import", "export"])
+@WRITING
 def test_a_folder_that_cannot_be_brought_to_disk(words, run, folder):
     """The output is whole by then: it is told, and where the file system never can, it is not."""
     whole = reference(run, folder, words)
@@ -848,7 +873,7 @@ def test_reserving_goes_on_after_a_signal_and_without_the_call(answers, run, fol
 
 
 @pytest.mark.parametrize("epoch", ["99999999999999", "9" * 400, "9" * 5000])
-@pytest.mark.parametrize("words", [EXPAND, IMPORT, EXPORT], ids=["expand", "import", "export"])
+@WRITING
 def test_a_time_that_is_none(words, epoch, run, folder):
     others = names(folder)
     setup = f"os.environ['SOURCE_DATE_EPOCH'] = {epoch!r}"
@@ -856,7 +881,7 @@ def test_a_time_that_is_none(words, epoch, run, folder):
     assert names(folder) == others
 
 
-@pytest.mark.parametrize("words", [EXPAND, IMPORT, EXPORT], ids=["expand", "import", "export"])
+@WRITING
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
 def test_overwriting_keeps_the_mode(words, mode, run, folder):
     target = folder / output_of(words)
