@@ -7,12 +7,12 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.errors import FileFormatError, SourceError
-from numba_symexp.formats.relion.labels import word_hash
 from numba_symexp.kernels.blocks import padded
 from numba_symexp.kernels.codecs import CODECS, ONE_AT_A_TIME, convert
 from numba_symexp.particles.columns import native
 from numba_symexp.particles.findings import Findings, check_pose, check_psize, check_shift
 from numba_symexp.particles.schema import OPERATOR_INDEX, SOURCE_INDEX
+from numba_symexp.particles.words import word_hash
 
 if TYPE_CHECKING:
     from numba_symexp.poses import Poses

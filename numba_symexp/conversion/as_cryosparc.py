@@ -21,11 +21,12 @@ from numba_symexp.conversion.correspondence import (
     not_converted,
 )
 from numba_symexp.errors import SourceError
-from numba_symexp.formats.relion.labels import IMAGE, LabelReader, numbers, without_quotes
+from numba_symexp.formats.relion.labels import IMAGE, LabelReader
 from numba_symexp.formats.relion.text import OPTICS_GROUP
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import POSE, PSIZE, SHIFT, SPLIT, TUBE, UID
 from numba_symexp.particles.table import CRYOSPARC, Column, Header, ParticleTable, TableView
+from numba_symexp.particles.words import numbers, without_quotes
 
 _F4 = np.dtype("<f4")
 

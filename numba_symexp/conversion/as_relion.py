@@ -31,9 +31,6 @@ from numba_symexp.formats.relion.labels import (
     PIXEL_SIZE,
     SUBSET,
     TUBE_ID,
-    as_bytes,
-    mix_bits,
-    word_hash,
 )
 from numba_symexp.formats.relion.text import OPTICS_GROUP
 from numba_symexp.kernels.text import LARGEST, number_width, write_numbers
@@ -41,6 +38,7 @@ from numba_symexp.particles.findings import refuse_no_length
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import PSIZE, TUBE, UID
 from numba_symexp.particles.table import Column, Header, ParticleTable, TableView
+from numba_symexp.particles.words import as_bytes, mix_bits, word_hash
 
 _OPTICS = sorted(rows_of(OPTICS), key=lambda each: each.field.startswith("blob/"))
 """Of the optics, the CTF's before the images': RELION's order."""

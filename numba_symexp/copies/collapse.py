@@ -13,7 +13,6 @@ from numba_symexp.copies.returned import Copies, open_copies
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.formats import format_of_output
 from numba_symexp.formats.hdf5.write import in_order_of_file, size_of, write_table
-from numba_symexp.formats.relion.labels import numbers
 from numba_symexp.kinds import HDF5
 from numba_symexp.output import OutputFile
 from numba_symexp.particles.columns import find_columns, pixel_size_column
@@ -21,6 +20,7 @@ from numba_symexp.particles.convention import kept_convention
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import OPERATOR_INDEX, OPERATOR_INDEX_DTYPE
 from numba_symexp.particles.table import Column, Header, ParticleTable
+from numba_symexp.particles.words import numbers
 from numba_symexp.poses import Poses
 
 COPIES, LABEL = "copies", "operator_label"

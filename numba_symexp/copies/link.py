@@ -9,9 +9,10 @@ import numpy as np
 from numba_symexp.annotations import Array
 from numba_symexp.conversion.as_relion import AsRelion
 from numba_symexp.errors import SourceError
-from numba_symexp.formats.relion.labels import IMAGE, MICROGRAPH, mix_bits, numbers, word_hash
+from numba_symexp.formats.relion.labels import IMAGE, MICROGRAPH
 from numba_symexp.particles.schema import SOURCE_LABEL, UID
 from numba_symexp.particles.table import ParticleTable
+from numba_symexp.particles.words import mix_bits, numbers, word_hash
 
 _CS_SOURCE = "sym_expand/src_uid"
 _ORIGINAL, _TOMOGRAM = "rlnImageOriginalName", "rlnTomoName"

@@ -20,7 +20,6 @@ from numba_symexp.copies.link import STEPS, links_between
 from numba_symexp.errors import SourceError, UsageError, warn
 from numba_symexp.expanded.table import ExpandedTable, open_expanded
 from numba_symexp.formats import open_table
-from numba_symexp.formats.relion.labels import mix_bits
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.particles.columns import find_columns, pixel_size_column
 from numba_symexp.particles.halves import torn_particles
@@ -35,6 +34,7 @@ from numba_symexp.particles.schema import (
     UID,
 )
 from numba_symexp.particles.table import ParticleTable
+from numba_symexp.particles.words import mix_bits
 from numba_symexp.poses import Poses
 from numba_symexp.symmetry.descriptions import describe
 

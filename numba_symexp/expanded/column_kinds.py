@@ -323,7 +323,7 @@ class DefocusColumn(OutputColumn):
         """Values of the source, which may be text."""
         if rows[self.name].dtype.kind != "S":
             return rows[self.name]
-        from numba_symexp.formats.relion.labels import numbers  # needs the compiler
+        from numba_symexp.particles.words import numbers  # needs the compiler
 
         return numbers(rows[self.name], f"{path}: {self.name}", first)
 

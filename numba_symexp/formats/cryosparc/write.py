@@ -15,7 +15,6 @@ from numba_symexp.annotations import Array
 from numba_symexp.behind import WriteBehind
 from numba_symexp.errors import SourceError
 from numba_symexp.formats.cryosparc.table import BELONGS_TO
-from numba_symexp.formats.relion.labels import mix_bits, word_hash
 from numba_symexp.output import timestamp
 from numba_symexp.particles.findings import refuse_no_length
 from numba_symexp.particles.scan import blocks
@@ -32,6 +31,7 @@ from numba_symexp.particles.schema import (
     UID_DTYPE,
 )
 from numba_symexp.particles.table import CRYOSPARC, Column, ParticleTable
+from numba_symexp.particles.words import mix_bits, word_hash
 from numba_symexp.symmetry.mates import mates
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.spec import Helix

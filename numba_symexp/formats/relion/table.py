@@ -17,11 +17,8 @@ from numba_symexp.formats.relion.labels import (
     SUBSET,
     LabelReader,
     Optics,
-    as_bytes,
     cut_rows,
-    mix_bits,
     stripe_rows,
-    words_at,
 )
 from numba_symexp.formats.relion.text import (
     ParticleRows,
@@ -44,6 +41,7 @@ from numba_symexp.particles.schema import (
     UID,
 )
 from numba_symexp.particles.table import CRYOSPARC, RELION, Column, Header, ParticleTable
+from numba_symexp.particles.words import as_bytes, mix_bits, words_at
 
 COMMENT = "comment"
 """Column of the comments that follow rows, where there are any."""

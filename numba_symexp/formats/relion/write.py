@@ -19,10 +19,6 @@ from numba_symexp.formats.relion.labels import (
     TRACKS,
     TUBE_ID,
     LabelReader,
-    as_bytes,
-    mix_bits,
-    numbers,
-    word_hash,
 )
 from numba_symexp.formats.relion.table import COMMENT
 from numba_symexp.formats.relion.text import with_convention
@@ -38,6 +34,7 @@ from numba_symexp.particles.schema import (
     UID,
 )
 from numba_symexp.particles.table import RELION, Header, ParticleTable
+from numba_symexp.particles.words import as_bytes, mix_bits, numbers, word_hash
 from numba_symexp.symmetry.mates import mates
 from numba_symexp.symmetry.operators import Operators
 
