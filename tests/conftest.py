@@ -23,11 +23,13 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _ctrl_c_is_heard():
-    """Children inherit which signals are ignored, and a run in the background ignores SIGINT."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def _signals_are_heard():
+    """Children inherit which signals are ignored; a run in the background ignores some."""
+    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: lambda *_: None}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -347,7 +347,7 @@ def test_another_file_under_the_sources_name(command, folder, near, columns, mon
     finally:
         columns[POSE][SOURCES - 1, 0] -= 1e-3
     really = worker.open_table
-    monkeypatch.setattr(worker, "open_table", lambda path, location: really(other, location))
+    monkeypatch.setattr(worker, "open_table", lambda path, *rest: really(other, *rest))
     done = command("expand", "in.h5", "out.h5", "--symmetry=C2", f"--dask={near}")
     assert_refused(done, folder, "are not those that the driver has read")
     assert f"rows {SOURCES // PAGE * PAGE:,} to {SOURCES - 1:,}" in done.stderr

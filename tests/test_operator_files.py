@@ -443,10 +443,10 @@ def test_damaged_files_end_in_operators_or_one_line(tmp_path, rng):
 
 
 def test_an_output_never_replaces_the_operators(source, tmp_path, command):
-    (tmp_path / "ops.txt").write_text(TEXTS["3x4"])
-    done = command("expand", source, "ops.txt", "--operators_file=ops.txt", "--overwrite")
+    (tmp_path / "ops.mat").write_text(TEXTS["3x4"])
+    done = command("expand", source, "ops.mat", "--operators_file=ops.mat", "--overwrite")
     assert (done.returncode, "is the source itself" in done.stderr) == (1, True)
-    assert (tmp_path / "ops.txt").read_text() == TEXTS["3x4"]
+    assert (tmp_path / "ops.mat").read_text() == TEXTS["3x4"]
 
 
 def test_own_operators_need_no_other_symmetry(source, tmp_path, command):

@@ -92,7 +92,8 @@ def naive_tally(matrices, shifts, limit):
 
 def counted(path, **columns):
     """Tallies of a file, as `plot` makes them."""
-    given = {"table": None, "pose": None, "pose_format": "rotvec", "shift": None, **columns}
+    given = {"table": None, "pose": None, "pose_format": "rotvec", "shift": None}
+    given |= {"passthrough": (), **columns}
     with open_subject(path, **given) as subject:
         return tally(subject.sets, subject.particles), subject
 
@@ -228,7 +229,8 @@ def test_axes_are_those_of_the_naive_group(asked, fold, generators, source, tmp_
 
 
 def _columns():
-    return {"table": None, "pose": None, "pose_format": "rotvec", "shift": None}
+    columns = {"table": None, "pose": None, "pose_format": "rotvec", "shift": None}
+    return {**columns, "passthrough": ()}
 
 
 def test_own_operators_have_axes_only_as_a_group(source, tmp_path):
