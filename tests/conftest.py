@@ -8,11 +8,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import h5py
+import numba
 import numpy as np
 import pytest
 from inside import main
 
 HERE = Path(__file__).parent
+
+compiled_only = pytest.mark.skipif(
+    bool(numba.config.DISABLE_JIT), reason="compilation is switched off"
+)
+"""For tests that are about compiled code, or would take too long without it."""
 
 
 def pytest_collection_modifyitems(items):

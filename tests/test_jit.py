@@ -11,16 +11,12 @@ import h5py
 import numba
 import numpy as np
 import pytest
-from conftest import HERE
+from conftest import HERE, compiled_only
 from inside import UsageError, default_threads, kernel_threads, most_threads
 
 from numba_symexp import expand_poses, point_group
 
 PACKAGE = HERE.parent / "numba_symexp"
-
-compiled_only = pytest.mark.skipif(
-    bool(numba.config.DISABLE_JIT), reason="compilation is switched off"
-)
 
 
 @pytest.mark.parametrize("place", ["/proc/nowhere", "/dev/null/nowhere"])

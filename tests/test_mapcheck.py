@@ -12,6 +12,7 @@ import numba
 import numpy as np
 import phantom
 import pytest
+from conftest import compiled_only
 from inside import (
     CYLINDERS,
     PAIRS,
@@ -34,10 +35,6 @@ mrcfile = pytest.importorskip("mrcfile")
 BOX, PSIZE_A, WIDTH_A = 40, 3.0, 4.0
 SMALL = 18
 RADII_A = (20, 45)
-
-compiled_only = pytest.mark.skipif(
-    bool(numba.config.DISABLE_JIT), reason="compilation is switched off"
-)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import h5py
 import naive
 import numpy as np
 import pytest
-from conftest import random_columns, write_table
+from conftest import compiled_only, random_columns, write_table
 from inside import not_as_stated, not_rotations, rotation_matrices
 
 from numba_symexp import Operators, helix, point_group, verify
@@ -178,6 +178,7 @@ def test_a_row_keeps_its_number_beside_rows_that_have_no_source(expanded, comman
     assert "row 100 is" in text
 
 
+@compiled_only
 def test_the_first_offender_is_named_whichever_block_is_done_first(tmp_path, command, rng):
     write_table(tmp_path / "p.h5", random_columns(rng, 2500))
     assert command("expand", "p.h5", "e.h5", "--symmetry=I").returncode == 0
