@@ -17,7 +17,14 @@ from numba_symexp.cli.expansion import expand, operators
 from numba_symexp.cli.help import command_help, completion, program_help
 from numba_symexp.cli.maps_and_pictures import mapcheck, plot
 from numba_symexp.cli.tables import example, export_particles, import_particles, inspect, verify
-from numba_symexp.cli.terminal import print_line, print_result
+from numba_symexp.cli.terminal import (
+    DONE,
+    INTERRUPTED,
+    REFUSED,
+    TERMINATED,
+    print_line,
+    print_result,
+)
 from numba_symexp.errors import ExpansionWarning, OutputError, SymexpError, Terminated, UsageError
 from numba_symexp.version import __version__
 
@@ -52,22 +59,12 @@ _THREADING_LAYERS = ("default", "safe", "threadsafe", "forksafe", "omp", "tbb", 
 _MOST_THREADS = 4096
 """With tens of thousands, the system's libraries crash."""
 
-_DONE, _REFUSED, _INTERRUPTED, _TERMINATED = 0, 1, 130, 143
-
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run a command line.
 
-    Parameters
-    ----------
-    words : sequence of str, optional
-        What follows the program's name; by default from ``sys.argv``.
-
-    Returns
-    -------
-    int
-        0 done, 1 the data or the file system refused, 2 the command line is wrong, 130 Ctrl-C,
-        143 SIGTERM.
+    By default the words are those after the program's name. Returns an exit code (see
+    `cli.terminal`).
     """
     given = list(sys.argv[1:] if words is None else words)
     try:
@@ -76,19 +73,19 @@ def main(words: Sequence[str] | None = None) -> int:
     except SymexpError as error:
         return _fail(error, _in_flags(str(error), given), error.exit_code)
     except KeyboardInterrupt as error:
-        return _fail(error, "interrupted", _INTERRUPTED)
+        return _fail(error, "interrupted", INTERRUPTED)
     except Terminated as error:
-        return _fail(error, "terminated", _TERMINATED)
+        return _fail(error, "terminated", TERMINATED)
     except BrokenPipeError:
         # Whoever read our output has gone; Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _REFUSED
+        return REFUSED
     except MemoryError as error:
         text = "not enough memory: use a machine with more, or fewer particles at a time"
-        return _fail(error, text, _REFUSED)
+        return _fail(error, text, REFUSED)
     except ImportError as error:
         text = f"a library cannot be loaded ({error}): free memory, or install it again"
-        return _fail(error, text, _REFUSED)
+        return _fail(error, text, REFUSED)
     except Exception as error:
         text = f"unexpected {type(error).__name__} ({error}): report it, with {DEBUG}=1"
         if isinstance(error, ValueError) and "threading layer" in str(error):
@@ -96,7 +93,7 @@ def main(words: Sequence[str] | None = None) -> int:
             text = f"NUMBA_THREADING_LAYER={layer} cannot be loaded by Numba here: unset it"
         elif isinstance(error, OSError) and "shared object" in str(error):  # of llvmlite
             text = f"a library cannot be loaded ({error}): free memory, or install it again"
-        return _fail(error, text, _REFUSED)
+        return _fail(error, text, REFUSED)
 
 
 def program() -> NoReturn:
@@ -122,13 +119,13 @@ def _answer(words: list[str]) -> int:
     """Print help or the version, or run the one request that the words make."""
     if words == ["--version"]:
         print_result(f"{PROGRAM} {__version__}")
-        return _DONE
+        return DONE
     if asks_for_help(words):
         print_result(_help(words[0]))
-        return _DONE
+        return DONE
     if words and words[0].partition("=")[0] == "--completion":
         print_result(completion(_shell(words), PROGRAM, COMMANDS))
-        return _DONE
+        return DONE
     checked = canonical(words, COMMANDS)
     _check_environment()
     _tame_threads()

@@ -17,7 +17,15 @@ from types import FrameType
 from typing import NoReturn
 
 from numba_symexp.children import safe_environment
-from numba_symexp.cli.terminal import print_line, print_result
+from numba_symexp.cli.terminal import (
+    DONE,
+    INTERRUPTED,
+    MISUSED,
+    REFUSED,
+    TERMINATED,
+    print_line,
+    print_result,
+)
 from numba_symexp.errors import OutputError, UsageError
 
 PROGRAM = "numba-symexp-relion"
@@ -64,8 +72,6 @@ _ELSEWHERE = ("in_movs", "in_mov", "in_movies", "in_mics", "in_coords", "in_3dre
 _LOOK_S, _PATIENCE_S = 0.2, 30.0
 """How often it is looked whether the job is to stop; and how long it may take to do so."""
 
-_DONE, _REFUSED, _MISUSED, _INTERRUPTED, _TERMINATED = 0, 1, 2, 130, 143
-
 
 @dataclass(frozen=True)
 class _Asked:
@@ -94,21 +100,13 @@ class _Asked:
 def main(words: Sequence[str] | None = None) -> int:
     """Run an External job, and leave a file that says how it ended.
 
-    Parameters
-    ----------
-    words : sequence of str, optional
-        What follows the program's name; by default from ``sys.argv``.
-
-    Returns
-    -------
-    int
-        0 done, 1 the data or the file system refused, 2 the command line is wrong, 130 Ctrl-C,
-        143 SIGTERM, or the job was aborted in RELION.
+    By default the words are those after the program's name. Returns an exit code (see
+    `cli.terminal`); `TERMINATED` also where RELION aborted the job.
     """
     words = sys.argv[1:] if words is None else words
     if not words or {"--help", "-h"} & {*words}:
         print_result(_HELP)
-        return _DONE if words else _MISUSED
+        return DONE if words else MISUSED
     stops: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -119,13 +117,13 @@ def main(words: Sequence[str] | None = None) -> int:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         if signal.getsignal(number) is not signal.SIG_IGN
     }
-    ending, code = FAILURE, _REFUSED
+    ending, code = FAILURE, REFUSED
     folder = _folder(words)
     try:
         _forget_endings(folder)
         ending, code = _run(_read(words), stops)
     except UsageError as error:
-        code = _MISUSED
+        code = MISUSED
         print_line(f"error: {error}")
     except (OSError, OutputError) as error:
         print_line(f"error: {error}")
@@ -204,17 +202,17 @@ def _run(asked: _Asked, stops: Sequence[int]) -> tuple[str, int]:
         if child.poll() is None:
             child.kill()
             child.wait()
-    if code == _DONE:
+    if code == DONE:
         _write_nodes(asked)
-        return SUCCESS, _DONE
+        return SUCCESS, DONE
     if not stops and os.path.exists(os.path.join(asked.folder, ABORT_NOW)):
         print_result("aborted, as RELION asked for")
-        return ABORTED, _TERMINATED
+        return ABORTED, TERMINATED
     if stops:
-        return FAILURE, _INTERRUPTED if stops[0] == signal.SIGINT else _TERMINATED
+        return FAILURE, INTERRUPTED if stops[0] == signal.SIGINT else TERMINATED
     if code < 0:
         print_line(f"error: the expansion was ended by signal {-code}: see the log of the machine")
-    return FAILURE, code if code > 0 else _REFUSED
+    return FAILURE, code if code > 0 else REFUSED
 
 
 def _stop(child: "subprocess.Popen[bytes]") -> int:
@@ -236,15 +234,17 @@ def _write_nodes(asked: _Asked) -> None:
 
 def _forget_endings(folder: str | None) -> None:
     """Remove what an earlier run of the job said of its end."""
-    for name in (SUCCESS, FAILURE, ABORTED) if folder else ():
+    if folder is None:
+        return
+    for name in (SUCCESS, FAILURE, ABORTED):
         with contextlib.suppress(FileNotFoundError):
-            os.remove(os.path.join(str(folder), name))
+            os.remove(os.path.join(folder, name))
 
 
 def _end(folder: str | None, ending: str) -> int:
     """Leave the file that says how the job ended; return 1 where it cannot be written, else 0."""
     if folder is None:
-        return _DONE
+        return DONE
     try:
         with open(os.path.join(folder, ending), "wb"):
             pass
@@ -252,8 +252,8 @@ def _end(folder: str | None, ending: str) -> int:
             os.remove(os.path.join(folder, ABORT_NOW))
     except OSError as error:
         print_line(f"error: {folder}: {ending} cannot be written ({error.strerror})")
-        return _REFUSED
-    return _DONE
+        return REFUSED
+    return DONE
 
 
 def program() -> NoReturn:

@@ -1,4 +1,4 @@
-"""What a terminal is shown: lines on both streams, a progress bar, sizes, histograms."""
+"""What a terminal is shown: lines on both streams, a progress bar, sizes; and exit codes."""
 
 import contextlib
 import itertools
@@ -13,6 +13,10 @@ NEXT_STEPS = (
     "next: local refinement, 3D classification or variability, in C1; "
     "never a global refinement (copies of a particle spoil the FSC)"
 )
+
+DONE, REFUSED, MISUSED, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+"""Exit codes: done; the data or the file system refused; the command line is wrong; Ctrl-C;
+SIGTERM."""
 
 _BAR = 40
 """Characters of the longest bar of a histogram."""

@@ -78,8 +78,8 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class CheckedRows:
-    """Rows of an expanded table beside their sources, to be checked.
+class RowsBesideSources:
+    """Rows of an expanded table, and what they were made of.
 
     Attributes
     ----------
@@ -91,6 +91,21 @@ class CheckedRows:
         Which of these sources each row came from.
     source, operator : (n,) int64
         Source row and operator of each row, as the file has them.
+    """
+
+    rows: Mapping[str, Array]
+    sources: Mapping[str, Array]
+    index: Array
+    source: Array
+    operator: Array
+
+
+@dataclass(frozen=True)
+class CheckedRows(RowsBesideSources):
+    """Rows that are checked, and what that needs.
+
+    Attributes
+    ----------
     operators : Operators
     first_id : int
         First of the mates' consecutive ids.
@@ -100,11 +115,6 @@ class CheckedRows:
         Depth of the point at the image center, and how exactly it is known.
     """
 
-    rows: Mapping[str, Array]
-    sources: Mapping[str, Array]
-    index: Array
-    source: Array
-    operator: Array
     operators: Operators
     first_id: int
     path: str

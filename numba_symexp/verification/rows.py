@@ -12,7 +12,7 @@ from numba_symexp import interrupts
 from numba_symexp.annotations import Array, Progress
 from numba_symexp.behind import worked_on
 from numba_symexp.expanded.column_kinds import CarriedColumn, DefocusColumn, HalfSetColumn, only
-from numba_symexp.expanded.columns import CheckedRows, OutputColumn, differ
+from numba_symexp.expanded.columns import CheckedRows, OutputColumn, RowsBesideSources, differ
 from numba_symexp.expanded.table import ExpandedTable
 from numba_symexp.kernels.threads import default_threads
 from numba_symexp.particles.columns import pixel_size_column
@@ -91,29 +91,18 @@ class RowFindings:
 
 
 @dataclass(frozen=True)
-class _Read:
-    """Rows of the table as they were read, and their sources.
+class _Read(RowsBesideSources):
+    """Rows as they were read; those whose source or operator cannot be used are left out.
 
     Attributes
     ----------
     place : (n,) int64
         Which rows of the table.
-    rows, sources : dict of str to array
-        Columns of these rows, and of the m sources that they came from.
-    index : (n,) int
-        Which of these sources each row came from.
-    source, operator : (n,) int64
-        As the file has them; rows in which they cannot be used are left out.
     astray : (k,) int64
         Rows of the table that have another source or operator than their place says.
     """
 
     place: Array
-    rows: dict[str, Array]
-    sources: dict[str, Array]
-    index: Array
-    source: Array
-    operator: Array
     astray: Array
 
 
@@ -244,7 +233,7 @@ class _RowChecker:
             sources = np.arange(source[0], source[-1] + 1)
             index = source - source[0]
         from_source = self._source.read_at(self._source_names, sources) if len(sources) else {}
-        return _Read(place, rows, from_source, index, source, operator, astray)
+        return _Read(rows, from_source, index, source, operator, place, astray)
 
     def check(self, read: _Read) -> RowFindings:
         """Check rows."""
