@@ -264,13 +264,15 @@ def test_files_with_the_first_rule_are_still_read(expanded, source, command):
     assert failed(expanded) == ["source"]
 
 
-def test_both_rows_that_share_an_id_are_named(source, tmp_path, command):
-    assert command("expand", source, "e.h5", "--symmetry=C1").returncode == 0
+@pytest.mark.parametrize(("symmetry", "order"), [("C1", 1), ("C3", 3)])
+def test_both_rows_that_share_an_id_are_named(symmetry, order, source, tmp_path, command):
+    assert command("expand", source, "e.h5", f"--symmetry={symmetry}").returncode == 0
     with h5py.File(source, "r+") as file, h5py.File(tmp_path / "e.h5", "r+") as ours:
-        for each in (file, ours):
-            each[f"{ROWS}uid"][31] = each[f"{ROWS}uid"][17]
+        for each, rows in ((file, 1), (ours, order)):
+            each[f"{ROWS}uid"][31 * rows] = each[f"{ROWS}uid"][17 * rows]
         forget_columns(ours, file)
-    assert "row 17 and row 31 share an id" in command("verify", "e.h5").stdout
+    say = f"row {17 * order} and row {31 * order} share an id"
+    assert say in command("verify", "e.h5").stdout
 
 
 def test_a_source_elsewhere_is_named(expanded, source, tmp_path, command):
