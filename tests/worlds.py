@@ -78,7 +78,7 @@ VARIABLES = {
 
 def make_world_base(base):
     """Run every command undisturbed; their outputs, and the cache of kernels, stay in a folder."""
-    (base / "world").mkdir()
+    (base / "world" / "cache").mkdir(parents=True)  # as plain Python, no kernel comes to be there
     for number, (words, outputs) in enumerate(COMMANDS):
         folder = base / "world" / str(number)
         folder.mkdir()
