@@ -538,6 +538,7 @@ def keys(tmp_path_factory):
     return variables
 
 
+@compiled_only
 @pytest.mark.parametrize("scheme", ["tcp://", "tls://", "ws://", "ucx://", ""])
 def test_a_port_that_says_nothing(scheme, folder, keys):
     """It takes the call, as any server may whose name was mistaken for a scheduler's."""

@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 import pytest
-from conftest import random_columns, write_table
+from conftest import compiled_only, random_columns, write_table
 from star_files import particles, star_text
 from test_cs import save, structured
 
@@ -107,6 +107,7 @@ def test_places_on_tracks_and_priors(export, go, rng, tmp_path):
     assert_same(go, tmp_path, "s.star", "x.star", *flags, export=export)
 
 
+@compiled_only
 def test_more_rows_than_one_block_and_one_chunk(go, rng, tmp_path):
     (tmp_path / "s.star").write_text(star_text(particles(rng, 1500)))
     assert_same(go, tmp_path, "s.star", "x.star", "--symmetry=I2")
@@ -283,6 +284,7 @@ def test_flags_of_relion_are_answered_with_ours(words, say, command):
     assert say in done.stderr
 
 
+@compiled_only
 def test_the_real_files_of_the_field(go, tmp_path, real_data):
     found = sorted(real_data.glob("*/*.star")) + sorted(real_data.glob("*/*.cs"))
     tried = 0
