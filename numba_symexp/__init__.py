@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numba_symexp.copies.collapse import CollapseReport, collapse
     from numba_symexp.copies.match import match
     from numba_symexp.copies.match_report import CopyReport, MatchReport
+    from numba_symexp.cryosparc_job import CryosparcReport, expand_in_cryosparc
     from numba_symexp.errors import ExpansionWarning, SymexpError
     from numba_symexp.example import ExampleReport, write_example
     from numba_symexp.expanded.table import ExpandedTable, open_expanded
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _HOME = {
     "CollapseReport": "copies.collapse",
     "CopyReport": "copies.match_report",
+    "CryosparcReport": "cryosparc_job",
     "ExampleReport": "example",
     "ExpandJob": "expansion.job",
     "ExpandedTable": "expanded.table",
@@ -54,6 +56,7 @@ _HOME = {
     "VerificationReport": "verification.report",
     "collapse": "copies.collapse",
     "expand": "public",
+    "expand_in_cryosparc": "cryosparc_job",
     "expand_poses": "expansion.expander",
     "export_particles": "conversion.export_table",
     "helix": "symmetry.spec",
@@ -73,6 +76,7 @@ _HOME = {
 __all__ = [
     "CollapseReport",
     "CopyReport",
+    "CryosparcReport",
     "ExampleReport",
     "ExpandJob",
     "ExpandedTable",
@@ -94,6 +98,7 @@ __all__ = [
     "__version__",
     "collapse",
     "expand",
+    "expand_in_cryosparc",
     "expand_poses",
     "export_particles",
     "helix",

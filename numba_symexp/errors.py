@@ -43,6 +43,10 @@ class ClusterError(SymexpError):
     """Dask's scheduler or workers cannot be reached, or one of them cannot do its part."""
 
 
+class ServerError(SymexpError):
+    """CryoSPARC's server does not answer, or refuses what it is asked for."""
+
+
 class FileFormatError(SymexpError):
     """The file is not an expanded table of this package, or not a whole one."""
 

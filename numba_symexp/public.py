@@ -3,7 +3,7 @@
 import math
 import operator
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from numba_symexp.annotations import AnyPath, Progress
@@ -152,42 +152,53 @@ def expand(
     >>> expand("particles.h5", "expanded.h5", symmetry="D7")  # doctest: +SKIP
     """
     run = who_runs(dask, integer("workers", workers), boolean("mixed_cpus", mixed_cpus))
-    job = ExpandJob(
-        source=path("source", source),
-        output=path("output", output),
-        passthrough=paths("passthrough", passthrough),
-        symmetry=symmetry if isinstance(symmetry, Operators) else text("symmetry", symmetry),
-        convention=text("convention", convention),
-        twist=number("twist", twist),
-        rise=number("rise", rise),
-        order=integer("order", order),
-        operators_file=None if operators_file is None else path("operators_file", operators_file),
-        origin=origin if isinstance(origin, str) and origin == CORNER else point("origin", origin),
-        operators=numbers("operators", operators),
-        modulo=text("modulo", modulo),
-        axis=point("axis", axis),
-        center=point("center", center),
-        center_px=point("center_px", center_px),
-        box_px=integer("box_px", box_px),
-        unique=boolean("unique", unique),
-        defocus=text("defocus", defocus),
-        table=text("table", table),
-        pose=text("pose", pose),
-        pose_format=text("pose_format", pose_format) or "rotvec",
-        shift=text("shift", shift),
-        psize=number("psize", psize),
-        carry=names("carry", carry),
-        chunk_rows=integer("chunk_rows", chunk_rows),
-        threads=integer("threads", threads),
-        assign_halves=integer("assign_halves", assign_halves),
-        again=boolean("again", again),
-        keep_track_length=boolean("keep_track_length", keep_track_length),
-        overwrite=boolean("overwrite", overwrite),
-        dry_run=boolean("dry_run", dry_run),
+    job = job_of(
+        source=source,
+        output=output,
+        passthrough=passthrough,
+        symmetry=symmetry,
+        convention=convention,
+        twist=twist,
+        rise=rise,
+        order=order,
+        operators_file=operators_file,
+        origin=origin,
+        operators=operators,
+        modulo=modulo,
+        axis=axis,
+        center=center,
+        center_px=center_px,
+        box_px=box_px,
+        unique=unique,
+        defocus=defocus,
+        table=table,
+        pose=pose,
+        pose_format=pose_format,
+        shift=shift,
+        psize=psize,
+        carry=carry,
+        chunk_rows=chunk_rows,
+        threads=threads,
+        assign_halves=assign_halves,
+        again=again,
+        keep_track_length=keep_track_length,
+        overwrite=overwrite,
+        dry_run=dry_run,
     )
     if progress is not None and not callable(progress):
         raise _wrong("progress", progress, "a callable")
     return run(job, progress)
+
+
+def job_of(**options: Any) -> ExpandJob:
+    """Job of options in any form that people write them; those of `expand`, by name.
+
+    Raises
+    ------
+    UsageError
+        An option is of a wrong type, out of its range, or contradicts another.
+    """
+    return ExpandJob(**{name: _FORMS[name](name, value) for name, value in options.items()})
 
 
 def path(name: str, value: Any) -> str:
@@ -291,3 +302,59 @@ def names(name: str, value: Any) -> tuple[str, ...]:
 
 def _wrong(name: str, value: Any, wanted: str) -> UsageError:
     return UsageError(f"{name}={str(value)[:60]} is a {type(value).__name__}: give {wanted}")
+
+
+def _symmetry(name: str, value: Any) -> str | Operators | None:
+    """Name of a symmetry, or its operators."""
+    return value if isinstance(value, Operators) else text(name, value)
+
+
+def _optional_path(name: str, value: Any) -> str | None:
+    """Text of a path, or None."""
+    return None if value is None else path(name, value)
+
+
+def _point_or_corner(name: str, value: Any) -> Point | str | None:
+    """Point, or the word for the corner of a map."""
+    return value if isinstance(value, str) and value == CORNER else point(name, value)
+
+
+def _pose_format(name: str, value: Any) -> str:
+    """Name of a form of poses; an empty one is the default."""
+    return text(name, value) or ExpandJob.pose_format
+
+
+_FORMS: dict[str, Callable[[str, Any], Any]] = {
+    "source": path,
+    "output": path,
+    "passthrough": paths,
+    "symmetry": _symmetry,
+    "convention": text,
+    "twist": number,
+    "rise": number,
+    "order": integer,
+    "operators_file": _optional_path,
+    "origin": _point_or_corner,
+    "operators": numbers,
+    "modulo": text,
+    "axis": point,
+    "center": point,
+    "center_px": point,
+    "box_px": integer,
+    "unique": boolean,
+    "defocus": text,
+    "table": text,
+    "pose": text,
+    "pose_format": _pose_format,
+    "shift": text,
+    "psize": number,
+    "carry": names,
+    "chunk_rows": integer,
+    "threads": integer,
+    "assign_halves": integer,
+    "again": boolean,
+    "keep_track_length": boolean,
+    "overwrite": boolean,
+    "dry_run": boolean,
+}
+"""What makes an option's value of what was given, by the option's name."""

@@ -66,7 +66,7 @@ NAMES = {
     "Work": "cluster.work",
     "as_bytes": "particles.words",
     "axes": "symmetry.descriptions",
-    "call_and_forget": "cluster.connection",
+    "call_and_forget": "interrupts",
     "canonical": "cli.argv",
     "check_pages": "cluster.work",
     "check_state": "cluster.work",
@@ -129,7 +129,7 @@ NAMES = {
     "take_words": "kernels.text",
     "tally": "pictures.tally",
     "view_statistics": "pictures.tally",
-    "waited": "cluster.connection",
+    "waited": "interrupts",
     "within_half_turn": "kernels.quaternion",
     "without_means": "maps.comparison",
     "word_hash": "particles.words",
@@ -176,6 +176,7 @@ MODULES = {
     "work": "cluster.work",
     "worker": "cluster.worker",
     "writer": "expansion.writer",
+    "cryosparc_job": "cryosparc_job",
 }
 """Modules as a whole, for tests that replace what is in them."""
 

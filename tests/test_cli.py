@@ -302,7 +302,10 @@ def test_version(program):
     [
         (
             [],
-            ["no command", "expand, operators, mapcheck, match, inspect, plot, verify, collapse"],
+            [
+                "no command",
+                "expand, cryosparc, operators, mapcheck, match, inspect, plot, verify, collapse",
+            ],
         ),
         (["expnd"], ["unknown command 'expnd'", "did you mean expand"]),
         (["expand"], ["needs SOURCE and OUTPUT"]),

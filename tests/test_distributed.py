@@ -37,7 +37,6 @@ from inside import (
     StoredWork,
     UsageError,
     Work,
-    call_and_forget,
     check_pages,
     check_state,
     cluster,
@@ -48,7 +47,6 @@ from inside import (
     ranges,
     scan,
     state_of,
-    waited,
     work,
     worker,
 )
@@ -721,26 +719,6 @@ def started(folder, words):
             os.killpg(run.pid, signal.SIGKILL)
         run.communicate()
         raise
-
-
-def test_what_is_waited_for_is_undone_when_a_signal_comes_first(monkeypatch):
-    def interrupted():
-        raise KeyboardInterrupt
-
-    assert waited(lambda: 3) == 3
-    with pytest.raises(ZeroDivisionError):
-        waited(lambda: 1 / 0)
-    monkeypatch.setattr(cluster.interrupts, "check", interrupted)
-    undone = []
-    with pytest.raises(KeyboardInterrupt):
-        waited(lambda: time.sleep(0.3) or "made", undone.append)
-    assert undone == ["made"]
-    started_at = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        waited(lambda: time.sleep(3))
-    call_and_forget(lambda: time.sleep(3), 0.05)
-    call_and_forget(lambda: 1 / 0, 1)
-    assert time.monotonic() - started_at < 2
 
 
 def test_a_worker_stops_when_the_run_was_stopped(tmp_path, folder, near, monkeypatch, command):

@@ -3,9 +3,10 @@
 import os
 import signal
 import threading
+import time
 
 import pytest
-from inside import Terminated, interrupts, run
+from inside import Terminated, call_and_forget, interrupts, run, waited
 
 from numba_symexp import ExpandJob
 
@@ -67,3 +68,23 @@ def test_other_threads_leave_signals_alone():
     thread.start()
     thread.join()
     assert handlers == [signal.getsignal(signal.SIGTERM)]
+
+
+def test_what_is_waited_for_is_undone_when_a_signal_comes_first(monkeypatch):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    assert waited(lambda: 3) == 3
+    with pytest.raises(ZeroDivisionError):
+        waited(lambda: 1 / 0)
+    monkeypatch.setattr(interrupts, "check", interrupted)
+    undone = []
+    with pytest.raises(KeyboardInterrupt):
+        waited(lambda: time.sleep(0.3) or "made", undone.append)
+    assert undone == ["made"]
+    started_at = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        waited(lambda: time.sleep(3))
+    call_and_forget(lambda: time.sleep(3), 0.05)
+    call_and_forget(lambda: 1 / 0, 1)
+    assert time.monotonic() - started_at < 2

@@ -18,7 +18,7 @@ from numba_symexp.cli.argv import (
     point,
     point_or_corner,
 )
-from numba_symexp.cli.terminal import NEXT_STEPS, ProgressBar, readable_size
+from numba_symexp.cli.terminal import ProgressBar, readable_size
 from numba_symexp.errors import UsageError
 
 
@@ -197,6 +197,8 @@ def expand(
 
 def expand_text(summary: dict[str, Any]) -> str:
     """Lines about an expansion that was done, or would be: the `Summary`, as a dict."""
+    from numba_symexp.expansion.job import NEXT_STEPS
+
     dry = summary["dry_run"]
     rate = summary["rows"] / summary["seconds"] if summary["seconds"] else 0
     ending = (

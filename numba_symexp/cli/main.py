@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from numba_symexp import interrupts
 from numba_symexp.cli.argv import Request, asks_for_help, canonical, in_flags
 from numba_symexp.cli.copies import collapse, match
+from numba_symexp.cli.cryosparc import cryosparc
 from numba_symexp.cli.expansion import expand, operators
 from numba_symexp.cli.help import command_help, completion, program_help
 from numba_symexp.cli.maps_and_pictures import mapcheck, plot
@@ -37,6 +38,7 @@ refinement, 3D classification and variability in C1, never for a global refineme
 
 COMMANDS: dict[str, Callable[..., Request]] = {
     "expand": expand,
+    "cryosparc": cryosparc,
     "operators": operators,
     "mapcheck": mapcheck,
     "match": match,

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from numba_symexp.cli.argv import Request, integer, is_on
-from numba_symexp.cli.terminal import NEXT_STEPS, ProgressBar, histogram_text, readable_size
+from numba_symexp.cli.terminal import ProgressBar, histogram_text, readable_size
 from numba_symexp.errors import UsageError
 
 _NOT_GIVEN: tuple[Any, ...] = (None, False, [], ())
@@ -312,6 +312,8 @@ def export_particles(
 
 def export_text(made: dict[str, Any]) -> str:
     """Lines about rows that were exported."""
+    from numba_symexp.expansion.job import NEXT_STEPS
+
     return "\n".join(
         [
             *(f"note: {note}" for note in made["notes"]),

@@ -9,11 +9,6 @@ from typing import Any, Self
 
 from numba_symexp.errors import OutputError
 
-NEXT_STEPS = (
-    "next: local refinement, 3D classification or variability, in C1; "
-    "never a global refinement (copies of a particle spoil the FSC)"
-)
-
 DONE, REFUSED, MISUSED, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 """Exit codes: done; the data or the file system refused; the command line is wrong; Ctrl-C;
 SIGTERM."""

@@ -1,34 +1,25 @@
 """A Dask cluster for one run: one that is there, or one that is started on this machine.
 
-Calls of Dask may block: they are made so that Ctrl-C and SIGTERM are noticed meanwhile.
+Calls of Dask may block: signals are noticed meanwhile (`interrupts.waited`).
 """
 
 import contextlib
 import logging
-import math
 import re
 import signal
-import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, wait
+from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
-from numba_symexp import interrupts
 from numba_symexp.children import safe_spawning
 from numba_symexp.errors import ClusterError, SymexpError, UsageError
+from numba_symexp.interrupts import POLL_S, call_and_forget, waited
 
 LOCAL = "local"
 """Dask's workers are to be started on this machine."""
-
-POLL_S = 0.1
-"""How long to wait between two looks at the signals."""
-
-UNDO_S = 10.0
-"""How long to wait for something that is to be undone at once."""
 
 CONNECT_S = 10.0
 """How long a scheduler is given to answer."""
@@ -47,8 +38,6 @@ _ANY_PORT = "127.0.0.1:0"
 _ADDRESS = re.compile(
     r"(?:(?:tcp|tls|ws|wss|ucx)://)?(?:[^\s/:\[\]]+|\[[\da-f:.]+\]):\d{1,5}", re.IGNORECASE
 )
-
-Result = TypeVar("Result")
 
 _LOUD = ("distributed", "tornado", "asyncio")
 """Families of loggers that write to standard error."""
@@ -292,58 +281,3 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger in loud:
             logger.disabled = False
-
-
-def waited(
-    call: Callable[[], Result],
-    undo: Callable[[Result], object] | None = None,
-    seconds: float = math.inf,
-) -> Result:
-    """Make a call in a thread of its own, and wait for it.
-
-    Parameters
-    ----------
-    call : callable
-    undo : callable, optional
-        Called with the result where a signal came first, and the result after all.
-    seconds : float
-        How long to wait at most.
-
-    Raises
-    ------
-    KeyboardInterrupt, Terminated
-        A signal came first.
-    TimeoutError
-        The call is not done in time; its thread is left to itself.
-    """
-    result = _begun(call)
-    deadline = time.monotonic() + seconds
-    try:
-        while not wait([result], POLL_S).done:
-            interrupts.check()
-            if time.monotonic() > deadline:
-                raise TimeoutError("something listens there, and says nothing")
-    except BaseException:
-        if undo is not None and wait([result], UNDO_S).done and not result.exception():
-            undo(result.result())
-        raise
-    return result.result()
-
-
-def call_and_forget(call: Callable[[], object], seconds: float) -> None:
-    """Make a call whose failure has no consequence any more; wait for it, but no longer."""
-    wait([_begun(call)], seconds)
-
-
-def _begun(call: Callable[[], Result]) -> Future[Result]:
-    """Begin a call in a thread of its own."""
-    result: Future[Result] = Future()
-
-    def run() -> None:
-        try:
-            result.set_result(call())
-        except BaseException as error:  # raised again where it is waited for
-            result.set_exception(error)
-
-    threading.Thread(target=run, name="waited", daemon=True).start()
-    return result

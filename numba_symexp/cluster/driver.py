@@ -13,9 +13,7 @@ from numba_symexp import interrupts
 from numba_symexp.annotations import Progress
 from numba_symexp.cluster.connection import (
     JOIN_S,
-    POLL_S,
     Cluster,
-    call_and_forget,
     connected,
     joined_workers,
     threads_by_worker,
@@ -29,6 +27,7 @@ from numba_symexp.expansion.plan import Plan
 from numba_symexp.expansion.run import check
 from numba_symexp.expansion.run import run as run_here
 from numba_symexp.expansion.stream import Target
+from numba_symexp.interrupts import POLL_S, call_and_forget
 from numba_symexp.particles.fingerprint import PAGE
 from numba_symexp.particles.table import ParticleTable
 

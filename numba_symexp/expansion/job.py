@@ -10,6 +10,11 @@ from numba_symexp.particles.schema import DEFOCUS_SIGNS
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.request import CORNER, Point, SymmetryRequest, check_point
 
+NEXT_STEPS = (
+    "next: local refinement, 3D classification or variability, in C1; "
+    "never a global refinement (copies of a particle spoil the FSC)"
+)
+
 MOST_SEED = 2**63 - 1
 
 ONLY_HOW = {

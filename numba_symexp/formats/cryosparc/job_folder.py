@@ -27,7 +27,7 @@ Such as J42_006_particles.cs, cryosparc_P3_J42_006_particles.cs, J42_class_00_fi
 particles_selected.cs, J42_passthrough_particles_selected.cs and J42_particles.csg.
 """
 
-_LEFT_OVER = re.compile(r"excluded|rejected|unused|uncategorized|remainder|incomplete")
+LEFT_OVER = re.compile(r"excluded|rejected|unused|uncategorized|remainder|incomplete")
 """Outputs that hold what a job took out."""
 
 _NOT_THAT_RECORD = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
@@ -35,7 +35,7 @@ _NOT_THAT_RECORD = (ValueError, KeyError, TypeError, AttributeError, RecursionEr
 
 _FINAL = 1 << 62
 
-_POSES = "alignments3D"
+POSES = "alignments3D"
 
 _NAMED_AT_MOST = 6
 
@@ -80,7 +80,7 @@ def newest_particles(folder: str) -> tuple[str, ...]:
 
 def _only(folder: str, outputs: Mapping[str, Sequence[str]]) -> Sequence[str]:
     """Files of the one output that can be meant; what a job took out never is."""
-    kept = {name: files for name, files in outputs.items() if not _LEFT_OVER.search(name)}
+    kept = {name: files for name, files in outputs.items() if not LEFT_OVER.search(name)}
     if len(kept) == 1:
         return next(iter(kept.values()))
     choices = []
@@ -101,7 +101,7 @@ def _of_job(folder: str, names: Sequence[str]) -> dict[str, list[str]]:
         return outputs
     with contextlib.suppress(OSError, *_NOT_THAT_RECORD), open(path, "rb") as file:
         for output, results in _results(json.loads(file.read(_MOST_JOB_BYTES))):
-            results.sort(key=lambda each: (bool(each["passthrough"]), each["name"] != _POSES))
+            results.sort(key=lambda each: (bool(each["passthrough"]), each["name"] != POSES))
             # The last is the newest; a folder may have been copied: its own files are meant.
             last = [
                 os.path.basename(each["metafiles"][-1]) for each in results if each["metafiles"]

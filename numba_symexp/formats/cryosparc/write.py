@@ -385,13 +385,13 @@ def _result_group(name: str, digest: str, fields: Sequence[str], rows: int) -> s
             f"  {_quoted(slot)}:",
             f"    metafile: {_quoted(metafile)}",
             f"    num_items: {rows}",
-            f"    type: particle.{_type_of(slot)}",
+            f"    type: particle.{slot_type(slot)}",
         ]
     lines += [f"version: {_VERSION}", f"{BELONGS_TO}{digest}, {rows} rows", ""]
     return "\n".join(lines)
 
 
-def _type_of(slot: str) -> str:
+def slot_type(slot: str) -> str:
     """Type of a slot: slots of several classes share one."""
     return re.sub(r"^alignments_class_\d+$", "alignments3D", slot)
 
