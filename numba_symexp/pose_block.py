@@ -44,7 +44,7 @@ class Block:
 
     @functools.cached_property
     def shift(self) -> Array:
-        """Shifts (n, 2) in px, in their own precision, native byte order."""
+        """Shifts (n, 2) or (n, 3) in px, in their own precision, native byte order."""
         return native(self._rows[self._columns.shift])
 
     @property
@@ -120,7 +120,7 @@ class Block:
 
     @functools.cached_property
     def shift_A(self) -> Array:  # noqa: N802 - the unit is A
-        """Shifts (n, 2) float64 in A; in px where the A per pixel is unknown."""
+        """Shifts (n, 2) or (n, 3) float64 in A; in px where the A per pixel is unknown."""
         shift = self.shift.astype(np.float64)
         return shift if self.psize_A is None else shift * self.psize_A[:, None]
 

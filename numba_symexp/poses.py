@@ -244,6 +244,11 @@ class Poses:
         return {self.columns.pose, self.columns.shift}
 
     @property
+    def components(self) -> int:
+        """Components of a shift: 2 of images, 3 of subtomograms."""
+        return self.table.columns[self.columns.shift].shape[0]
+
+    @property
     def has_split(self) -> bool:
         """Whether rows have half-sets."""
         return self.columns.split is not None

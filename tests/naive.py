@@ -115,3 +115,13 @@ def project(exp_v, shift_px, points_A, psize_A):
     """Where the points of a map fall in the image, in pixels."""
     a = exp_v.T
     return np.array([(a @ point)[:2] / psize_A - shift_px for point in points_A])
+
+
+def in_tomogram(coordinate_A, a_sub, exp_v, origin_A, points_A):
+    """Where the points of a map stand in a tomogram, in A.
+
+    The particle's center is at coordinate - A_sub o, and A_full = A_sub A maps the map's frame to
+    the tomogram's, with A = exp(v)^T; the subtomogram was cut out turned by A_sub.
+    """
+    center = np.array(coordinate_A, float) - a_sub @ np.array(origin_A, float)
+    return np.array([center + a_sub @ exp_v.T @ point for point in points_A])

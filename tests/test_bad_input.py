@@ -139,7 +139,7 @@ def test_there_is_no_table_at_all(refuse, tmp_path):
         (POSE, np.zeros((50, 3), np.int32), "int32"),
         (POSE, np.zeros((50, 3), np.float16), "float16"),
         (POSE, np.zeros((50, 3), "S4"), "|S4"),
-        (SHIFT, np.zeros((50, 3), np.float32), "a shift is (N, 2)"),
+        (SHIFT, np.zeros((50, 4), np.float32), "a shift is (N, 2) or (N, 3)"),
         (SHIFT, np.zeros((50, 2), np.complex64), "complex64"),
         (PSIZE, np.ones((50, 2), np.float32), "a pixel size is (N,)"),
         (PSIZE, np.ones(50, np.int32), "int32"),

@@ -273,7 +273,7 @@ GOOD_POSE, GOOD_SHIFT = np.zeros((4, 3)), np.zeros((4, 2))
     ("pose", "shift", "options", "words"),
     [
         (np.zeros((4, 4)), GOOD_SHIFT, {}, r"pose has shape \(4, 4\), not \(N, 3\)"),
-        (GOOD_POSE, np.zeros((4, 3)), {}, r"shift has shape"),
+        (GOOD_POSE, np.zeros((4, 4)), {}, r"shift has shape \(4, 4\), not \(N, 2\) or \(N, 3\)"),
         (GOOD_POSE.astype(int), GOOD_SHIFT, {}, "pose is int64"),
         (GOOD_POSE.astype(np.float16), GOOD_SHIFT, {}, "pose is float16"),
         (GOOD_POSE, np.zeros((3, 2)), {}, "pose has 4 rows, shift has 3"),

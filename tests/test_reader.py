@@ -135,7 +135,7 @@ def test_a_decoy_beside_the_file_does_not_hide_the_source(expanded, source, colu
     [
         ("format", "something else", FileFormatError, "not an expanded table"),
         ("format", None, FileFormatError, "not an expanded table"),
-        ("format_version", 2, VersionTooNewError, "install a newer one"),
+        ("format_version", 3, VersionTooNewError, "install a newer one"),
         ("format_version", 0, VersionTooOldError, "expand again"),
         ("format_version", None, FileFormatError, "no format version"),
         ("complete", None, FileFormatError, "not finished"),

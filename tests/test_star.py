@@ -325,16 +325,6 @@ def test_a_set_that_shows_images_twice_is_expanded_already(star, rng, command, t
         assert len(np.unique(file["particles/uid"])) == 16
 
 
-def test_subtomograms_turn_but_do_not_move(star, rng, command):
-    columns = particles(rng, 4)
-    columns["rlnOriginZAngst"] = ["1.5"] * 4
-    path = star(star_text(columns))
-    assert command("expand", path, "out.h5", "--symmetry=C6").returncode == 0
-    refused = command("expand", path, "helix.h5", "--twist=20", "--rise=5", "--order=3")
-    assert refused.returncode == 1
-    assert "rlnOriginZAngst says that these are subtomograms" in refused.stderr
-
-
 def test_a_star_is_known_by_its_text_too(star, rng, command):
     path = star(star_text(particles(rng, 3)), "no_suffix")
     assert command("inspect", path).returncode == 0

@@ -153,6 +153,9 @@ def test_numbers_are_written_as_format_writes_them(decimals, digits, rng):
         assert float(word[2:]) != 0 or "-" not in word
 
 
+NO_ENDINGS = np.zeros((1, 0), np.uint8)
+
+
 def test_lines_are_written_with_words_kept_and_numbers_put_in(rng):
     parts = [["", "1.5", " a ", "-2", "\n"], ["", "xyz", " path/of.mrcs 7 ", "", " # why\n"]]
     text = "".join("".join(line) for line in parts).encode()
@@ -164,7 +167,9 @@ def test_lines_are_written_with_words_kept_and_numbers_put_in(rng):
     kept = rng.random((2, 200)) < 0.4
     ends, out = np.empty(200, np.int64), np.empty(200 * 80, np.uint8)
     decimals = np.array([6, 0])
-    write_lines(np.frombuffer(text, np.uint8), places, index, values, decimals, kept, ends, out)
+    write_lines(
+        np.frombuffer(text, np.uint8), places, index, values, decimals, kept, NO_ENDINGS, ends, out
+    )
     lines = [
         "".join(
             [

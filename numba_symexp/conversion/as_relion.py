@@ -70,6 +70,8 @@ class AsRelion(TableView):
         Whether rows have half-sets.
     replaced : collection of str
         Columns that the rows bring themselves; None counts for nothing.
+    components : int
+        Of a shift: 3 of subtomograms.
 
     Attributes
     ----------
@@ -80,7 +82,11 @@ class AsRelion(TableView):
     """
 
     def __init__(
-        self, source: ParticleTable, split: bool, replaced: Collection[str | None]
+        self,
+        source: ParticleTable,
+        split: bool,
+        replaced: Collection[str | None],
+        components: int = 2,
     ) -> None:
         super().__init__(source)
         fields = source.columns
@@ -89,7 +95,8 @@ class AsRelion(TableView):
         self._group_fields = [each for each in in_groups if each in fields]
         self._needs = {**_fields_by_label(fields), OPTICS_GROUP: tuple(self._group_fields)}
         self._groups = self._find_groups()
-        labels = (*self._needs, *ANGLES, *ORIGINS_A, *((SUBSET,) if split else ()))
+        origins = ORIGINS_A[:components]
+        labels = (*self._needs, *ANGLES, *origins, *((SUBSET,) if split else ()))
         self._header = Header(self._head(labels), labels, b"\n")
         self.columns = {label: Column(_TEXT) for label in self._needs}
         if TUBE_ID in self._needs:

@@ -234,12 +234,17 @@ def _writer(rows: Poses, known: Format, keep_track_length: bool) -> tuple[RowWri
     source: ParticleTable = rows.source
     notes: list[str] = []
     dropped: list[str] = []
+    if rows.components == 3 and known.vocabulary != RELION:
+        raise SourceError(
+            f"{source.path}: its shifts have a third component, as those of subtomograms, for "
+            f"which {known.kind.suffixes[0]} has no place: write a .star"
+        )
     if source.vocabulary != known.vocabulary:
         converted: AsRelion | AsCryosparc
         if known.vocabulary == RELION:
             particles = rows.particles()
             used = {*rows.replaced, rows.psize_column, particles.columns.split}
-            converted = AsRelion(source, rows.has_split, used)
+            converted = AsRelion(source, rows.has_split, used, rows.components)
         else:
             converted = AsCryosparc(source)
         warn(converted.warning)

@@ -97,7 +97,7 @@ class Turns:
         exp(v) of the particles.
     between : (n, 3, 3) float64
         R = exp(v) exp(v_g)^T, what turned the particle into its copy.
-    moved_A : (n, 2) float64 or None
+    moved_A : (n, 2) or (n, 3) float64, or None
         s - s_g; None where the A per pixel is not known.
     """
 

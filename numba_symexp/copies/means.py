@@ -47,10 +47,10 @@ class Centers:
         -------
         turn : (n, 3) float64
             Twice the vector part of the quaternion that is left; about a rotation vector, rad.
-        shift_A : (n, 2) float64
-            Shift in the image that is left.
+        shift_A : (n, 2) or (n, 3) float64
+            Shift that is left.
         """
-        turn, shift_A = np.empty((len(pairs.copy), 3)), np.empty((len(pairs.copy), 2))
+        turn, shift_A = np.empty((len(pairs.copy), 3)), np.empty(pairs.moved_A.shape)
         deviations(*pairs, self.quaternion, self.translation_A, turn, shift_A)
         return turn, shift_A
 

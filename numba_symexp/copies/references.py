@@ -37,7 +37,7 @@ class Pairs(NamedTuple):
         Rotation R = exp(v_0) exp(v)^T of the map.
     reference : (n, 4) float64
         exp(v_0).
-    moved_A : (n, 2) float64
+    moved_A : (n, 2) or (n, 3) float64
         s_0 - s.
     """
 
@@ -86,7 +86,7 @@ class References:
         self.rows_of_images: dict[int, int] = {}
         path, (key_column, name) = rows.table.path, rows.keys
         self.copies = np.zeros(0, np.int64)
-        known = Known()
+        known = Known(rows.components)
         for block in rows.blocks((KEY, PSIZE_A)):
             if block.copy is not None:
                 self.copies = np.union1d(self.copies, block.copy)
@@ -220,19 +220,25 @@ class References:
 class Known:
     """The first row that was added of each particle: 36 bytes of it.
 
+    Parameters
+    ----------
+    components : int
+        Of a shift.
+
     Attributes
     ----------
     key : (P,) uint64
         Ascending.
     rows : (P,) uint32
         How many rows were added.
-    quaternion, shift_A : (P, 4) and (P, 2) float32
+    quaternion, shift_A : (P, 4) and (P, 2 or 3) float32
         Of the first one, to more digits than a pose in float32 has.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, components: int) -> None:
         self.key, self.rows = np.zeros(0, np.uint64), np.zeros(0, np.uint32)
-        self.quaternion, self.shift_A = np.zeros((0, 4), np.float32), np.zeros((0, 2), np.float32)
+        self.quaternion = np.zeros((0, 4), np.float32)
+        self.shift_A = np.zeros((0, components), np.float32)
         self._waiting: list[list[Array]] = [[], [], [], []]
         self._rows_waiting = 0
 

@@ -30,10 +30,13 @@ from numba_symexp.particles.columns import PoseColumns
 from numba_symexp.particles.schema import (
     DEFOCUS,
     DEFOCUS_SIGNS,
+    FORMAT_VERSION,
     HALF_SET_DTYPE,
+    NEWEST_VERSION,
     OPERATOR_INDEX,
     OPERATOR_INDEX_DTYPE,
     POSE_FORMATS,
+    SHIFT_SHAPES,
     SHIFT_TEXTS,
     SOURCE_INDEX,
     SPLIT,
@@ -142,23 +145,27 @@ class PoseColumn(OutputColumn):
 
 
 class ShiftColumn(OutputColumn):
-    """In-plane shift of each row; `verify` recomputes it on its own."""
+    """Shift of each row, in the plane or in space; `verify` recomputes it on its own."""
 
     needed = True
     check_name = "shifts"
 
+    @property
+    def format_version(self) -> int:
+        return NEWEST_VERSION if self.shape == (3,) else FORMAT_VERSION
+
     @classmethod
     def planned(cls, job: Choices, table: ParticleTable, columns: PoseColumns) -> list[Self]:
-        dtype = little(table, columns.shift)
-        return [cls(columns.shift, dtype, (2,), *SHIFT_TEXTS, {"part": "shift"})]
+        dtype, shape = little(table, columns.shift), table.columns[columns.shift].shape
+        return [cls(columns.shift, dtype, shape, *SHIFT_TEXTS[shape], {"part": "shift"})]
 
     @classmethod
     def stored(cls, name: str, column: Column, attributes: Mapping[str, Any]) -> Self | None:
         if not is_part(attributes, "shift"):
             return None
-        if column.shape != (2,) or column.dtype.kind != "f":
+        if column.shape not in SHIFT_SHAPES or column.dtype.kind != "f":
             raise ValueError(f"shift is {column}")
-        return cls(name, column.dtype, (2,), *texts_of(attributes), {"part": "shift"})
+        return cls(name, column.dtype, column.shape, *texts_of(attributes), {"part": "shift"})
 
     def filler(self, operators: Operators, first_id: int, most_sources: int) -> Fill:
         return lambda chunk, out: chunk.mates.fill_shift(chunk.rows[self.name], chunk.psize_A, out)

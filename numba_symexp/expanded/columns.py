@@ -15,6 +15,7 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.particles.columns import PoseColumns
+from numba_symexp.particles.schema import FORMAT_VERSION
 from numba_symexp.particles.table import Column, ParticleTable
 from numba_symexp.symmetry.operators import Operators
 
@@ -156,6 +157,11 @@ class OutputColumn(abc.ABC):
 
     check_name: ClassVar[str] = ""
     """The check of `verify` that the column belongs to."""
+
+    @property
+    def format_version(self) -> int:
+        """First version of the format that can say what the column holds."""
+        return FORMAT_VERSION
 
     @property
     def row_bytes(self) -> int:

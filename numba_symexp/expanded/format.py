@@ -24,7 +24,7 @@ from numba_symexp.expanded.columns import OutputColumn
 from numba_symexp.files import sync_file
 from numba_symexp.formats.hdf5.table import Hdf5Table, object_at, small_array
 from numba_symexp.formats.hdf5.write import writing
-from numba_symexp.particles.schema import FORMAT, FORMAT_VERSION, OPERATORS, SOURCE, TABLE
+from numba_symexp.particles.schema import FORMAT, NEWEST_VERSION, OPERATORS, SOURCE, TABLE
 from numba_symexp.symmetry.operators import FARTHEST_A, MAX_OPERATORS, Operators, Symmetry
 from numba_symexp.symmetry.spec import Unknown, parse
 
@@ -124,7 +124,8 @@ def create(
     anyone who knows the row size, in any order, without HDF5.
     """
     with writing(path, "w") as file:
-        file.attrs.update({"format": FORMAT, "format_version": FORMAT_VERSION, **attributes})
+        version = max(column.format_version for column in columns)
+        file.attrs.update({"format": FORMAT, "format_version": version, **attributes})
         write_operators(_group(file, OPERATORS), operators)
         source.write(file)
         particles = _group(file, TABLE)
@@ -152,12 +153,12 @@ def check_format(table: Hdf5Table) -> None:
     version = table.attributes.get("format_version")
     if not isinstance(version, int | np.integer):
         raise FileFormatError(f"{path}: has no format version: expand again")
-    if version > FORMAT_VERSION:
+    if version > NEWEST_VERSION:
         raise VersionTooNewError(
-            f"{path}: has format version {version}, and {FORMAT_VERSION} is the newest that this "
+            f"{path}: has format version {version}, and {NEWEST_VERSION} is the newest that this "
             "numba_symexp knows: install a newer one"
         )
-    if version < FORMAT_VERSION:
+    if version < 1:
         raise VersionTooOldError(f"{path}: has format version {version}: expand again")
     if not table.says("complete", 1):
         raise FileFormatError(f"{path}: an expansion that was not finished: expand again")
@@ -168,8 +169,6 @@ def write_operators(group: h5py.Group, operators: Operators) -> None:
     group.attrs.update({"kind": operators.kind, "center_A": operators.center_A})
     if operators.chosen:
         group.attrs.update({"chosen": operators.chosen, "full_order": operators.full_order})
-    if operators.symmetry.typed:
-        group.attrs["typed"] = np.uint8(1)
     if operators.symmetry.typed:
         group.attrs["typed"] = np.uint8(1)
     label = np.array([label.encode("ascii") for label in operators.label])

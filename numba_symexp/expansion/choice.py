@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from numba_symexp.errors import SourceError
+from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.particles.columns import PoseColumns, unknown_pixel_size
 from numba_symexp.particles.scan import Scan
@@ -37,10 +37,14 @@ def check_movable(
     if job.psize is None and columns.psize is None:
         raise unknown_pixel_size(table, columns.shift, reason)
     found = [name for name in ORIGIN_Z if name in table.columns]
-    if found:
+    if found and table.columns[columns.shift].shape == (2,):
         raise SourceError(
-            f"{table.path}: {found[0]} says that these are subtomograms, whose origins have a "
-            f"depth, which would have to move too, for {reason}: expand them by a point group"
+            f"{table.path}: {found[0]} says that these are subtomograms, and {columns.shift} has "
+            f"no third component, which would have to move too, for {reason}: import them again"
+        )
+    if job.defocus is not None and table.columns[columns.shift].shape == (3,):
+        raise UsageError(
+            "defocus= is for images: the defocus of subtomograms follows their place; leave it out"
         )
 
 

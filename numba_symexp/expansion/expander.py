@@ -7,11 +7,17 @@ from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.kernels import poses as kernels
 from numba_symexp.kernels.blocks import padded
 from numba_symexp.kernels.codecs import CODECS, ONE_AT_A_TIME, coefficients
-from numba_symexp.particles.columns import format_named, native
+from numba_symexp.particles.columns import format_named, native, shape_in_words
 from numba_symexp.particles.findings import Findings, check_pose, check_psize, check_shift
-from numba_symexp.particles.schema import PoseFormat
+from numba_symexp.particles.schema import SHIFT_SHAPES, PoseFormat
 from numba_symexp.symmetry.operators import Operators, Symmetry
 from numba_symexp.symmetry.spec import as_operators
+
+_SHIFT_KERNELS = {
+    2: (kernels.expand_shift, kernels.repeat_shift),
+    3: (kernels.expand_shift_xyz, kernels.repeat_shift_xyz),
+}
+"""What moves and what repeats shifts, by their number of components."""
 
 
 class Expander:
@@ -43,13 +49,13 @@ class Expander:
         ----------
         pose : (n, ...) float32 or float64
             Contiguous, in the pose format.
-        shift : (n, 2) float32 or float64
-            Pixels.
+        shift : (n, 2) or (n, 3) float32 or float64
+            Pixels; three components of subtomograms.
         psize : (n,) float
             A per pixel; any positive number where no operator has a translation.
         pose_out : (n * G, ...)
             Same dtype as ``pose``; filled.
-        shift_out : (n * G, 2)
+        shift_out : (n * G, 2) or (n * G, 3)
             Same dtype as ``shift``; filled.
         """
         count = len(pose)
@@ -78,9 +84,10 @@ class Expander:
     def fill_shift(self, shift: Array, psize: Array, out: Array) -> None:
         """Fill the shifts of the n sources whose poses were filled last."""
         count = len(shift)
+        move, repeat = _SHIFT_KERNELS[shift.shape[1]]
         with ONE_AT_A_TIME:
             if self._moves:
-                kernels.expand_shift(
+                move(
                     self._planes,
                     self._translations,
                     shift.reshape(-1),
@@ -89,7 +96,7 @@ class Expander:
                     out.reshape(-1),
                 )
             else:
-                kernels.repeat_shift(shift.reshape(-1), self._order, count, out.reshape(-1))
+                repeat(shift.reshape(-1), self._order, count, out.reshape(-1))
         for operator in self._fixed:
             out[operator :: self._order] = shift
 
@@ -125,14 +132,15 @@ def expand_poses(
     """Expand arrays of poses and shifts.
 
     For particle i and operator g: exp(v_g) = R^T exp(v) and s_g = s - (A t)_xy / psize, with
-    A = exp(v)^T (CONVENTIONS of CryoSPARC and RELION).
+    A = exp(v)^T (CONVENTIONS of CryoSPARC and RELION); of subtomograms, whose shifts have three
+    components, s_g = s - A t / psize.
 
     Parameters
     ----------
     pose : (N, 3) float32 or float64
         Rotation vectors, rad, image -> map; or as ``pose_format`` says. Lists become float64.
-    shift : (N, 2) float32 or float64
-        In-plane shifts, pixels.
+    shift : (N, 2) or (N, 3) float32 or float64
+        Shifts, pixels: in the plane of the image, or in the frame of the subtomogram.
     operators : Operators, Symmetry or str
         From `point_group`, `helix` or `read_operators`, or the symbol of a point group such as
         ``"D7"``; with a ``center_A``, that point is put at the image center.
@@ -147,7 +155,7 @@ def expand_poses(
     -------
     pose : (N * G, ...)
         Row ``i * G + g``; same format and dtype. Of operators that move nothing, bit for bit.
-    shift : (N * G, 2)
+    shift : (N * G, 2) or (N * G, 3)
 
     Raises
     ------
@@ -164,7 +172,7 @@ def expand_poses(
             f"psize is missing: {operators.symmetry} has translations; give A per pixel"
         )
     pose = _checked_array(pose, "pose", known.shape)
-    shift = _checked_array(shift, "shift", (2,))
+    shift = _checked_array(shift, "shift", *SHIFT_SHAPES)
     try:
         given = np.asarray(1.0 if psize is None else psize, np.float64)
         sizes = np.array(np.broadcast_to(given, len(pose)))
@@ -185,7 +193,7 @@ def expand_poses(
         raise SourceError(f"{bad.lines()[0]}: remove these particles or repair them")
     rows = len(pose) * len(operators)
     pose_out = np.empty((rows, *known.shape), pose.dtype)
-    shift_out = np.empty((rows, 2), shift.dtype)
+    shift_out = np.empty((rows, shift.shape[1]), shift.dtype)
     Expander(operators, known).fill(pose, shift, sizes, pose_out, shift_out)
     return pose_out, shift_out
 
@@ -202,8 +210,8 @@ def _operators_of(symmetry: object, convention: str | None) -> Operators:
     return as_operators(symmetry, convention)
 
 
-def _checked_array(values: Array, name: str, shape: tuple[int, ...]) -> Array:
-    """Contiguous native float array of the right shape, or what is wrong with it."""
+def _checked_array(values: Array, name: str, *shapes: tuple[int, ...]) -> Array:
+    """Contiguous native float array of one of some shapes, or what is wrong with it."""
     try:
         array = np.asarray(values)
     except ValueError:
@@ -212,9 +220,9 @@ def _checked_array(values: Array, name: str, shape: tuple[int, ...]) -> Array:
         array = array.astype(np.float64)  # a list of whole numbers
     if array.dtype.kind not in "fiu":
         raise UsageError(f"{name} is not made of numbers but of {array.dtype}: give an array")
-    if array.shape[1:] != shape or array.ndim != len(shape) + 1:
-        wanted = ", ".join(["N", *map(str, shape)])
-        raise SourceError(f"{name} has shape {array.shape}, not ({wanted})")
+    if not array.ndim or array.shape[1:] not in shapes:
+        wanted = " or ".join(shape_in_words(shape) for shape in shapes)
+        raise SourceError(f"{name} has shape {array.shape}, not {wanted}")
     if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8):
         raise SourceError(f"{name} is {array.dtype}, not float32 or float64: convert it")
     return native(array)

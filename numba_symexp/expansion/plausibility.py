@@ -11,7 +11,7 @@ from numba_symexp.kernels.codecs import convert
 from numba_symexp.particles.columns import PoseColumns, expanded_by, pixel_size_column
 from numba_symexp.particles.halves import torn_particles
 from numba_symexp.particles.scan import Scan, blocks
-from numba_symexp.particles.schema import BLOB_PSIZE, CONVENTION
+from numba_symexp.particles.schema import BLOB_PSIZE, CONVENTION, TURNED_WHEN_CUT
 from numba_symexp.particles.table import RELION, ParticleTable
 from numba_symexp.symmetry.operators import Operators
 
@@ -155,7 +155,7 @@ def _of_labels(table: ParticleTable) -> Iterator[str]:
     """Columns that a .star lacks, for which zeros are taken."""
     if table.vocabulary != RELION:
         return
-    if _PSI not in table.columns:
+    if _PSI not in table.columns and TURNED_WHEN_CUT not in table.columns:
         yield f"{table.path}: has no _{_PSI}: 0 is taken for all particles"
     if not any(set(pair) <= table.columns.keys() for pair in _ORIGINS):
         yield f"{table.path}: has no {' and '.join('_' + each for each in _ORIGINS[0])}: 0 is taken"

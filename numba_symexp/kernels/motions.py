@@ -57,14 +57,14 @@ def deviations(
         Kind of each, below K.
     turned, reference : (n, 4) float64
         See `relative_rotations`.
-    moved_A : (n, 2) float64
-        Shift of copy 0, less that of the copy.
+    moved_A : (n, 2) or (n, 3) float64
+        Shift of copy 0, less that of the copy; of images two components, of subtomograms three.
     quaternion, translation_A : (K, 4) and (K, 3) float64
         The motions.
     turn : (n, 3) float64
         Filled: twice the vector part of the quaternion that is left, rad.
-    shift_A : (n, 2) float64
-        Filled: shift in the image that is left, moved - (A_0 t)_xy.
+    shift_A : (n, 2) or (n, 3) float64
+        Filled: shift that is left, moved - A_0 t.
     """
     for row in range(len(copy)):
         k = copy[row]
@@ -79,13 +79,17 @@ def deviations(
         shift_A[row, 0] = moved_A[row, 0] - seen
         seen = 2 * (x * y - w * z) * a + (1 - 2 * (x * x + z * z)) * b + 2 * (y * z + w * x) * c
         shift_A[row, 1] = moved_A[row, 1] - seen
+        if shift_A.shape[1] == 3:
+            seen = 2 * (x * z + w * y) * a + 2 * (y * z - w * x) * b
+            seen += (1 - 2 * (x * x + y * y)) * c
+            shift_A[row, 2] = moved_A[row, 2] - seen
 
 
 @serial_kernel
 def add_deviations(
     copy: Array, near: Array, turn: Array, shift_A: Array, reference: Array, sums: Array
 ) -> None:
-    """Add up deviations, and the views that they were seen from.
+    """Add up deviations, and the views along which nothing was seen of them.
 
     Parameters
     ----------
@@ -93,11 +97,11 @@ def add_deviations(
         Kind of each, below K.
     near : (n,) bool
         Which of them count.
-    turn, shift_A, reference : (n, 3), (n, 2) and (n, 4) float64
+    turn, shift_A, reference : (n, 3), (n, 2 or 3) and (n, 4) float64
         See `deviations`.
     sums : (K, 15) float64
-        Added to: the turn (3); the shift in the map, A_0^T shift (3); z z^T (9), with the view z,
-        the third row of A_0.
+        Added to: the turn (3); the shift in the map, A_0^T shift (3); of images z z^T (9), with
+        the view z, the third row of A_0.
     """
     for row in range(len(copy)):
         if not near[row]:
@@ -111,6 +115,10 @@ def add_deviations(
         total[4] += 2 * (x * y + w * z) * p + (1 - 2 * (x * x + z * z)) * q
         total[5] += 2 * (x * z - w * y) * p + 2 * (y * z + w * x) * q
         view = 2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)
+        if shift_A.shape[1] == 3:
+            for i in range(3):
+                total[3 + i] += view[i] * shift_A[row, 2]
+            continue
         for i in range(3):
             for j in range(3):
                 total[6 + 3 * i + j] += view[i] * view[j]

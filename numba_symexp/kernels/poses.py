@@ -190,6 +190,33 @@ def expand_shift(
 
 
 @kernel
+def expand_shift_xyz(
+    planes: Array, translations: Array, shift: Array, psize: Array, count: int, out: Array
+) -> None:
+    """Shifts of subtomograms (pixels) of all mates, (count * G * 3): s_g = s - A t / psize.
+
+    As `expand_shift`, with all three rows of A.
+    """
+    order = translations.shape[1]
+    tx, ty, tz = translations[0], translations[1], translations[2]
+    for source in prange(count):
+        matrix = to_matrix(
+            planes[0, source], planes[1, source], planes[2, source], planes[3, source]
+        )
+        per_A = 1.0 / np.float64(psize[source])
+        x, y = np.float64(shift[3 * source]), np.float64(shift[3 * source + 1])
+        z = np.float64(shift[3 * source + 2])
+        ax, ay, az = per_A * matrix[0], per_A * matrix[3], per_A * matrix[6]
+        bx, by, bz = per_A * matrix[1], per_A * matrix[4], per_A * matrix[7]
+        cx, cy, cz = per_A * matrix[2], per_A * matrix[5], per_A * matrix[8]
+        first = 3 * source * order
+        for g in range(order):
+            out[first + 3 * g] = x - (ax * tx[g] + ay * ty[g] + az * tz[g])
+            out[first + 3 * g + 1] = y - (bx * tx[g] + by * ty[g] + bz * tz[g])
+            out[first + 3 * g + 2] = z - (cx * tx[g] + cy * ty[g] + cz * tz[g])
+
+
+@kernel
 def expand_depth(planes: Array, points: Array, count: int, out: Array) -> None:
     """Depths (A) of one point of each operator in all mates, (count * G): (A x_g)_z.
 
@@ -217,6 +244,18 @@ def repeat_shift(shift: Array, order: int, count: int, out: Array) -> None:
         for g in range(order):
             out[first + 2 * g] = x
             out[first + 2 * g + 1] = y
+
+
+@kernel
+def repeat_shift_xyz(shift: Array, order: int, count: int, out: Array) -> None:
+    """Shifts of subtomograms where no operator has a translation, (count * G * 3)."""
+    for source in prange(count):
+        x, y, z = shift[3 * source], shift[3 * source + 1], shift[3 * source + 2]
+        first = 3 * source * order
+        for g in range(order):
+            out[first + 3 * g] = x
+            out[first + 3 * g + 1] = y
+            out[first + 3 * g + 2] = z
 
 
 @algebra

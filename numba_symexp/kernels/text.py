@@ -30,6 +30,9 @@ _FNV_START, FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 LARGEST = 1e9
 """Numbers of particle files stay below; those beyond would leave the digits of `write_numbers`."""
 
+ENDING = -1
+"""In the place of decimals: not a number but an ending of a word."""
+
 LONGEST_NUMBER = 20
 """Most bytes of a number that `write_lines` writes."""
 
@@ -261,10 +264,11 @@ def write_lines(
     values: Array,
     decimals: Array,
     kept: Array,
+    endings: Array,
     ends: Array,
     out: Array,
 ) -> None:
-    """Write lines that are those of a source, but that some words are new numbers.
+    """Write lines that are those of a source, but that some words are new numbers or endings.
 
     A first pass finds how long each line is, a second one writes each line in its place.
 
@@ -280,20 +284,26 @@ def write_lines(
     values : (W, n) float64
         The numbers; |value| * 10**decimals below 2**62.
     decimals : (W,) int64
-        Figures behind the point of each; without any there is no point.
+        Figures behind the point of each; without any there is no point. Where it is `ENDING`, the
+        number is a row of ``endings``, which is written behind the source's word.
     kept : (W, n) bool
         Where the source's word stays.
+    endings : (K, L) uint8
+        Words, filled up with NUL.
     ends : (n,) int64
         Filled: where in ``out`` each line ends.
     out : (C,) uint8
-        Filled; with `LONGEST_NUMBER` bytes for each number it is long enough.
+        Filled; with `LONGEST_NUMBER` bytes for each number, and L for each ending, it is long
+        enough.
     """
     lines, words = len(index), len(decimals)
     for line in prange(lines):
         place = places[index[line]]
         size = place[2 * words + 1] - place[0]
         for word in range(words):
-            if not kept[word, line]:
+            if decimals[word] == ENDING:
+                size += _word_length(endings[np.int64(values[word, line])])
+            elif not kept[word, line]:
                 scaled = _scaled(values[word, line], decimals[word])
                 size += _length(scaled, decimals[word]) - (
                     place[2 * word + 2] - place[2 * word + 1]
@@ -306,7 +316,16 @@ def write_lines(
         at = np.int64(0) if line == 0 else ends[line - 1]
         first = place[0]
         for word in range(words):
-            if not kept[word, line]:
+            if decimals[word] == ENDING:
+                last = place[2 * word + 2]
+                _copy(text[first:last], out[at : at + last - first])
+                at += last - first
+                ending = endings[np.int64(values[word, line])]
+                size = _word_length(ending)
+                _copy(ending[:size], out[at : at + size])
+                at += size
+                first = last
+            elif not kept[word, line]:
                 last = place[2 * word + 1]
                 _copy(text[first:last], out[at : at + last - first])
                 at += last - first
@@ -317,6 +336,15 @@ def write_lines(
                 first = place[2 * word + 2]
         last = place[2 * words + 1]
         _copy(text[first:last], out[at : at + last - first])
+
+
+@algebra
+def _word_length(word: Array) -> int:
+    """Bytes of a word."""
+    size = 0
+    while size < len(word) and word[size] != 0:
+        size += 1
+    return size
 
 
 @algebra

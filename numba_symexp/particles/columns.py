@@ -1,6 +1,6 @@
 """Which column of a table plays which part: pose, shift, pixel size, id, half-set."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from numba_symexp.particles.schema import (
     PSIZE,
     REPEATED_IMAGES,
     SHIFT,
+    SHIFT_SHAPES,
     SOURCE_INDEX,
     SOURCE_LABEL,
     SPLIT,
@@ -93,8 +94,8 @@ def find_columns(
     known = format_named(pose_format)
     pose_name = _named(table, pose, POSE, "pose")
     shift_name = _named(table, shift, SHIFT, "shift")
-    _require(table, pose_name, known.shape, "f", f"a pose as {known.name}")
-    _require(table, shift_name, (2,), "f", "a shift")
+    _require(table, pose_name, (known.shape,), "f", f"a pose as {known.name}")
+    _require(table, shift_name, SHIFT_SHAPES, "f", "a shift")
     psize = None if psize_given else pixel_size_column(table.columns, shift_name, into_A)
     split = half_set_column(table.columns, pose_name)
     uid, tube = (name if name in table.columns else None for name in (UID, TUBE))
@@ -129,7 +130,7 @@ def _require_parts(
         (tube, "ui", "a tube's id"),
     ):
         if column is not None:
-            _require(table, column, (), kinds, meaning)
+            _require(table, column, ((),), kinds, meaning)
 
 
 def pixel_size_column(
@@ -327,16 +328,21 @@ def _named(table: ParticleTable, given: str | None, default: str, meaning: str) 
 
 
 def _require(
-    table: ParticleTable, name: str, shape: tuple[int, ...], kinds: str, meaning: str
+    table: ParticleTable, name: str, shapes: Sequence[tuple[int, ...]], kinds: str, meaning: str
 ) -> None:
     """Refuse a column that cannot be what it should be."""
     column = table.columns[name]
     wide = "f" in kinds and column.dtype.itemsize not in (4, 8)
-    if column.shape == shape and column.dtype.kind in kinds and not wide:
+    if column.shape in shapes and column.dtype.kind in kinds and not wide:
         return
-    rows = ", ".join(["N", *map(str, shape)]) + ("," if not shape else "")
+    rows = " or ".join(map(shape_in_words, shapes))
     wanted = "float32 or float64" if "f" in kinds else "integer"
     raise SourceError(
-        f"{table.path}: {name} is {column}, but {meaning} is ({rows}) {wanted}: "
+        f"{table.path}: {name} is {column}, but {meaning} is {rows} {wanted}: "
         "name the right column, or convert it"
     )
+
+
+def shape_in_words(shape: tuple[int, ...]) -> str:
+    """Shape of N rows of a shape, such as ``(N, 3)``."""
+    return f"({', '.join(['N', *map(str, shape)])}{'' if shape else ','})"

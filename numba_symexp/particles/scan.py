@@ -25,7 +25,7 @@ from numba_symexp.particles.fingerprint import (
     PageDigests,
     page_digests,
 )
-from numba_symexp.particles.schema import UID_DTYPE
+from numba_symexp.particles.schema import TURNED_WHEN_CUT, UID_DTYPE
 from numba_symexp.particles.table import ParticleTable
 
 _BLOCK_BYTES = 8 << 20
@@ -119,10 +119,11 @@ def scan(table: ParticleTable, columns: PoseColumns, paged: bool = False) -> Sca
             negative = rows[columns.uid] < 0
             bad.add(f"{columns.uid} is negative", negative, start)
             uids[start:stop] = rows[columns.uid]
-        if not bad:
+        if not bad and TURNED_WHEN_CUT not in table.columns:
             odd_poses(pose, columns.pose_format, columns.pose, start, odd)
             tilted = tilted or not in_plane(pose, columns.pose_format).all()
             turned = turned or bool((pose != pose[:1]).any())
+        if not bad:
             shift_most = max(shift_most, float(np.abs(shift).max()))
     behind.shutdown()
     if digested is not None:

@@ -1,11 +1,12 @@
-"""Names, types and units of the columns, and of format version 1 of the expanded table."""
+"""Names, types and units of the columns, and of the format of the expanded table."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 FORMAT = "numba_symexp/expanded-particles"
-FORMAT_VERSION = 1
+FORMAT_VERSION, NEWEST_VERSION = 1, 2
+"""Version 2 is that of tables which version 1 cannot say: shifts have a z."""
 
 TABLE = "/particles"
 OPERATORS = "/operators"
@@ -35,8 +36,11 @@ SOURCE_LABEL, OPERATOR_LABEL = "symexpSource", "symexpOperator"
 Where particles have no ids, it is their row. RELION keeps labels that it does not know.
 """
 
+TURNED_WHEN_CUT = "rlnTomoSubtomogramRot"
+"""Says that subtomograms were turned when they were cut out: their poses may all be zero then."""
+
 ORIGIN_Z = ("rlnOriginZAngst", "rlnOriginZ")
-"""Third origins of subtomograms, as RELION calls them; the format has no place for them."""
+"""Third origins of subtomograms, as RELION calls them."""
 
 CONVENTION = "convention"
 REPEATED_IMAGES = "repeated_images"
@@ -92,7 +96,13 @@ POSE_FORMATS = {
     )
 }
 
-SHIFT_TEXTS = "px", "in-plane shift s: x_image = (A x_map)_xy - s, A = exp(v)^T"
+SHIFT_SHAPES: tuple[tuple[int, ...], ...] = ((2,), (3,))
+"""Shapes of a shift: in the plane of the image, or in the frame of a subtomogram."""
+
+SHIFT_TEXTS: dict[tuple[int, ...], tuple[str, str]] = {
+    (2,): ("px", "in-plane shift s: x_image = (A x_map)_xy - s, A = exp(v)^T"),
+    (3,): ("px", "shift s of a subtomogram: x_subtomogram = A x_map - s, A = exp(v)^T"),
+}
 """Units and description of a column of shifts."""
 
 

@@ -23,6 +23,9 @@ _DPI = 150
 _DISC, _SQUARE = 2.3, 2.3
 """Sides of a hemisphere and of a map of shifts, inches."""
 
+_STRIP, _GAP = 0.2, 0.12
+"""Width of a strip of depths, and what parts a map of shifts from what stands beside it."""
+
 _APART, _PAIR = 2.8, 5.75
 """From one hemisphere to the next, and from one set to the next."""
 
@@ -82,6 +85,8 @@ def draw(picture: Picture) -> Any:
     """Lay a picture out: spheres above, shifts below, side by side for each set."""
     beside = len(picture.sets) > 1
     width = len(picture.sets) * _PAIR + 1.0 + (0.0 if beside else 4.2)
+    if picture.sets[0].depths is not None:
+        width += _STRIP + _GAP
     words = textwrap.wrap(picture.symmetry or "", int((width - 0.6) / _LETTER))
     head = _HEAD + _LINE * len(words)
     height = head + _SPHERES + (_FOOT if beside else 0.0)
@@ -111,7 +116,11 @@ def _shifts(page: "_Page", picture: Picture, beside: bool) -> None:
         lefts = [0.9, 4.2]
     for left, shown in zip(lefts, picture.sets, strict=True):
         colors = shift_panel(page.axes(left, 0.6, _SQUARE, _SQUARE), shown, picture)
-    bar = page.axes(lefts[-1] + _SQUARE + 0.12, 0.7, 0.13, _SQUARE - 0.2)
+        end = left + _SQUARE + _GAP
+        if shown.depths is not None:
+            depth_panel(page.axes(end, 0.6, _STRIP, _SQUARE), shown, picture)
+            end += _STRIP + _GAP
+    bar = page.axes(end, 0.7, 0.13, _SQUARE - 0.2)
     color_bar(bar, colors, "rows, relative to the fullest place")
     if picture.copies:
         copies_panel(page.axes(8.8, 0.6, 3.2, _SQUARE), picture.copies)
@@ -165,9 +174,7 @@ def legend(figure: Any, axes: _Axes, place: tuple[float, float]) -> None:
 
 def shift_panel(panel: Any, shown: Shown, picture: Picture) -> Any:
     """Draw a map of shifts; gives what a color bar needs."""
-    rows = picture.sets[0].shifts.sum()
-    side = next((side for side in _PLACES if rows >= _ENOUGH * side * side), _PLACES[-1])
-    counts = merged(shown.shifts, side)
+    counts = merged(shown.shifts, _places(picture))
     share = counts / max(1, counts.max())
     ends = (-shown.limit, shown.limit) * 2
     colors = panel.imshow(
@@ -180,6 +187,33 @@ def shift_panel(panel: Any, shown: Shown, picture: Picture) -> Any:
     panel.xaxis.set_major_locator(MaxNLocator(5))
     panel.yaxis.set_major_locator(MaxNLocator(5))
     return colors
+
+
+def _places(picture: Picture) -> int:
+    """Places along a side of the maps of shifts: fewer where there are few rows."""
+    rows = picture.sets[0].shifts.sum()
+    return next((side for side in _PLACES if rows >= _ENOUGH * side * side), _PLACES[-1])
+
+
+def depth_panel(panel: Any, shown: Shown, picture: Picture) -> None:
+    """Draw a strip of the shifts in z, upwards on the scale of y."""
+    counts = np.asarray(shown.depths).reshape(_places(picture), -1).sum(axis=1)
+    share = (counts / max(1, counts.max()))[:, None]
+    ends = (0, 1, -shown.limit, shown.limit)
+    panel.imshow(
+        share,
+        _COLORS,
+        vmin=0,
+        vmax=1,
+        origin="lower",
+        extent=ends,
+        interpolation="nearest",
+        aspect="auto",
+    )
+    panel.set_title("z", fontsize=9)
+    panel.set_xticks([])
+    panel.yaxis.set_major_locator(MaxNLocator(5))
+    panel.set_yticklabels([])
 
 
 def copies_panel(panel: Any, copies: dict[int, int]) -> None:

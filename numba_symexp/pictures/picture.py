@@ -36,6 +36,8 @@ class Shown:
         Rows by place, y upwards.
     outside : int
         Rows beyond these places.
+    depths : (P,) int64 or None
+        Of subtomograms: rows by the z of their shift.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Shown:
     limit: float
     shifts: Array
     outside: int
+    depths: Array | None = None
 
 
 @dataclass(frozen=True)

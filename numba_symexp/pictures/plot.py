@@ -177,7 +177,14 @@ def _picture(name: str, subject: Subject, tallies: list[Tally]) -> Picture:
         axes=subject.axes,
         unit=subject.sets[0].unit,
         sets=[
-            Shown(*names, relative_density(each.cells), each.limit, each.shifts, each.outside)
+            Shown(
+                *names,
+                relative_density(each.cells),
+                each.limit,
+                each.shifts,
+                each.outside,
+                each.depths,
+            )
             for names, each in zip(named, tallies, strict=True)
         ],
         copies=_copies(tallies[-1].copies),

@@ -4,6 +4,7 @@ The kernels raise nothing, and the arrays that count grow by what they are calle
 counts, so that the sums need no order.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,6 +55,8 @@ class Tally:
         Shifts by place, rows are y.
     outside : int
         Shifts beyond the map.
+    depths : (PLACES,) int64 or None
+        Shifts of subtomograms by their z.
     copies : (N,) uint32 or None
         Rows of each particle, in an expanded table.
     """
@@ -63,6 +66,7 @@ class Tally:
     limit: float
     shifts: Array
     outside: int
+    depths: Array | None
     copies: Array | None
 
 
@@ -87,17 +91,21 @@ def tally(sets: Sequence[Poses], particles: int, progress: Progress | None = Non
         cells = np.zeros((2, SIDE, SIDE), np.int64)
         shifts = np.zeros((PLACES, PLACES), np.int64)
         limit, outside, copies = reach(each), 0, None
+        depths = np.zeros(PLACES, np.int64) if each.components == 3 else None
         if each.expanded is not None:
             copies = np.zeros(particles, np.uint32)
         for block in each.blocks((INDEX, PSIZE_A)):
             count_directions(block.planes, len(block), cells)
             outside += count_shifts(block.shift_A, limit, shifts)
+            if depths is not None:
+                ends = (-limit, limit)
+                depths += np.histogram(block.shift_A[:, 2], PLACES, ends)[0]
             if copies is not None:
                 count_copies(block.source_rows, copies)
             if progress:
                 progress(done + block.stop, rows)
         done += each.table.n_rows
-        tallies.append(Tally(each.table.n_rows, cells, limit, shifts, outside, copies))
+        tallies.append(Tally(each.table.n_rows, cells, limit, shifts, outside, depths, copies))
     return tallies
 
 
@@ -143,7 +151,7 @@ def view_statistics(table: ParticleTable, columns: PoseColumns) -> dict[str, Any
         _, x, y, _ = block.planes[:, : len(block)]
         z = 1 - 2 * (x * x + y * y)
         below += [np.count_nonzero(z > height) for height in heights]
-        lengths.add(np.hypot(*block.shift.astype(np.float64).T))
+        lengths.add(functools.reduce(np.hypot, block.shift.astype(np.float64).T))
     below[0], below[-1] = 0, table.n_rows
     counts = np.diff(below)
     edges, shifts = lengths.histogram(_LENGTHS, _LENGTHS_SHOWN)
@@ -237,7 +245,8 @@ def count_shifts(shift: Array, limit: float, places: Array) -> int:
 
     Parameters
     ----------
-    shift : (n, 2) float64
+    shift : (n, 2) or (n, 3) float64
+        Of which x and y are used.
     limit : float
         The places reach from -limit to limit, the upper end not included, in both directions.
     places : (S, S) int64

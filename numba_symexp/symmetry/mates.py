@@ -22,7 +22,8 @@ def mates(
     """Turn and move n poses, each by one operator: further poses that go with a copy.
 
     exp(v_g) = R^T exp(v), that is q_g = conj(q_R) q, and s_g = s - (A m)_xy / psize with
-    A = exp(v)^T and m = t + R c. What an operator leaves in place stays bit for bit.
+    A = exp(v)^T and m = t + R c; shifts of three components move by all of A m. What an operator
+    leaves in place stays bit for bit.
 
     Parameters
     ----------
@@ -33,7 +34,7 @@ def mates(
     operators : Operators
     operator : (n,) int
         Number of the operator of each row.
-    shift : (n, ..., 2) float, optional
+    shift : (n, ..., 2) or (n, ..., 3) float, optional
         Shifts, px.
     psize_A : float or (n,) float, optional
         A per pixel of the shifts; needed where operators move.
@@ -41,7 +42,7 @@ def mates(
     Returns
     -------
     pose : (n, ..., 3) float64
-    shift : (n, ..., 2) float64
+    shift : (n, ..., 2) or (n, ..., 3) float64
         Zeros where no shifts are given.
     """
     each = pose.size // 3 // max(len(pose), 1)
@@ -54,7 +55,7 @@ def mates(
         # A = exp(v)^T, so that (A m)_x is the first column of exp(v) times m
         motion_A = np.einsum(
             "nij,ni->nj",
-            convert(quaternion, "quaternion", "matrix")[:, :, :2],
+            convert(quaternion, "quaternion", "matrix")[:, :, : shift.shape[-1]],
             operators.motion_A[number],
         ).reshape(moved.shape)
         size = np.broadcast_to(1.0 if psize_A is None else psize_A, len(pose)).astype(np.float64)

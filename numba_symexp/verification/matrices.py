@@ -1,4 +1,4 @@
-"""Rows recomputed with matrices, float64: A_g = A R, s_g = s - (A t)_xy / psize.
+"""Rows recomputed with matrices, float64: A_g = A R, s_g = s - A t / psize, of images its x and y.
 
 Written from the definitions (Rodrigues' formula, products of matrices, library sine and cosine),
 and from nothing that made the rows: no quaternion, no polynomial.
@@ -91,11 +91,11 @@ def row_errors(
     translations_A : (G, 3) float64
     poses : (n, 3, 3) float64
         exp(v) of the rows.
-    source_shifts : (m, 2) float64
+    source_shifts : (m, 2) or (m, 3) float64
         Pixels.
     per_A : (m,) float64
         Pixels per A of the source rows.
-    shifts : (n, 2) float64
+    shifts : (n, 2) or (n, 3) float64
         Of the rows.
     angle, distance, scale : (n,) float64
         Filled: the angle between both rotations (rad), the largest difference of a shift's
@@ -114,7 +114,7 @@ def row_errors(
         chord = math.sqrt(square / 8.0)
         angle[row] = 2.0 * math.asin(1.0 if chord > 1.0 else chord)  # NaN stays NaN
         worst, most = 0.0, 0.0
-        for a in range(2):
+        for a in range(shifts.shape[1]):
             moved = 0.0
             for c in range(3):  # A = exp(v)^T
                 moved += sources[i, c, a] * translations_A[g, c]

@@ -14,7 +14,7 @@ from numba_symexp.formats.hdf5.table import Hdf5Table
 from numba_symexp.particles.columns import find_columns
 from numba_symexp.particles.schema import (
     FORMAT,
-    FORMAT_VERSION,
+    NEWEST_VERSION,
     OPERATOR_INDEX,
     SOURCE_INDEX,
     SPLIT,
@@ -111,7 +111,9 @@ def verify(
 def _check_format(table: Hdf5Table) -> list[Check]:
     """Whether the file says that it is a whole expanded table."""
     name, version = table.attributes.get("format"), table.attributes.get("format_version")
-    known = table.says("format", FORMAT) and table.says("format_version", FORMAT_VERSION)
+    known = table.says("format", FORMAT) and any(
+        table.says("format_version", each) for each in range(1, NEWEST_VERSION + 1)
+    )
     whole = table.says("complete", 1)
     return [
         Check("format", known, f"{_shown(name)}, version {_shown(version)}"),
@@ -134,6 +136,9 @@ def _check_structure(expanded: ExpandedTable) -> Check:
             False,
             f"{len(expanded):,} rows, not {expanded.n_sources:,} x {len(expanded.operators):,}",
         )
+    version = max(column.format_version for column in expanded.output_columns)
+    if not expanded.table.says("format_version", version):
+        return Check("structure", False, f"its columns are those of format version {version}")
     for name in (SOURCE_INDEX, OPERATOR_INDEX):
         column = expanded.table.columns.get(name)
         if column is None or column.shape or column.dtype.kind != "u":

@@ -108,8 +108,8 @@ def _described(name: str, column: Column) -> dict[str, str]:
     if name == POSE:
         known = POSE_FORMATS["rotvec"]
         return {"units": known.units, "description": known.description}
-    if name == SHIFT:
-        return dict(zip(("units", "description"), SHIFT_TEXTS, strict=True))
+    if name == SHIFT and column.shape in SHIFT_TEXTS:
+        return dict(zip(("units", "description"), SHIFT_TEXTS[column.shape], strict=True))
     return {"units": "text" if column.dtype.kind == "S" else units_of(name)}
 
 

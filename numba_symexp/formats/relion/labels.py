@@ -17,11 +17,13 @@ from numba_symexp.kernels.codecs import convert
 from numba_symexp.kernels.text import MORE, cut_lines
 from numba_symexp.particles.schema import (
     HALF_SET_DTYPE,
+    ORIGIN_Z,
     POSE,
     PSIZE,
     SHIFT,
     SPLIT,
     TUBE,
+    TURNED_WHEN_CUT,
     UID,
     UID_DTYPE,
 )
@@ -29,8 +31,14 @@ from numba_symexp.particles.table import Column, Header
 from numba_symexp.particles.words import mix_bits, numbers, word_hash, words_at
 
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
-ORIGINS_A = ("rlnOriginXAngst", "rlnOriginYAngst")
-ORIGINS_PX = ("rlnOriginX", "rlnOriginY")
+ORIGINS_A = ("rlnOriginXAngst", "rlnOriginYAngst", ORIGIN_Z[0])
+ORIGINS_PX = ("rlnOriginX", "rlnOriginY", ORIGIN_Z[1])
+"""Of images the first two, of subtomograms all three."""
+
+SUBTOMOGRAM_ANGLES = (TURNED_WHEN_CUT, "rlnTomoSubtomogramTilt", "rlnTomoSubtomogramPsi")
+"""How a subtomogram was turned when it was cut out: A_full = A_sub A, with A of `ANGLES`."""
+
+TOMO_NAME, PARTICLE_NAME = "rlnTomoName", "rlnTomoParticleName"
 SUBSET = "rlnRandomSubset"
 IMAGE = "rlnImageName"
 MICROGRAPH = "rlnMicrographName"
@@ -48,10 +56,10 @@ PIXEL_SIZES = ((PIXEL_SIZE,), ("rlnPixelSize",), (_DETECTOR, _MAGNIFICATION))
 """Where A per pixel may stand: the first of these that all stand in the particles, else in the
 optics, is used."""
 
-_NAMES = (IMAGE, "rlnTomoParticleName")
+_NAMES = (IMAGE, PARTICLE_NAME)
 """The first of these that is there names a particle."""
 
-_AREAS = (MICROGRAPH, "rlnTomoName")
+_AREAS = (MICROGRAPH, TOMO_NAME)
 _COORDINATES = (
     ("rlnCoordinateX", "rlnCoordinateY"),
     ("rlnCenteredCoordinateXAngst", "rlnCenteredCoordinateYAngst"),
@@ -181,17 +189,34 @@ class LabelReader:
         )
 
     @property
-    def origins(self) -> tuple[str, str]:
+    def is_of_subtomograms(self) -> bool:
+        """Whether particles are subtomograms, whose origins have three components."""
+        telling = (TOMO_NAME, PARTICLE_NAME, ORIGINS_A[2], ORIGINS_PX[2], *SUBTOMOGRAM_ANGLES)
+        return any(label in self.labels for label in telling)
+
+    @property
+    def origins(self) -> tuple[str, ...]:
         """Labels of the origins."""
-        return ORIGINS_A if self.in_angstrom else ORIGINS_PX
+        labels = ORIGINS_A if self.in_angstrom else ORIGINS_PX
+        return labels if self.is_of_subtomograms else labels[:2]
+
+    def torn_angles(self) -> str:
+        """What is wrong with angles of which some are missing; empty where nothing is."""
+        for labels in (ANGLES, SUBTOMOGRAM_ANGLES) if self.is_of_subtomograms else ():
+            found = [label for label in labels if label in self.labels]
+            missing = [label for label in labels if label not in self.labels]
+            if found and missing:
+                return f"has _{found[0]} and no _{' and no _'.join(missing)}"
+        return ""
 
     @property
     def columns(self) -> dict[str, Column]:
         """Columns of the field that the text gives."""
         found = {}
-        if ANGLES[0] in self.labels and ANGLES[1] in self.labels:
+        turned_when_cut = SUBTOMOGRAM_ANGLES[0] in self.labels
+        if (ANGLES[0] in self.labels and ANGLES[1] in self.labels) or turned_when_cut:
             found[POSE] = Column(_F8, (3,))
-            found[SHIFT] = Column(_F8, (2,))
+            found[SHIFT] = Column(_F8, (len(self.origins),))
         if self.in_angstrom or self.has_pixel_size:
             found[PSIZE] = Column(_F8)
         if SUBSET in self.labels:

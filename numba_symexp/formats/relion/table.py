@@ -84,6 +84,9 @@ class StarTable(ParticleTable):
             self._header = finish_header(rows, self._file, path)
             self._check_other_blocks(rows)
             self._reader = LabelReader.of(self._header)
+            torn = self._reader.torn_angles()
+            if torn:
+                raise SourceError(f"{path}: {torn}: give all three of a set, or none")
         except BaseException:
             self.close()
             raise

@@ -10,21 +10,24 @@ import numpy as np
 from numba_symexp.annotations import Array
 from numba_symexp.behind import WriteBehind
 from numba_symexp.errors import SourceError
+from numba_symexp.formats.relion.copy_labels import (
+    SubtomogramNames,
+    refuse_same_places,
+    set_apart,
+    track_label,
+)
 from numba_symexp.formats.relion.labels import (
     ANGLES,
-    MICROGRAPH,
     ORIGINS_A,
     ORIGINS_PX,
+    PARTICLE_NAME,
     SUBSET,
-    TRACKS,
-    TUBE_ID,
     LabelReader,
 )
 from numba_symexp.formats.relion.table import COMMENT
 from numba_symexp.formats.relion.text import with_convention
 from numba_symexp.kernels.codecs import ONE_AT_A_TIME, convert
-from numba_symexp.kernels.text import LARGEST, LONGEST_NUMBER, write_lines
-from numba_symexp.particles.scan import blocks
+from numba_symexp.kernels.text import ENDING, LARGEST, LONGEST_NUMBER, write_lines
 from numba_symexp.particles.schema import (
     DEFOCUS,
     OPERATOR_LABEL,
@@ -34,7 +37,7 @@ from numba_symexp.particles.schema import (
     UID,
 )
 from numba_symexp.particles.table import RELION, Header, ParticleTable
-from numba_symexp.particles.words import as_bytes, mix_bits, numbers, word_hash
+from numba_symexp.particles.words import as_bytes, numbers
 from numba_symexp.symmetry.mates import mates
 from numba_symexp.symmetry.operators import Operators
 
@@ -51,17 +54,9 @@ _ORIGIN_PRIORS = (
 
 _ON_AXIS = 1e-9
 
-_STEP = 0.001
-"""How far on its track the mates of a box are set apart, in the column's unit.
-
-RELION's helical refinement stops when two rows of one tube have the same place (to 1e-5). A mate's
-place is its box's, since RELION's priors turn rot along the track: so it is moved by far less than
-a box.
-"""
-
 _DECIMALS = 6
 
-_SAME = 1e-5
+_NO_ENDINGS = np.zeros((1, 0), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -76,7 +71,7 @@ class Numbers:
 class StarRows:
     """Rows as RELION has them: the text of the source, new angles and origins.
 
-    A row whose pose and shift are to the last bit what its source's text says keeps that text.
+    A pose or shift that is to the last bit what its source's words say keeps these words.
 
     Parameters
     ----------
@@ -118,7 +113,7 @@ class StarRows:
             header = _without_label(header, SUBSET)
         added = [
             label
-            for label in (*ANGLES, *self._reader.origins, SUBSET)
+            for label in (*ANGLES, *self._origins_of(self._reader.in_angstrom), SUBSET)
             if label not in header.labels and (label != SUBSET or rows.has_split)
         ]
         if rows.expanded is None and added and self._is_as_told(header):
@@ -135,11 +130,12 @@ class StarRows:
         self._head = with_convention(_with_labels(header, added), mark)
         self._tail = header.tail
         self.size = len(self._head) + len(self._tail)
-        self._track = None if keep_track_length else _track_label(header.labels)
+        self._track = None if keep_track_length else track_label(header.labels)
         order = len(rows.operators) if rows.operators else 1
         if self._track and rows.operators:
-            _refuse_same_places(source, self._track, order)
+            refuse_same_places(source, self._track, order)
         self._track = self._track if rows.operators else None
+        self._names = SubtomogramNames.of(rows, source) if self._tells_copies else None
 
     def _is_as_told(self, header: Header) -> bool:
         """Whether all poses and shifts are what the words say, labels that are missing being 0."""
@@ -149,7 +145,7 @@ class StarRows:
             first, count = int(block.sources[0]), len(block.sources)
             for name, values in ((POSE, block.rotvec), (SHIFT, block.shift)):
                 told = self._reader.make(name, source, first, first + count, self._source.path)
-                if not np.array_equal(told[block.index], values):
+                if not np.array_equal(told[block.index, : values.shape[1]], values):
                     return False
         return True
 
@@ -179,7 +175,9 @@ class StarRows:
         new = self._new_numbers(block, source)
         numbers = [new[label] for label in labels if label in new]
         text, places = _lines_of(labels, old, new)
-        longest = int((places[:, -1] - places[:, 0]).max()) + LONGEST_NUMBER * len(numbers)
+        endings = self._names.endings if self._names else _NO_ENDINGS
+        longest = int((places[:, -1] - places[:, 0]).max()) + endings.shape[1]
+        longest += LONGEST_NUMBER * len(numbers)
         out, ends = behind.free(len(block) * longest), np.empty(len(block), np.int64)
         with ONE_AT_A_TIME:
             write_lines(
@@ -189,6 +187,7 @@ class StarRows:
                 np.array([each.values for each in numbers], np.float64).reshape(-1, len(block)),
                 np.array([each.decimals for each in numbers], np.int64),
                 np.array([each.kept for each in numbers], np.bool_).reshape(-1, len(block)),
+                endings,
                 ends,
                 out,
             )
@@ -206,12 +205,14 @@ class StarRows:
         angles = convert(block.rotvec, "rotvec", "euler_zyz")
         if not np.isfinite(angles).all():
             raise SourceError(f"{self._source.path}: a pose is NaN or Inf: verify the table")
-        kept = self._unchanged(block, source)
+        kept = self._unchanged(POSE, block.rotvec, ANGLES, block, source)
         new = {
             label: Numbers(angles[:, k], 6, kept)
             for k, label in enumerate(ANGLES)
             if label in self._labels
         }
+        own_origins = self._origins_of(self._reader.in_angstrom)
+        kept = self._unchanged(SHIFT, block.shift, own_origins, block, source)
         for labels, origins in self._origins(block):
             self._refuse_large(origins, "an origin")
             new.update(
@@ -231,13 +232,16 @@ class StarRows:
             told = self._told(label, block, source) if of_file else np.nan
             self._refuse_large(values, f"a _{label}")
             new[label] = Numbers(values.astype(np.float64), 6, values == told)
+        if self._names:
+            names = block.operator.astype(np.float64)
+            new[PARTICLE_NAME] = Numbers(names, ENDING, np.zeros(len(block), np.bool_))
         if self._tells_copies:
             operator = block.operator.astype(np.float64)
             new[OPERATOR_LABEL] = Numbers(operator, 0, np.zeros(len(block), np.bool_))
         if self._rows.operators and self._priors:
             new.update(self._turned_priors(block, source, self._rows.operators))
         if self._track:
-            place = _set_apart(self._told(self._track, block, source), block.operator)
+            place = set_apart(self._told(self._track, block, source), block.operator)
             self._refuse_large(place, f"a _{self._track}")
             new[self._track] = Numbers(place, _DECIMALS, block.operator == 0)
         return new
@@ -278,25 +282,35 @@ class StarRows:
         first = int(block.sources[0])
         return numbers(source[label], f"{self._source.path}: _{label}", first)[block.index]
 
-    def _origins(self, block: "Block") -> Iterator[tuple[tuple[str, str], Array]]:
+    def _origins_of(self, in_angstrom: bool) -> tuple[str, ...]:
+        """Labels of the origins in A, or in pixels."""
+        return (ORIGINS_A if in_angstrom else ORIGINS_PX)[: self._rows.components]
+
+    def _origins(self, block: "Block") -> Iterator[tuple[tuple[str, ...], Array]]:
         """Origins of rows, in A or in pixels or, where a file has them twice, in both."""
         if self._reader.in_angstrom:
-            yield ORIGINS_A, block.shift_A
+            yield self._origins_of(True), block.shift_A
         if not self._reader.in_angstrom or ORIGINS_PX[0] in self._labels:
-            yield ORIGINS_PX, block.shift.astype(np.float64)
+            yield self._origins_of(False), block.shift.astype(np.float64)
 
-    def _unchanged(self, block: "Block", source: dict[str, Array]) -> Array:
-        """Rows whose pose and shift are what their source's text says."""
-        labels, pose = (*ANGLES, *self._reader.origins), block.rotvec
+    def _unchanged(
+        self,
+        name: str,
+        values: Array,
+        labels: Sequence[str],
+        block: "Block",
+        source: dict[str, Array],
+    ) -> Array:
+        """Rows whose pose, or whose shift, is what the words of their source say."""
+        same = np.zeros(len(block), np.bool_)
         written = [label for label in labels if label in self._labels]
-        if not all(label in source for label in written) or pose.dtype != np.float64:
-            return np.zeros(len(block), np.bool_)
+        if not all(label in source for label in written) or values.dtype != np.float64:
+            return same
         first, count = int(block.sources[0]), len(block.sources)
-        same = np.ones(len(block), np.bool_)
-        for name, values in ((POSE, pose), (SHIFT, block.shift)):
-            told = self._reader.make(name, source, first, first + count, self._source.path)
-            for one, other in zip(told.T, values.T, strict=True):
-                same &= one[block.index] == other
+        told = self._reader.make(name, source, first, first + count, self._source.path)
+        same[:] = True
+        for k, other in enumerate(values.T):
+            same &= told[block.index, k] == other
         return same
 
 
@@ -388,57 +402,3 @@ def _without_label(header: Header, label: str) -> Header:
         lines.append(line)
     labels = tuple(each for each in header.labels if each != label)
     return Header(before + loop + b"".join(lines), labels, header.tail)
-
-
-def _track_label(labels: tuple[str, ...]) -> str | None:
-    """Label of the places on tracks, if there is one."""
-    return next((label for label in TRACKS if label in labels), None)
-
-
-def _refuse_same_places(table: ParticleTable, label: str, order: int) -> None:
-    """Refuse a source whose mates would share a place with others of their tube.
-
-    Parameters
-    ----------
-    table : ParticleTable
-        With every label as text.
-    label : str
-        Of the places.
-    order : int
-        Number of operators; mate g lies ``g * _STEP`` further.
-
-    Raises
-    ------
-    SourceError
-        Names two such rows.
-    """
-    place, tube = np.empty(table.n_rows), np.empty(table.n_rows, np.uint64)
-    names = [label, *(each for each in (MICROGRAPH, TUBE_ID) if each in table.columns)]
-    for start, stop in blocks(table, names):
-        words = table.read(names, start, stop)
-        place[start:stop] = numbers(words[label], f"{table.path}: _{label}", start)
-        parts = [word_hash(words[each]) for each in names[1:]]
-        tube[start:stop] = mix_bits(parts) if parts else 0
-    rows = np.lexsort((place, tube))
-    span = (order - 1) * _STEP + _SAME
-    for further in range(1, table.n_rows):
-        one, other = rows[:-further], rows[further:]
-        apart = place[other] - place[one]
-        near = (tube[one] == tube[other]) & (apart < span)
-        if not near.any():
-            return
-        steps = apart / _STEP
-        same = near & (np.abs(steps - np.rint(steps)) * _STEP < 2 * _SAME)
-        if same.any():
-            found = int(np.argmax(same))
-            raise SourceError(
-                f"{table.path}: rows {one[found]} and {other[found]} of one tube have places on "
-                f"their track (_{label}) so close that copies of them could not be told apart, "
-                "and RELION's helical refinement would stop: repair them, or add "
-                "keep_track_length=True"
-            )
-
-
-def _set_apart(place: Array, operator: Array) -> Array:
-    """Places of rows by their operator."""
-    return place + _STEP * operator
