@@ -192,7 +192,7 @@ class LabelReader:
     def is_of_subtomograms(self) -> bool:
         """Whether particles are subtomograms, whose origins have three components."""
         telling = (TOMO_NAME, PARTICLE_NAME, ORIGINS_A[2], ORIGINS_PX[2], *SUBTOMOGRAM_ANGLES)
-        return any(label in self.labels for label in telling)
+        return any(label in self.labels for label in (*telling, *_DEPTHS))
 
     @property
     def origins(self) -> tuple[str, ...]:
