@@ -77,12 +77,15 @@ _CS_OPTICS = {"ctf/accel_kv": 300, "ctf/cs_mm": 2.7, "ctf/amp_contrast": 0.1, "b
 Array = np.ndarray
 
 
-def table(folder: str, particles: int, dtype: str = "f4", pose_format: str = "rotvec") -> str:
+def table(
+    folder: str, particles: int, dtype: str = "f4", pose_format: str = "rotvec", components: int = 2
+) -> str:
     """Write a particle table, unless the folder has it; return its path.
 
-    Columns: pose, shift, psize_A, uid, split. Poses are uniform over all rotations.
+    Columns: pose, shift, psize_A, uid, split. Poses are uniform over all rotations; shifts have two
+    components, or three as those of subtomograms.
     """
-    path = os.path.join(folder, f"particles_{particles}_{dtype}_{pose_format}.h5")
+    path = os.path.join(folder, f"particles_{particles}_{dtype}_{pose_format}_{components}.h5")
     if os.path.exists(path):
         return path
     random = np.random.default_rng(_SEED)
@@ -91,12 +94,12 @@ def table(folder: str, particles: int, dtype: str = "f4", pose_format: str = "ro
         group = file.create_group("particles")
         group.attrs["convention"] = "cryosparc"
         pose = group.create_dataset(POSE, (particles, *width), dtype)
-        shift = group.create_dataset(SHIFT, (particles, 2), dtype)
+        shift = group.create_dataset(SHIFT, (particles, components), dtype)
         for first in range(0, particles, _BLOCK):
             last = min(first + _BLOCK, particles)
             quaternion = _quaternions(random, last - first)
             pose[first:last] = _as_format(quaternion, pose_format)
-            shift[first:last] = random.normal(0, 2, (last - first, 2))
+            shift[first:last] = random.normal(0, 2, (last - first, components))
         group[PSIZE] = np.full(particles, _PIXEL_SIZE_A, "f4")
         group[UID] = random.integers(1, 2**63, particles, dtype=np.uint64)
         group[SPLIT] = (np.arange(particles) % 2).astype(np.uint32)

@@ -28,11 +28,18 @@ def _match_rows(folder: str, particles: int, runs: int) -> list[Row]:
     centered = Conversion(
         "expand", source, os.path.join(folder, "centered.h5"), "--symmetry=I", "--center=20,30,90"
     )
+    deep = Conversion(
+        "expand",
+        table(folder, particles, components=3),
+        os.path.join(folder, "deep.h5"),
+        *("--symmetry=I", "--center=20,30,90"),
+    )
     match = program("match", plain.output, "--quiet")
     taken = interleaved(
         {
             "plain": plain.seconds,
             "centered": centered.seconds,
+            "deep": deep.seconds,
             "match": lambda: finish(match).seconds,
             "read": lambda: stopwatch(lambda: read_whole(plain.output)),
         },
@@ -41,12 +48,23 @@ def _match_rows(folder: str, particles: int, runs: int) -> list[Row]:
         warm=True,
     )
     size = million(particles)
+    per_byte = {each: [t / each.bytes for t in taken[name]] for name, each in
+                (("centered", centered), ("deep", deep))}  # fmt: skip
+    bar = Bar(1.3, "three components: <= 1.3 x the time of a byte")
     rows = [
+        Row(
+            f"{size} of subtomograms: expand --center, time of a byte",
+            per_byte[deep],
+            against="expand --center",
+            peers=per_byte[centered],
+            bar=bar,
+        ),
         Row(f"{size}: expand --center", taken["centered"], against="expand", peers=taken["plain"]),
         Row(f"{size}: match", taken["match"], against="reading the bytes", peers=taken["read"]),
     ]
     plain.remove()
     centered.remove()
+    deep.remove()
     return rows
 
 

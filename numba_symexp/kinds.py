@@ -46,18 +46,26 @@ def _is_yaml(start: bytes) -> bool:
     return b"\0" not in start and head is not None
 
 
+def _is_table_of_numbers(start: bytes) -> bool:
+    """Whether first bytes are those of a text whose first row has over thirty numbers."""
+    return _NUMBERS.match(start) is not None
+
+
+_NUMBERS = re.compile(rb"\s*(?:[-+]?\d[-+.\deE]*[ \t]+){30}[-+]?\d[-+.\deE]*[ \t\r\n]")
+
 HDF5 = Kind("HDF5", (".h5", ".hdf5", ".hdf"), _begins(HDF5_SIGNATURE))
 CS = Kind("a CryoSPARC dataset", (".cs",), _begins(NUMPY_MAGIC, CSDAT_MAGIC))
 CSG = Kind("a CryoSPARC result group", (".csg",), _is_yaml)
 STAR = Kind("a STAR file", (".star",), _is_text_with(rb"^[ \t]*data_"))
+TBL = Kind("a table of Dynamo", (".tbl",), _is_table_of_numbers)
 PNG = Kind("a PNG picture", (".png",), _begins(b"\x89PNG\r\n\x1a\n"))
 SVG = Kind("an SVG picture", (".svg",), _is_text_with(rb"<svg[\s>]"))
 PDF = Kind("a PDF picture", (".pdf",), _begins(b"%PDF-"))
 
-_WRITTEN = (HDF5, CS, CSG, STAR, PNG, SVG, PDF)
+_WRITTEN = (HDF5, CS, CSG, STAR, TBL, PNG, SVG, PDF)
 
 _ELSEWHERE = (
-    *(".mrc", ".mrcs", ".map", ".tbl", ".txt", ".json", ".csv", ".npy", ".npz", ".pdb", ".cif"),
+    *(".mrc", ".mrcs", ".map", ".txt", ".json", ".csv", ".npy", ".npz", ".pdb", ".cif"),
     ".gz",
 )
 """Suffixes of kinds that are not written here."""
@@ -84,6 +92,7 @@ def kind_of_suffix(suffix: str) -> Kind:
 
 
 def is_particle_text_or_dataset(path: str, start: bytes) -> bool:
-    """Whether a file is a .cs or .star, by its suffix or its first bytes."""
-    named = path.lower().endswith((*CS.suffixes, *STAR.suffixes))
-    return named or CS.is_this(start) or (STAR.is_this(start) and not HDF5.is_this(start))
+    """Whether a file is a .cs, .star or .tbl, by its suffix or its first bytes."""
+    named = path.lower().endswith((*CS.suffixes, *STAR.suffixes, *TBL.suffixes))
+    is_text = STAR.is_this(start) and not HDF5.is_this(start)
+    return named or CS.is_this(start) or is_text or TBL.is_this(start)

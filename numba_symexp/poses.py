@@ -15,6 +15,7 @@ from numba_symexp.particles.columns import (
     find_columns,
     pixel_size_column,
     unknown_pixel_size,
+    without_given_psize,
 )
 from numba_symexp.particles.convention import is_clear, other_programs_paths
 from numba_symexp.particles.scan import blocks
@@ -89,6 +90,7 @@ def open_poses(
         if not rows.says("format", FORMAT):
             if source is not None:
                 raise UsageError(f"{path}: is not an expanded table: leave out source=")
+            psize_A = without_given_psize(rows, psize_A)
             given = psize_A is not None
             return Poses(rows, find_columns(rows, pose, pose_format, shift, given), psize_A)
         rows.close()

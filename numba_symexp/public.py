@@ -49,6 +49,7 @@ def expand(
     assign_halves: int | None = None,
     again: bool = False,
     keep_track_length: bool = False,
+    program: str | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
     passthrough: AnyPath | Sequence[AnyPath] = (),
@@ -114,6 +115,8 @@ def expand(
         Expand a table that is already expanded.
     keep_track_length : bool
         In a .star, leave ``rlnHelicalTrackLengthAngst`` of all copies as it is.
+    program : {"relion", "m"}, optional
+        Whose .star is written of subtomograms; by default the source's, and RELION's of a .tbl.
     overwrite : bool
         Replace an existing output.
     dry_run : bool
@@ -182,6 +185,7 @@ def expand(
         assign_halves=assign_halves,
         again=again,
         keep_track_length=keep_track_length,
+        program=program,
         overwrite=overwrite,
         dry_run=dry_run,
     )
@@ -354,6 +358,7 @@ _FORMS: dict[str, Callable[[str, Any], Any]] = {
     "assign_halves": integer,
     "again": boolean,
     "keep_track_length": boolean,
+    "program": text,
     "overwrite": boolean,
     "dry_run": boolean,
 }

@@ -171,7 +171,7 @@ MODULES = {
     "probe": "cli.probe",
     "relion_job": "cli.relion_job",
     "relion_labels": "formats.relion.labels",
-    "relion_table": "formats.relion.table",
+    "words_table": "formats.words_table",
     "scan_module": "particles.scan",
     "work": "cluster.work",
     "worker": "cluster.worker",

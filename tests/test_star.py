@@ -236,8 +236,8 @@ def test_rows_in_ranges_and_stripes(star, rng, monkeypatch):
     columns = particles(rng, 100)
     path = star(star_text(columns))
     whole = read(path)
-    monkeypatch.setattr(inside.relion_labels, "_STRIPE_ROWS", 7)
-    monkeypatch.setattr(inside.relion_table, "_PIECE_BYTES", 999)
+    monkeypatch.setattr(inside.words_table, "_STRIPE_ROWS", 7)
+    monkeypatch.setattr(inside.words_table, "_PIECE_BYTES", 999)
     with StarTable(path) as table:
         assert table.n_rows == 100
         for start, stop in ((0, 100), (0, 1), (6, 8), (7, 14), (13, 99), (50, 50)):

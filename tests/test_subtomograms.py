@@ -87,12 +87,12 @@ def matrices(columns, labels, rows):
     return [naive.euler_zyz(*angles) for angles in floats(columns, *labels)]
 
 
-def placed(columns, points_A):
+def placed(columns, points_A, unbinned_A=UNBINNED_A):
     """Where each row puts the points, in A: (rows, points, 3)."""
     rows = len(columns["rlnTomoName"])
     centered = CENTERED[0] in columns
     places_A = floats(columns, *(CENTERED if centered else UNBINNED))
-    places_A = places_A if centered else places_A * UNBINNED_A
+    places_A = places_A if centered else places_A * unbinned_A
     origins_A = floats(columns, *ORIGINS) if ORIGINS[0] in columns else np.zeros((rows, 3))
     sub, own = (matrices(columns, labels, rows) for labels in (SUB_ANGLES, ANGLES))
     return np.array(

@@ -53,6 +53,7 @@ def expand(
     assign_halves: str | None = None,
     again: bool = False,
     keep_track_length: bool = False,
+    program: str | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
     dask: str | None = None,
@@ -68,9 +69,10 @@ def expand(
     Parameters
     ----------
     source
-        Particle table: HDF5, RELION .star; CryoSPARC .cs, .csg or job folder.
+        Particle table: HDF5; .star of RELION or M; CryoSPARC .cs, .csg or job folder; Dynamo .tbl.
     output
-        Table to write: .star for RELION, .cs (and a .csg beside it) for CryoSPARC, else HDF5.
+        Table to write: .star for RELION or M, .cs (and a .csg beside it) for CryoSPARC, .tbl for
+        Dynamo, else HDF5.
     symmetry
         C1, Cn, Dn, T, O, I (= I2), I1, I2, I3 or I4; or a name of the convention's own.
     convention
@@ -130,6 +132,8 @@ def expand(
         Expand a table that is already expanded.
     keep_track_length
         In a .star, leave rlnHelicalTrackLengthAngst of all copies as it is.
+    program
+        relion or m: whose .star is written of subtomograms; else the source's.
     overwrite
         Replace an existing output.
     dry_run
@@ -181,6 +185,7 @@ def expand(
         assign_halves=integer("assign_halves", assign_halves),
         again=is_on(again),
         keep_track_length=is_on(keep_track_length),
+        program=program,
         overwrite=is_on(overwrite),
         dry_run=is_on(dry_run),
     )

@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from numba_symexp.cli.argv import Request, integer, is_on
+from numba_symexp.cli.argv import Request, integer, is_on, number
 from numba_symexp.cli.terminal import ProgressBar, histogram_text, readable_size
 from numba_symexp.errors import UsageError
 
@@ -255,12 +255,14 @@ def export_particles(
     passthrough: str | None = None,
     source: str | None = None,
     keep_track_length: bool = False,
+    program: str | None = None,
+    psize: str | None = None,
     convention: str | None = None,
     overwrite: bool = False,
     json: bool = False,
     quiet: bool = False,
 ) -> Request:
-    """Write a table, expanded or not, as CryoSPARC's .cs or RELION's .star.
+    """Write a table, expanded or not, as CryoSPARC's .cs, RELION's .star or Dynamo's .tbl.
 
     Example: numba-symexp export expanded.h5 expanded.star
 
@@ -269,13 +271,17 @@ def export_particles(
     file
         Expanded table, whose source must still exist; or any particle table.
     output
-        File that ends in .cs (a result group, .csg, is written beside it) or .star.
+        File that ends in .cs (a result group, .csg, is written beside it), .star or .tbl.
     passthrough
         Passthrough file of a .cs, or several with commas.
     source
         The table that an expanded one was expanded from, if the file has moved.
     keep_track_length
         Leave rlnHelicalTrackLengthAngst the same for all copies of a box.
+    program
+        relion or m: whose .star is written of subtomograms; else the source's.
+    psize
+        A per pixel, where the table says none.
     convention
         cryosparc or relion: in whose convention of Dn the particles were refined; else what the
         table says. A file for the other program is marked with it.
@@ -290,7 +296,7 @@ def export_particles(
     from numba_symexp.conversion.export_table import export_particles as write
     from numba_symexp.files import path_list
 
-    silent = is_on(quiet)
+    silent, psize_A = is_on(quiet), number("psize", psize)
 
     def act() -> dict[str, Any]:
         probe(file, source)
@@ -304,6 +310,8 @@ def export_particles(
                 source,
                 convention,
                 path_list(passthrough),
+                program,
+                psize_A,
             )
         return asdict(made)
 

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import time
+from dataclasses import replace
 
 from numba_symexp.annotations import Progress
 from numba_symexp.errors import UsageError
@@ -42,11 +43,13 @@ def run(job: ExpandJob, progress: Progress | None = None) -> Summary:
 def _run(job: ExpandJob, progress: Progress | None) -> Summary:
     """Expand into a .star, or into a .cs and its result group."""
     from numba_symexp.conversion.export_table import OutputPair, check_rows
+    from numba_symexp.conversion.subtomograms import as_wanted
     from numba_symexp.expansion.made_rows import PlannedExpansion
     from numba_symexp.expansion.plan import make_plan
     from numba_symexp.expansion.run import summary, warn_all
     from numba_symexp.formats import open_table
     from numba_symexp.kernels.threads import kernel_threads
+    from numba_symexp.particles.columns import without_given_psize
     from numba_symexp.poses import Poses
 
     started = time.perf_counter()
@@ -57,6 +60,10 @@ def _run(job: ExpandJob, progress: Progress | None) -> Summary:
     pair = OutputPair(job.output, inputs, job.overwrite)
     with contextlib.ExitStack() as stack:
         table = stack.enter_context(open_table(job.source, job.table, job.passthrough))
+        job = replace(job, psize=without_given_psize(table, job.psize))
+        known = format_of_output(job.output)
+        table, psize_A, converted = as_wanted(table, known, job.program, job.psize)
+        job = replace(job, psize=psize_A)
         plan = make_plan(job, table, pair.files[0].path)
         warn_all(plan.warnings)
         if job.threads is not None:
@@ -64,6 +71,7 @@ def _run(job: ExpandJob, progress: Progress | None) -> Summary:
         rows = Poses.of_expanded(PlannedExpansion(job, table, plan))
         check_rows(rows)
         writer, notes = pair.writer(rows, job.keep_track_length)
+        notes = [*converted, *notes]
         found: list[str] = []
         if job.dry_run:
             size = _size(writer, len(rows))

@@ -9,16 +9,17 @@ import numpy as np
 from numba_symexp.annotations import AnyPath, Progress
 from numba_symexp.conversion.as_cryosparc import AsCryosparc
 from numba_symexp.conversion.as_relion import AsRelion
+from numba_symexp.conversion.subtomograms import as_wanted
 from numba_symexp.errors import SourceError, UsageError, warn
 from numba_symexp.files import path_list
 from numba_symexp.formats import FORMATS, format_of_suffix
 from numba_symexp.formats.interface import Format, RowWriter
 from numba_symexp.kinds import kind_of_suffix
 from numba_symexp.output import Draft, OutputFile, as_output_error, writing_together
-from numba_symexp.particles.columns import pixel_size_column
+from numba_symexp.particles.columns import find_columns, pixel_size_column
 from numba_symexp.particles.convention import check_convention, doubtful
 from numba_symexp.particles.scan import blocks, scan
-from numba_symexp.particles.table import RELION, ParticleTable
+from numba_symexp.particles.table import CRYOSPARC, DYNAMO, RELION, ParticleTable
 from numba_symexp.poses import Poses, open_poses
 
 _SAME_PSIZE = 1e-6
@@ -59,8 +60,10 @@ def export_particles(
     source: AnyPath | None = None,
     convention: str | None = None,
     passthrough: AnyPath | Sequence[AnyPath] = (),
+    program: str | None = None,
+    psize: float | None = None,
 ) -> ExportReport:
-    """Write a particle table, expanded or not, as CryoSPARC's .cs or RELION's .star.
+    """Write a particle table, expanded or not, as CryoSPARC's .cs, RELION's .star or Dynamo's .tbl.
 
     Parameters
     ----------
@@ -81,6 +84,10 @@ def export_particles(
         the other program is marked with it.
     passthrough : sequence of str or path
         Further .cs files of the same particles, joined on their ids.
+    program : {"relion", "m"}, optional
+        Whose .star is written of subtomograms; by default the source's, and RELION's of a .tbl.
+    psize : float, optional
+        A per pixel, where the table says none.
 
     Returns
     -------
@@ -98,7 +105,8 @@ def export_particles(
     further = path_list(passthrough)
     pair = OutputPair(output, [file, *further], overwrite)
     source = None if source is None else os.fspath(source)
-    with open_poses(file, source=source, passthrough=further) as rows:
+    with open_poses(file, psize, source, passthrough=further) as opened:
+        rows, converted = _as_wanted(opened, pair.format, program)
         check_rows(rows)
         if rows.expanded is None:
             warn(doubtful(rows.table, convention))
@@ -110,8 +118,30 @@ def export_particles(
             files=tuple(pair.names),
             source=file,
             rows=len(rows),
-            notes=tuple(notes),
+            notes=(*converted, *notes),
         )
+
+
+def _as_wanted(rows: Poses, known: Format, program: str | None) -> tuple[Poses, list[str]]:
+    """Particles as an output wants them, and what a user should know of that.
+
+    Raises
+    ------
+    UsageError
+        Rows are expanded, and would have to be those of another program.
+    """
+    given_A = rows.psize_given_A
+    if rows.expanded is not None:
+        if program is not None:
+            raise UsageError(
+                f"program= is for particles, and {rows.table.path} is expanded: leave it out, or "
+                "expand the particles straight into the output"
+            )
+        return rows, []
+    table, psize_A, notes = as_wanted(rows.table, known, program, given_A)
+    if table is rows.table:
+        return rows, notes
+    return Poses(table, find_columns(table, psize_given=psize_A is not None), psize_A), notes
 
 
 def export_rows(
@@ -146,6 +176,7 @@ class OutputPair:
 
     Attributes
     ----------
+    format : Format
     names : list of str
         All files that will be written.
     files : list of OutputFile
@@ -157,8 +188,8 @@ class OutputPair:
     """
 
     def __init__(self, output: str, inputs: Sequence[str | None], overwrite: bool) -> None:
-        self._format = _format_of_output(output)
-        self.names = _outputs(output, self._format)
+        self.format = _format_of_output(output)
+        self.names = _outputs(output, self.format)
         kinds = [kind_of_suffix(os.path.splitext(name)[1]) for name in self.names]
         self.files = [
             OutputFile(name, kind, inputs, overwrite)
@@ -176,7 +207,7 @@ class OutputPair:
         for each in self.files:
             for path in rows.source.files:
                 each.refuse_input(path)
-        return _writer(rows, self._format, keep_track_length)
+        return _writer(rows, self.format, keep_track_length)
 
     def write(self, rows: Poses, writer: RowWriter, progress: Progress | None) -> list[Draft]:
         """Write all rows, and what belongs beside them; return the published drafts."""
@@ -234,13 +265,18 @@ def _writer(rows: Poses, known: Format, keep_track_length: bool) -> tuple[RowWri
     source: ParticleTable = rows.source
     notes: list[str] = []
     dropped: list[str] = []
-    if rows.components == 3 and known.vocabulary != RELION:
+    if rows.components == 3 and known.vocabulary == CRYOSPARC:
         raise SourceError(
             f"{source.path}: its shifts have a third component, as those of subtomograms, for "
             f"which {known.kind.suffixes[0]} has no place: write a .star"
         )
     if source.vocabulary != known.vocabulary:
         converted: AsRelion | AsCryosparc
+        if DYNAMO in (source.vocabulary, known.vocabulary):
+            raise SourceError(
+                f"{source.path}: expanded rows cannot be turned into {known.kind.name}: expand the "
+                "particles straight into it"
+            )
         if known.vocabulary == RELION:
             particles = rows.particles()
             used = {*rows.replaced, rows.psize_column, particles.columns.split}

@@ -19,7 +19,7 @@ MOST_SEED = 2**63 - 1
 
 ONLY_HOW = {
     *("source", "passthrough", "output", "overwrite", "dry_run", "keep_track_length"),
-    *("chunk_rows", "threads"),
+    *("chunk_rows", "threads", "program"),
 }
 """Options that the rows of an expanded table do not depend on."""
 
@@ -66,6 +66,8 @@ class ExpandJob(SymmetryRequest):
         Expand a table that is already expanded.
     keep_track_length : bool
         In a .star, leave ``rlnHelicalTrackLengthAngst`` of all copies as it is.
+    program : {"relion", "m"}, optional
+        Whose .star is written of subtomograms; by default the source's.
     overwrite : bool
         Replace an existing output.
     dry_run : bool
@@ -94,6 +96,7 @@ class ExpandJob(SymmetryRequest):
     assign_halves: int | None = None
     again: bool = False
     keep_track_length: bool = False
+    program: str | None = None
     overwrite: bool = False
     dry_run: bool = False
 

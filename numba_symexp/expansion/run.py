@@ -4,6 +4,7 @@ import os
 import time
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from numba_symexp.annotations import Progress
 from numba_symexp.errors import ExpansionWarning, SourceError, UsageError
@@ -16,6 +17,7 @@ from numba_symexp.files import reserve
 from numba_symexp.formats import open_table
 from numba_symexp.kinds import HDF5
 from numba_symexp.output import OutputFile
+from numba_symexp.particles.columns import without_given_psize
 from numba_symexp.particles.fingerprint import Fingerprint
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.symmetry.descriptions import describe
@@ -46,6 +48,7 @@ def run(
     started = time.perf_counter()
     output = _output(job)
     with open_table(job.source, job.table, job.passthrough) as table:
+        job = replace(job, psize=without_given_psize(table, job.psize))
         plan = make_plan(job, table, output.path, paged=make_rows is not None)
         warn_all(plan.warnings)
         if job.dry_run:
@@ -106,8 +109,9 @@ def check(job: ExpandJob) -> None:
 
 def _output(job: ExpandJob) -> OutputFile:
     """Check the output, which must not be an input, and the symmetry."""
-    if job.keep_track_length:
-        raise UsageError("keep_track_length= goes with a .star output: leave it out")
+    for name in ("keep_track_length", "program"):
+        if getattr(job, name):
+            raise UsageError(f"{name}= goes with a .star output: leave it out")
     job.full()
     inputs = [job.source, *job.passthrough, job.operators_file]
     return OutputFile(job.output, HDF5, inputs, job.overwrite)

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from numba_symexp.errors import SourceError, UsageError, warn
 from numba_symexp.files import check_readable, first_bytes
 from numba_symexp.formats.cryosparc import CryosparcDataset, CryosparcResultGroup
+from numba_symexp.formats.dynamo import DynamoTbl
 from numba_symexp.formats.hdf5 import Hdf5
 from numba_symexp.formats.interface import Format, describe_other
 from numba_symexp.formats.relion import RelionStar
 from numba_symexp.kinds import HDF5, other_suffix
 from numba_symexp.particles.table import ParticleTable
 
-FORMATS: tuple[Format, ...] = (Hdf5(), CryosparcDataset(), RelionStar(), CryosparcResultGroup())
+FORMATS: tuple[Format, ...] = (
+    *(Hdf5(), CryosparcDataset(), RelionStar(), DynamoTbl(), CryosparcResultGroup()),
+)
 """The first one that recognizes a file opens it."""
 
 
@@ -55,8 +58,8 @@ def format_of_output(output: str) -> Format:
     suffix = other_suffix(output, HDF5)
     if suffix is not None:
         raise UsageError(
-            f"{output}: ends in {suffix}, which is not written here: name it .star (RELION), .cs "
-            "(CryoSPARC) or .h5"
+            f"{output}: ends in {suffix}, which is not written here: name it .star (RELION, M), "
+            ".cs (CryoSPARC), .tbl (Dynamo) or .h5"
         )
     return Hdf5()
 

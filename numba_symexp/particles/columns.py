@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from numba_symexp.annotations import Array
-from numba_symexp.errors import SourceError, UsageError
+from numba_symexp.errors import SourceError, UsageError, warn
 from numba_symexp.particles.schema import (
     BLOB_PSIZE,
     CRYOSPARC_EXPANDED,
+    DYNAMO_TAG,
     FORMAT,
     OPERATOR_INDEX,
     POSE,
@@ -171,6 +172,18 @@ def pixel_size_column(
     return BLOB_PSIZE if into_A and lone and PSIZE not in columns else None
 
 
+def without_given_psize(table: ParticleTable, psize_A: float | None) -> float | None:
+    """A per pixel that was given, unless the table's own stands above it, as in Dynamo's.
+
+    A warning says so then.
+    """
+    own = table.columns.keys() >= {DYNAMO_TAG, PSIZE}
+    if psize_A is not None and own:
+        warn(f"psize={psize_A:g} is left aside: {table.path} says A per pixel itself (apix)")
+        return None
+    return psize_A
+
+
 def unknown_pixel_size(
     table: ParticleTable, shift: str, why: str, advice: str = "give psize=A_PER_PIXEL"
 ) -> SourceError:
@@ -263,8 +276,12 @@ def expanded_by(table: ParticleTable) -> str | None:
 
 
 _IMAGES = {"images": ("blob/path", "blob/idx"), "original images": ("rlnImageOriginalName",)}
-_WHERE = ("rlnTomoName", "rlnMicrographName")
-_COORDINATES = ("rlnCoordinateX", "rlnCoordinateY", "rlnCoordinateZ")
+_WHERE = ("rlnTomoName", "rlnMicrographName", "wrpSourceName", "dynamo/tomo")
+_COORDINATES = (
+    *("rlnCoordinateX", "rlnCoordinateY", "rlnCoordinateZ"),
+    *("wrpCoordinateX1", "wrpCoordinateY1", "wrpCoordinateZ1"),
+    *("dynamo/x", "dynamo/y", "dynamo/z"),
+)
 _ALL_ROWS, _STRIPES, _STRIPE_ROWS = 1 << 18, 16, 1 << 12
 """Larger tables are searched in stripes: copies stand side by side, or are found by chance."""
 

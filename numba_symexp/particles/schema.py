@@ -36,6 +36,9 @@ SOURCE_LABEL, OPERATOR_LABEL = "symexpSource", "symexpOperator"
 Where particles have no ids, it is their row. RELION keeps labels that it does not know.
 """
 
+DYNAMO_TAG = "dynamo/tag"
+"""Column that every table which came from Dynamo has."""
+
 TURNED_WHEN_CUT = "rlnTomoSubtomogramRot"
 """Says that subtomograms were turned when they were cut out: their poses may all be zero then."""
 

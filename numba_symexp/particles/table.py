@@ -10,8 +10,9 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError
+from numba_symexp.particles.schema import DYNAMO_TAG
 
-CRYOSPARC, RELION = "cryosparc", "relion"
+CRYOSPARC, RELION, DYNAMO = "cryosparc", "relion", "dynamo"
 """Vocabularies: whose names the columns of a table have."""
 
 _NAMED_AT_MOST = 12
@@ -132,8 +133,10 @@ class ParticleTable(abc.ABC):
 
     @property
     def vocabulary(self) -> str:
-        """Whose names the columns have: ``cryosparc``, or ``relion`` where there is a header."""
-        return CRYOSPARC if self.header is None else RELION
+        """Whose names the columns have: ``relion`` where there is a header, or ``dynamo``."""
+        if self.header is not None:
+            return RELION
+        return DYNAMO if DYNAMO_TAG in self.columns else CRYOSPARC
 
     @property
     def notes(self) -> list[str]:

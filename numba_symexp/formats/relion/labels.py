@@ -1,7 +1,8 @@
 """Columns made of the words of a RELION particle file: poses, shifts, pixel sizes, ids."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,8 +14,8 @@ from numba_symexp.formats.relion.text import (
     loops_in,
     pairs_in,
 )
+from numba_symexp.formats.words_table import cut_rows
 from numba_symexp.kernels.codecs import convert
-from numba_symexp.kernels.text import MORE, cut_lines
 from numba_symexp.particles.schema import (
     HALF_SET_DTYPE,
     ORIGIN_Z,
@@ -29,6 +30,7 @@ from numba_symexp.particles.schema import (
 )
 from numba_symexp.particles.table import Column, Header
 from numba_symexp.particles.words import mix_bits, numbers, word_hash, words_at
+from numba_symexp.symmetry.operators import Operators
 
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 ORIGINS_A = ("rlnOriginXAngst", "rlnOriginYAngst", ORIGIN_Z[0])
@@ -59,14 +61,16 @@ optics, is used."""
 _NAMES = (IMAGE, PARTICLE_NAME)
 """The first of these that is there names a particle."""
 
-_AREAS = (MICROGRAPH, TOMO_NAME)
+M_SOURCES = ("wrpSourceName", "wrpSourceHash")
+"""What M calls the tomogram."""
+
+_AREAS = (MICROGRAPH, TOMO_NAME, *M_SOURCES)
 _COORDINATES = (
     ("rlnCoordinateX", "rlnCoordinateY"),
     ("rlnCenteredCoordinateXAngst", "rlnCenteredCoordinateYAngst"),
 )
 _DEPTHS = ("rlnCoordinateZ", "rlnCenteredCoordinateZAngst")
 
-_STRIPE_ROWS, _STRIPE_WORDS = 4096, 1 << 18
 _LONGEST_OPTICS_WORD = 4096
 
 _F8 = np.dtype("<f8")
@@ -176,10 +180,22 @@ class LabelReader:
     labels: tuple[str, ...]
     optics: Optics
 
+    angles: ClassVar[tuple[str, ...]] = ANGLES
+    subset: ClassVar[str] = SUBSET
+    sign: ClassVar[float] = 1.0
+    """Of origins: what they are to the shift."""
+
     @classmethod
     def of(cls, header: Header) -> "LabelReader":
         """Return the reader of a file's columns."""
-        return cls(header.labels, Optics.of(header))
+        return cls.of_labels(header.labels, Optics.of(header))
+
+    @staticmethod
+    def of_labels(labels: tuple[str, ...], optics: Optics) -> "LabelReader":
+        """Return the reader of labels of RELION's, or of M's."""
+        from numba_symexp.formats.relion.m_labels import MReader  # which is made of this one
+
+        return (MReader if MReader.angles[0] in labels else LabelReader)(labels, optics)
 
     @property
     def in_angstrom(self) -> bool:
@@ -197,8 +213,27 @@ class LabelReader:
     @property
     def origins(self) -> tuple[str, ...]:
         """Labels of the origins."""
-        labels = ORIGINS_A if self.in_angstrom else ORIGINS_PX
-        return labels if self.is_of_subtomograms else labels[:2]
+        return self.origins_of(3 if self.is_of_subtomograms else 2)
+
+    def origins_of(self, components: int) -> tuple[str, ...]:
+        """Labels of so many origins."""
+        return (ORIGINS_A if self.in_angstrom else ORIGINS_PX)[:components]
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """Labels of further poses and places, which turn and move with the first."""
+        return ()
+
+    @property
+    def further_needs(self) -> tuple[str, ...]:
+        """Labels that these are made of."""
+        return ()
+
+    def move_further(
+        self, told: Mapping[str, Array], operators: Operators, operator: Array
+    ) -> dict[str, Array]:
+        """Numbers of these labels in rows that are moved, each by one operator."""
+        return {}
 
     def torn_angles(self) -> str:
         """What is wrong with angles of which some are missing; empty where nothing is."""
@@ -219,7 +254,7 @@ class LabelReader:
             found[SHIFT] = Column(_F8, (len(self.origins),))
         if self.in_angstrom or self.has_pixel_size:
             found[PSIZE] = Column(_F8)
-        if SUBSET in self.labels:
+        if self.subset in self.labels:
             found[SPLIT] = Column(HALF_SET_DTYPE)
         if TUBE_ID in self.labels:
             found[TUBE] = Column(UID_DTYPE)
@@ -229,10 +264,10 @@ class LabelReader:
     def needs(self, name: str) -> tuple[str, ...]:
         """Labels that a column is made of; those of ids are `id_labels`."""
         wanted = {
-            POSE: ANGLES,
+            POSE: self.angles,
             SHIFT: (*self.origins, *(self._psize_labels if self.in_angstrom else ())),
             PSIZE: self._psize_labels,
-            SPLIT: (SUBSET,),
+            SPLIT: (self.subset,),
             TUBE: (MICROGRAPH, TUBE_ID),
         }[name]
         return tuple(label for label in wanted if label in self.labels)
@@ -300,9 +335,9 @@ class LabelReader:
             return numbers(text[label], f"{path}: _{label}", start)
 
         if name == POSE:
-            return rotation_vectors(np.stack([number(label) for label in ANGLES], axis=1))
+            return rotation_vectors(np.stack([number(label) for label in self.angles], axis=1))
         if name == SHIFT:
-            origin = np.stack([number(label) for label in self.origins], axis=1)
+            origin = self.sign * np.stack([number(label) for label in self.origins], axis=1)
             return (
                 origin / self._psize(text, start, stop, path)[:, None]
                 if self.in_angstrom
@@ -311,7 +346,7 @@ class LabelReader:
         if name == PSIZE:
             return self._psize(text, start, stop, path)
         if name == SPLIT:
-            return _half_sets(number(SUBSET), start, path)
+            return _half_sets(number(self.subset), start, path)
         return mix_bits([word_hash(text[label]) for label in self.needs(TUBE)])
 
     @property
@@ -378,22 +413,3 @@ def _half_sets(subset: Array, first_row: int, path: str) -> Array:
             f"{path}: _{SUBSET} is {subset[row]:g} in row {first_row + row}, not 1 or 2: repair it"
         )
     return (subset - 1).astype(HALF_SET_DTYPE)
-
-
-def cut_rows(text: bytes, columns: int) -> Iterator[tuple[Array, Array, Array, int, int]]:
-    """Cut the rows of a loop into words.
-
-    Yields bytes, starts and lengths of the words of some rows, where in the text they end, and
-    how the cutting ended (see `kernels.text`).
-    """
-    data = np.frombuffer(text if text.endswith(b"\n") else text + b"\n", np.uint8)
-    starts, lengths = np.empty((2, stripe_rows(columns + 1), columns + 1), np.int64)
-    at, status, lines = 0, MORE, len(starts)
-    while lines == len(starts):
-        lines, at, status, _ = cut_lines(data, at, columns, starts, lengths)
-        yield data, starts[:lines], lengths[:lines], at, status
-
-
-def stripe_rows(words: int) -> int:
-    """Rows whose words are cut at once: so many that their places take a few MB."""
-    return max(1, min(_STRIPE_ROWS, _STRIPE_WORDS // words))

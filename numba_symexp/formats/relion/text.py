@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from numba_symexp.errors import SourceError
+from numba_symexp.formats.words_table import without_comment, words_of
 from numba_symexp.particles.table import Header
 
 OPTICS_GROUP = "rlnOpticsGroup"
@@ -17,7 +18,7 @@ _MOST_TEXT_BYTES = 64 << 20
 """Most bytes before the rows, and after them."""
 
 _FIRST_BYTES = 64 << 10
-_PARTICLE_LABELS = {"rlnImageName", "rlnAngleRot", "rlnTomoParticleName"}
+_PARTICLE_LABELS = {"rlnImageName", "rlnAngleRot", "rlnTomoParticleName", "wrpCoordinateX1"}
 
 _BLOCK = re.compile(rb"^[ \t]*data_([^\s]*)", re.MULTILINE)
 _LOOP_OR_BLOCK = re.compile(rb"^[ \t]*(?:data_([^\s]*)|loop_(?=[ \t\r]*$))", re.MULTILINE)
@@ -213,33 +214,6 @@ def misshapen_pair(text: bytes) -> int | None:
                     return place + match.start()
         place += len(block)
     return None
-
-
-def without_comment(line: bytes) -> bytes:
-    """A line without the comment at its end."""
-    return re.split(rb"\s#", line, maxsplit=1)[0]
-
-
-def words_of(line: bytes) -> list[bytes]:
-    """Words of a line, quotes kept; time is linear in its length."""
-    words = []
-    at = 0
-    no_end = set()
-    while match := _WORD.search(line, at):
-        start, at = match.span()
-        quote = line[start : start + 1]
-        if quote in _ENDS and quote not in no_end:
-            end = _ENDS[quote].search(line, start + 1)
-            if end:
-                at = end.end()
-            else:
-                no_end.add(quote)
-        words.append(line[start:at])
-    return words
-
-
-_WORD = re.compile(rb"\S+")
-_ENDS = {quote: re.compile(quote + rb"(?=\s|$)") for quote in (b'"', b"'")}
 
 
 def _split_blocks(text: bytes) -> list[tuple[str, bytes]]:

@@ -1,14 +1,12 @@
 """Write rows as a RELION particle file."""
 
 import re
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from numba_symexp.annotations import Array
-from numba_symexp.behind import WriteBehind
 from numba_symexp.errors import SourceError
 from numba_symexp.formats.relion.copy_labels import (
     SubtomogramNames,
@@ -18,16 +16,14 @@ from numba_symexp.formats.relion.copy_labels import (
 )
 from numba_symexp.formats.relion.labels import (
     ANGLES,
-    ORIGINS_A,
     ORIGINS_PX,
     PARTICLE_NAME,
-    SUBSET,
     LabelReader,
 )
-from numba_symexp.formats.relion.table import COMMENT
 from numba_symexp.formats.relion.text import with_convention
-from numba_symexp.kernels.codecs import ONE_AT_A_TIME, convert
-from numba_symexp.kernels.text import ENDING, LARGEST, LONGEST_NUMBER, write_lines
+from numba_symexp.formats.words_write import Numbers, WordRows
+from numba_symexp.kernels.codecs import convert
+from numba_symexp.kernels.text import ENDING
 from numba_symexp.particles.schema import (
     DEFOCUS,
     OPERATOR_LABEL,
@@ -37,7 +33,6 @@ from numba_symexp.particles.schema import (
     UID,
 )
 from numba_symexp.particles.table import RELION, Header, ParticleTable
-from numba_symexp.particles.words import as_bytes, numbers
 from numba_symexp.symmetry.mates import mates
 from numba_symexp.symmetry.operators import Operators
 
@@ -56,19 +51,8 @@ _ON_AXIS = 1e-9
 
 _DECIMALS = 6
 
-_NO_ENDINGS = np.zeros((1, 0), np.uint8)
 
-
-@dataclass(frozen=True)
-class Numbers:
-    """New numbers of one label, and the rows that keep their old word."""
-
-    values: Array
-    decimals: int
-    kept: Array
-
-
-class StarRows:
+class StarRows(WordRows):
     """Rows as RELION has them: the text of the source, new angles and origins.
 
     A pose or shift that is to the last bit what its source's words say keeps these words.
@@ -105,25 +89,23 @@ class StarRows:
         header = source.header
         if header is None:
             raise SourceError(f"{source.path}: has no labels of RELION: convert it first")
-        self._rows, self._source = rows, source
+        super().__init__(rows, source)
         self._reader = LabelReader.of(header)
         if self._reader.in_angstrom:
             rows.require_psize("RELION's origins are in A")
         if rows.expanded is not None and not rows.has_split:
-            header = _without_label(header, SUBSET)
+            header = _without_label(header, self._reader.subset)
         added = [
             label
-            for label in (*ANGLES, *self._origins_of(self._reader.in_angstrom), SUBSET)
-            if label not in header.labels and (label != SUBSET or rows.has_split)
+            for label in (*self._reader.angles, *self._own_origins, self._reader.subset)
+            if label not in header.labels and (label != self._reader.subset or rows.has_split)
         ]
         if rows.expanded is None and added and self._is_as_told(header):
-            added = [label for label in added if label == SUBSET]
+            added = [label for label in added if label == self._reader.subset]
         self._tells_copies = rows.operators is not None and len(rows.operators) > 1
         if self._tells_copies:
             own = (SOURCE_LABEL, OPERATOR_LABEL)
             added += [label for label in own if label not in header.labels]
-        self.notes: list[str] = []
-        self.dropped: list[str] = []
         self._priors = [each for each in (*_PRIORS, *_ORIGIN_PRIORS) if each in header.labels]
         self._labels = (*header.labels, *added)
         mark = rows.convention if rows.needs_mark(RELION, source) else None
@@ -136,6 +118,8 @@ class StarRows:
             refuse_same_places(source, self._track, order)
         self._track = self._track if rows.operators else None
         self._names = SubtomogramNames.of(rows, source) if self._tells_copies else None
+        if self._names:
+            self._endings = self._names.endings
 
     def _is_as_told(self, header: Header) -> bool:
         """Whether all poses and shifts are what the words say, labels that are missing being 0."""
@@ -149,70 +133,27 @@ class StarRows:
                     return False
         return True
 
-    def companion(self, name: str) -> bytes:
-        """Nothing belongs beside a particle file."""
-        return b""
-
-    def write(self, file: BinaryIO) -> Generator[int, None, None]:
-        """Write the whole file; yields how many rows are done."""
-        file.write(self._head)
-        done = 0
-        with WriteBehind(file) as behind:
-            for block in self._rows.exported():
-                self._write_lines(block, behind)
-                done += len(block)
-                yield done
-        file.write(self._tail)
-
-    def _write_lines(self, block: "Block", behind: WriteBehind) -> None:
-        """Write the text of some rows."""
-        labels = [*self._labels, COMMENT] if COMMENT in self._source.columns else self._labels
-        present = [label for label in labels if label in self._source.columns]
-        source = self._source.read_at(present, block.sources)
-        old = {label: as_bytes(source[label]) for label in present}
-        if self._tells_copies:
-            old[SOURCE_LABEL] = as_bytes(self._particles(block))
-        new = self._new_numbers(block, source)
-        numbers = [new[label] for label in labels if label in new]
-        text, places = _lines_of(labels, old, new)
-        endings = self._names.endings if self._names else _NO_ENDINGS
-        longest = int((places[:, -1] - places[:, 0]).max()) + endings.shape[1]
-        longest += LONGEST_NUMBER * len(numbers)
-        out, ends = behind.free(len(block) * longest), np.empty(len(block), np.int64)
-        with ONE_AT_A_TIME:
-            write_lines(
-                text,
-                places,
-                block.index,
-                np.array([each.values for each in numbers], np.float64).reshape(-1, len(block)),
-                np.array([each.decimals for each in numbers], np.int64),
-                np.array([each.kept for each in numbers], np.bool_).reshape(-1, len(block)),
-                endings,
-                ends,
-                out,
-            )
-        behind.submit(out, int(ends[-1]))
-
-    def _particles(self, block: "Block") -> Array:
-        """Ids of the particles of a block as words; their rows where they have no ids."""
+    def _new_words(self, block: "Block") -> dict[str, Array]:
+        """Ids of the particles of a block; their rows where they have no ids."""
+        if not self._tells_copies:
+            return {}
         particles = self._rows.source
         if UID not in particles.columns:
-            return block.sources.astype("S")
-        return particles.read_at([UID], block.sources)[UID].astype("S")
+            return {SOURCE_LABEL: block.sources.astype("S")}
+        return {SOURCE_LABEL: particles.read_at([UID], block.sources)[UID].astype("S")}
 
     def _new_numbers(self, block: "Block", source: dict[str, Array]) -> dict[str, Numbers]:
         """Angles, origins, half-sets and places of rows, as numbers."""
         angles = convert(block.rotvec, "rotvec", "euler_zyz")
         if not np.isfinite(angles).all():
             raise SourceError(f"{self._source.path}: a pose is NaN or Inf: verify the table")
-        kept = self._unchanged(POSE, block.rotvec, ANGLES, block, source)
+        kept = self._unchanged(POSE, block.rotvec, self._reader.angles, block, source)
         new = {
             label: Numbers(angles[:, k], 6, kept)
-            for k, label in enumerate(ANGLES)
+            for k, label in enumerate(self._reader.angles)
             if label in self._labels
         }
-        own_origins = self._origins_of(self._reader.in_angstrom)
-        kept = self._unchanged(SHIFT, block.shift, own_origins, block, source)
+        kept = self._unchanged(SHIFT, block.shift, self._own_origins, block, source)
         for labels, origins in self._origins(block):
             self._refuse_large(origins, "an origin")
             new.update(
@@ -224,8 +165,9 @@ class StarRows:
             )
         if block.split is not None:
             subset = block.split.astype(np.float64) + 1
-            told = self._told(SUBSET, block, source) if SUBSET in source else np.nan
-            new[SUBSET] = Numbers(subset, 0, subset == told)
+            label = self._reader.subset
+            told = self._told(label, block, source) if label in source else np.nan
+            new[label] = Numbers(subset, 0, subset == told)
         for name, values in block.defocus.items():
             label = DEFOCUS[name]
             of_file = self._source is self._rows.source  # else words were made of numbers just now
@@ -238,13 +180,26 @@ class StarRows:
         if self._tells_copies:
             operator = block.operator.astype(np.float64)
             new[OPERATOR_LABEL] = Numbers(operator, 0, np.zeros(len(block), np.bool_))
-        if self._rows.operators and self._priors:
-            new.update(self._turned_priors(block, source, self._rows.operators))
+        operators = self._rows.operators
+        if operators and self._priors:
+            new.update(self._turned_priors(block, source, operators))
+        if operators and self._reader.further:
+            new.update(self._further_poses(block, source, operators))
         if self._track:
             place = set_apart(self._told(self._track, block, source), block.operator)
             self._refuse_large(place, f"a _{self._track}")
             new[self._track] = Numbers(place, _DECIMALS, block.operator == 0)
         return new
+
+    def _further_poses(
+        self, block: "Block", source: dict[str, Array], operators: Operators
+    ) -> dict[str, Numbers]:
+        """Poses and places at other times, which turn and move with the first."""
+        told = {label: self._told(label, block, source) for label in self._reader.further_needs}
+        moved = self._reader.move_further(told, operators, block.operator)
+        for label, values in moved.items():
+            self._refuse_large(values, f"a _{label}")
+        return {label: Numbers(values, 6, values == told[label]) for label, values in moved.items()}
 
     def _turned_priors(
         self, block: "Block", source: dict[str, Array], operators: Operators
@@ -272,26 +227,17 @@ class StarRows:
                 self._refuse_large(new[label].values, f"a _{label}")
         return {label: new[label] for label in self._priors if label in new}
 
-    def _refuse_large(self, values: Array, what: str) -> None:
-        """Refuse numbers that the text cannot hold, and NaN."""
-        if not (np.abs(values) < LARGEST).all():
-            raise SourceError(f"{self._source.path}: {what} is over {LARGEST:g}: repair it")
-
-    def _told(self, label: str, block: "Block", source: dict[str, Array]) -> Array:
-        """What the text of each row's source says of a label, as a number."""
-        first = int(block.sources[0])
-        return numbers(source[label], f"{self._source.path}: _{label}", first)[block.index]
-
-    def _origins_of(self, in_angstrom: bool) -> tuple[str, ...]:
-        """Labels of the origins in A, or in pixels."""
-        return (ORIGINS_A if in_angstrom else ORIGINS_PX)[: self._rows.components]
+    @property
+    def _own_origins(self) -> tuple[str, ...]:
+        """Labels of the origins that the file has, or gets."""
+        return self._reader.origins_of(self._rows.components)
 
     def _origins(self, block: "Block") -> Iterator[tuple[tuple[str, ...], Array]]:
         """Origins of rows, in A or in pixels or, where a file has them twice, in both."""
         if self._reader.in_angstrom:
-            yield self._origins_of(True), block.shift_A
+            yield self._own_origins, self._reader.sign * block.shift_A
         if not self._reader.in_angstrom or ORIGINS_PX[0] in self._labels:
-            yield self._origins_of(False), block.shift.astype(np.float64)
+            yield ORIGINS_PX[: self._rows.components], block.shift.astype(np.float64)
 
     def _unchanged(
         self,
@@ -312,44 +258,6 @@ class StarRows:
         for k, other in enumerate(values.T):
             same &= told[block.index, k] == other
         return same
-
-
-def _lines_of(
-    labels: Sequence[str], old: Mapping[str, Array], new: Mapping[str, Numbers]
-) -> tuple[Array, Array]:
-    """Lines of the sources, of old words with one blank between them, and their parts.
-
-    Parameters
-    ----------
-    labels : sequence of str
-        In the order of writing; each is in ``old`` or ``new`` or both.
-    old : mapping of str to (m, width) uint8
-        Words; NUL is no part of them.
-    new : mapping of str to Numbers
-
-    Returns
-    -------
-    text : (B,) uint8
-    places : (m, 2 * len(new) + 2) int64
-        As `write_lines` wants them.
-    """
-    count = len(next(iter(old.values())))
-    columns, starts = [], []
-    for place, label in enumerate(labels):
-        if place:
-            columns.append(np.full((count, 1), ord(" "), np.uint8))
-        if label in new:
-            starts.append(sum(each.shape[1] for each in columns))
-            columns.append(old.get(label, np.empty((count, 0), np.uint8)))
-            starts.append(sum(each.shape[1] for each in columns))
-        else:
-            columns.append(old[label])
-    lines = np.hstack([*columns, np.full((count, 1), ord("\n"), np.uint8)])
-    written = lines != 0
-    before = np.zeros(lines.size + 1, np.int64)
-    np.cumsum(written, out=before[1:])
-    first = np.arange(count)[:, None] * lines.shape[1]
-    return lines[written], before[first + np.array([0, *starts, lines.shape[1]])]
 
 
 def turned_angles(angles: Array, operators: Operators, operator: Array) -> Array:

@@ -1,0 +1,162 @@
+"""Write rows as text: the words of their sources, with new numbers and endings among them."""
+
+import abc
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+from numba_symexp.annotations import Array
+from numba_symexp.behind import WriteBehind
+from numba_symexp.errors import SourceError
+from numba_symexp.formats.words_table import COMMENT
+from numba_symexp.kernels.codecs import ONE_AT_A_TIME
+from numba_symexp.kernels.text import LARGEST, LONGEST_NUMBER, write_lines
+from numba_symexp.particles.table import ParticleTable
+from numba_symexp.particles.words import as_bytes, numbers
+
+if TYPE_CHECKING:
+    from numba_symexp.pose_block import Block
+    from numba_symexp.poses import Poses
+
+_NO_ENDINGS = np.zeros((1, 0), np.uint8)
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """New numbers of one label, and the rows that keep their old word.
+
+    Where decimals are `kernels.text.ENDING`, the numbers are those of endings behind old words.
+    """
+
+    values: Array
+    decimals: int
+    kept: Array
+
+
+class WordRows(abc.ABC):
+    """Rows as text: a class of one format says which words are new.
+
+    Parameters
+    ----------
+    rows : Poses
+    source : ParticleTable
+        Has every label as text.
+
+    Attributes
+    ----------
+    notes : list of str
+        What a user should know.
+    dropped : list of str
+        Columns that have no place in the format.
+    size : int
+        Bytes that are known before the rows are written.
+    """
+
+    def __init__(self, rows: "Poses", source: ParticleTable) -> None:
+        self._rows, self._source = rows, source
+        self.notes: list[str] = []
+        self.dropped: list[str] = []
+        self._labels: tuple[str, ...] = ()
+        self._head = self._tail = b""
+        self.size = 0
+        self._endings = _NO_ENDINGS
+
+    @abc.abstractmethod
+    def _new_numbers(self, block: "Block", source: dict[str, Array]) -> dict[str, Numbers]:
+        """Words of some rows that are not those of their sources."""
+
+    def _new_words(self, block: "Block") -> dict[str, Array]:
+        """Words of the sources of some rows that their table does not have."""
+        return {}
+
+    def companion(self, name: str) -> bytes:
+        """Nothing belongs beside a text."""
+        return b""
+
+    def write(self, file: BinaryIO) -> Generator[int, None, None]:
+        """Write the whole file; yields how many rows are done."""
+        file.write(self._head)
+        done = 0
+        with WriteBehind(file) as behind:
+            for block in self._rows.exported():
+                self._write_lines(block, behind)
+                done += len(block)
+                yield done
+        file.write(self._tail)
+
+    def _write_lines(self, block: "Block", behind: WriteBehind) -> None:
+        """Write the text of some rows."""
+        labels = [*self._labels, COMMENT] if COMMENT in self._source.columns else self._labels
+        present = [label for label in labels if label in self._source.columns]
+        source = self._source.read_at(present, block.sources)
+        old = {label: as_bytes(source[label]) for label in present}
+        old.update({label: as_bytes(words) for label, words in self._new_words(block).items()})
+        new = self._new_numbers(block, source)
+        values = [new[label] for label in labels if label in new]
+        text, places = _lines_of(labels, old, new)
+        longest = int((places[:, -1] - places[:, 0]).max()) + self._endings.shape[1]
+        longest += LONGEST_NUMBER * len(values)
+        out, ends = behind.free(len(block) * longest), np.empty(len(block), np.int64)
+        with ONE_AT_A_TIME:
+            write_lines(
+                text,
+                places,
+                block.index,
+                np.array([each.values for each in values], np.float64).reshape(-1, len(block)),
+                np.array([each.decimals for each in values], np.int64),
+                np.array([each.kept for each in values], np.bool_).reshape(-1, len(block)),
+                self._endings,
+                ends,
+                out,
+            )
+        behind.submit(out, int(ends[-1]))
+
+    def _told(self, label: str, block: "Block", source: dict[str, Array]) -> Array:
+        """What the text of each row's source says of a label, as a number."""
+        first = int(block.sources[0])
+        return numbers(source[label], f"{self._source.path}: _{label}", first)[block.index]
+
+    def _refuse_large(self, values: Array, what: str) -> None:
+        """Refuse numbers that the text cannot hold, and NaN."""
+        if not (np.abs(values) < LARGEST).all():
+            raise SourceError(f"{self._source.path}: {what} is over {LARGEST:g}: repair it")
+
+
+def _lines_of(
+    labels: Sequence[str], old: Mapping[str, Array], new: Mapping[str, Numbers]
+) -> tuple[Array, Array]:
+    """Lines of the sources, of old words with one blank between them, and their parts.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        In the order of writing; each is in ``old`` or ``new`` or both.
+    old : mapping of str to (m, width) uint8
+        Words; NUL is no part of them.
+    new : mapping of str to Numbers
+
+    Returns
+    -------
+    text : (B,) uint8
+    places : (m, 2 * len(new) + 2) int64
+        As `write_lines` wants them.
+    """
+    count = len(next(iter(old.values())))
+    columns, starts = [], []
+    for place, label in enumerate(labels):
+        if place:
+            columns.append(np.full((count, 1), ord(" "), np.uint8))
+        if label in new:
+            starts.append(sum(each.shape[1] for each in columns))
+            columns.append(old.get(label, np.empty((count, 0), np.uint8)))
+            starts.append(sum(each.shape[1] for each in columns))
+        else:
+            columns.append(old[label])
+    lines = np.hstack([*columns, np.full((count, 1), ord("\n"), np.uint8)])
+    written = lines != 0
+    before = np.zeros(lines.size + 1, np.int64)
+    np.cumsum(written, out=before[1:])
+    first = np.arange(count)[:, None] * lines.shape[1]
+    return lines[written], before[first + np.array([0, *starts, lines.shape[1]])]
