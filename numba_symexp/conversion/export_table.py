@@ -207,6 +207,11 @@ class OutputPair:
         for each in self.files:
             for path in rows.source.files:
                 each.refuse_input(path)
+        if self.format.vocabulary == DYNAMO and rows.components != 3:
+            raise UsageError(
+                f"{self.names[0]}: ends in {self.format.kind.suffixes[0]}, which is for "
+                f"subtomograms, and {rows.source.path} has images: name it .star, .cs or .h5"
+            )
         return _writer(rows, self.format, keep_track_length)
 
     def write(self, rows: Poses, writer: RowWriter, progress: Progress | None) -> list[Draft]:
