@@ -58,8 +58,8 @@ def format_of_output(output: str) -> Format:
     suffix = other_suffix(output, HDF5)
     if suffix is not None:
         raise UsageError(
-            f"{output}: ends in {suffix}, which is not written here: name it .star (RELION, M), "
-            ".cs (CryoSPARC), .tbl (Dynamo) or .h5"
+            f"{output}: ends in {suffix}, which is not written here: name it .star (RELION), .cs "
+            "(CryoSPARC) or .h5"
         )
     return Hdf5()
 
