@@ -5,12 +5,14 @@ copy, read by a slow reader and placed by the twin, must put it on the same poin
 """
 
 import re
+import subprocess
 
 import h5py
 import naive
 import numpy as np
 import pytest
 from conftest import random_columns, write_table
+from particle_files import needs
 from star_files import ANGLES, floats, loop, read_star
 
 import numba_symexp
@@ -338,3 +340,49 @@ def test_a_defocus_does_not_move(tomo, command):
         "expand", "p.star", "e.star", "--symmetry=C2", "--center=0,0,5", "--defocus=minus"
     )
     assert (done.returncode, "--defocus is for images" in done.stderr) == (2, True)
+
+
+@pytest.mark.slow
+@needs("relion_star_handler")
+def test_relion_centers_subtomograms_at_the_same_origins(rng, go, tmp_path):
+    columns = subtomograms(rng, 20, angles=ANGLES)
+    known = {label: words for label, words in columns.items() if "Tomo" not in label}
+    optics = {
+        **{"rlnOpticsGroup": ["1"], "rlnOpticsGroupName": ["opticsGroup1"]},
+        **{"rlnVoltage": ["300"], "rlnSphericalAberration": ["2.7"]},
+        **{"rlnAmplitudeContrast": ["0.1"], "rlnImagePixelSize": [str(PSIZE_A)]},
+        **{"rlnImageSize": ["96"], "rlnImageDimensionality": ["3"]},
+    }
+    known = {label: words for label, words in known.items() if "Centered" not in label}
+    (tmp_path / "p.star").write_text(
+        loop("optics", optics) + "\n" + loop("particles", known) + "\n"
+    )
+    center_px = np.array([4, -7, 11])
+    options = [f"--center_{axis}={x}" for axis, x in zip("XYZ", center_px, strict=True)]
+    words = [word for option in options for word in option.split("=")]
+    command = ["relion_star_handler", "--i", "p.star", "--o", "r.star", "--center", *words]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    theirs = floats(read_star((tmp_path / "r.star").read_text()), *ORIGINS)
+    center_A = ",".join(repr(float(x)) for x in center_px * PSIZE_A)
+    go("expand", "p.star", "e.star", "--symmetry=C1", f"--center={center_A}")
+    ours = floats(read_star((tmp_path / "e.star").read_text()), *ORIGINS)
+    assert np.abs(ours - theirs).max() < 2e-5
+    assert np.abs(ours - floats(known, *ORIGINS)).max(axis=0).min() > 10
+
+
+@pytest.mark.slow
+def test_real_subtomograms_move_to_the_same_places(real_data, go, tmp_path):
+    path = real_data / "cryocat" / "R5_tutorial_run_data.star"
+    go("expand", path, "e.star", "--symmetry=C6", "--center=30,0,12")
+    columns = read_star(path.read_text())
+    found = read_star((tmp_path / "e.star").read_text())
+    some = range(0, len(columns["rlnTomoName"]), 97)
+    rows = [6 * k + g for k in some for g in range(6)]
+    few = {label: [words[k] for k in some] for label, words in columns.items()}
+    copies = {label: [words[k] for k in rows] for label, words in found.items()}
+    group = naive.group("C6")
+    before = placed(few, [R @ np.array([30.0, 0, 12]) for R in group])
+    after = placed(copies, [np.zeros(3)])[:, 0].reshape(len(before), 6, 3)
+    for one, other in zip(before, after, strict=True):
+        assert same_points(one, other)
+    assert len(set(found["rlnTomoParticleName"])) == 6 * 9053
