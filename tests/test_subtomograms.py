@@ -4,6 +4,7 @@ The proof is geometric: a set of points that has the symmetry is placed in a tom
 copy, read by a slow reader and placed by the twin, must put it on the same points.
 """
 
+import json
 import re
 import subprocess
 
@@ -209,11 +210,11 @@ def test_copies_have_names_of_their_own(tomo, go, tmp_path):
     assert len(set(names)) == len(names) == 72
     assert names[::12] == columns["rlnTomoParticleName"]
     assert names[:4] == ["TS_01/1", "TS_01/1_g01", "TS_01/1_g02", "TS_01/1_g03"]
-    part = expand(go, tmp_path, "--symmetry=C12", "--operators=3,11")["rlnTomoParticleName"]
-    assert part[:2] == ["TS_01/1_g03", "TS_01/1_g11"]
     go("expand", "e.star", "again.star", "--symmetry=C2", "--again")
     twice = read_star((tmp_path / "again.star").read_text())["rlnTomoParticleName"]
-    assert len(set(twice)) == len(twice) == 24
+    assert len(set(twice)) == len(twice) == 144
+    part = expand(go, tmp_path, "--symmetry=C12", "--operators=3,11")["rlnTomoParticleName"]
+    assert part[:2] == ["TS_01/1_g03", "TS_01/1_g11"]
     many = expand(go, tmp_path, "--symmetry=C128")["rlnTomoParticleName"]
     assert many[127] == "TS_01/1_g127"
 
@@ -301,6 +302,16 @@ def test_operators_are_told_by_the_copies(tomo, go, tmp_path):
     shown = go("match", "e.star")
     assert "its 20 copies are" in shown
     assert "helix" in shown
+
+
+def test_the_motion_between_copies_is_recovered_in_three_directions(tomo, command, tmp_path):
+    tomo(n=60)
+    R, t = naive.turn((1, 2, 3), 50), np.array([3.0, -4.0, 17.0])
+    own = np.vstack([np.eye(3, 4), np.column_stack([R, t])])
+    np.savetxt(tmp_path / "own.txt", own, fmt="%.17g")
+    assert command("expand", "p.star", "e.star", "--operators_file=own.txt").returncode == 0
+    found = json.loads(command("match", "e.star", "--json").stdout)["copies"][1]
+    assert np.abs(np.array(found["translation_A"]) - t).max() < 1e-4
 
 
 @pytest.mark.parametrize(
