@@ -67,6 +67,12 @@ def first_bytes(path: str) -> bytes:
     return b""
 
 
+def state_of(file: int | str) -> tuple[int, int]:
+    """Size of a file, open or by its path, and when it was last written to."""
+    status = os.stat(file)
+    return status.st_size, status.st_mtime_ns
+
+
 def sync(descriptor: int) -> None:
     """Bring a file or a folder to disk; some file systems cannot, which is no error."""
     try:

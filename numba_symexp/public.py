@@ -50,6 +50,8 @@ def expand(
     again: bool = False,
     keep_track_length: bool = False,
     program: str | None = None,
+    recenter: str | None = None,
+    optimisation_set: AnyPath | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
     passthrough: AnyPath | Sequence[AnyPath] = (),
@@ -64,7 +66,8 @@ def expand(
     ----------
     source, output : str or path
         Table to read, and to write: the suffix .star makes a particle file of RELION, .cs a dataset
-        and a result group of CryoSPARC, any other an expanded table in HDF5.
+        and a result group of CryoSPARC, any other an expanded table in HDF5. The source may also be
+        an optimisation set that names particles.
     symmetry : str or Operators, optional
         Point group: C1, Cn, Dn, T, O, I (= I2), I1, I2, I3, I4, or a name of the convention's own;
         or operators from `point_group`, `helix` or `read_operators`.
@@ -117,6 +120,13 @@ def expand(
         In a .star, leave ``rlnHelicalTrackLengthAngst`` of all copies as it is.
     program : {"relion", "m"}, optional
         Whose .star is written of subtomograms; by default the source's, and RELION's of a .tbl.
+    recenter : {"coordinates"}, optional
+        In a .star of subtomograms, bake origins into coordinates, and set them to 0: the particles
+        are to be extracted again.
+    optimisation_set : str or path, optional
+        RELION's optimisation set that names the source. Beside a .star ``x.star`` come
+        ``x_optimisation_set.star`` and, where the set names trajectories, ``x_motion.star``; so
+        they do where the source is a set.
     overwrite : bool
         Replace an existing output.
     dry_run : bool
@@ -186,6 +196,8 @@ def expand(
         again=again,
         keep_track_length=keep_track_length,
         program=program,
+        recenter=recenter,
+        optimisation_set=optimisation_set,
         overwrite=overwrite,
         dry_run=dry_run,
     )
@@ -359,6 +371,8 @@ _FORMS: dict[str, Callable[[str, Any], Any]] = {
     "again": boolean,
     "keep_track_length": boolean,
     "program": text,
+    "recenter": text,
+    "optimisation_set": _optional_path,
     "overwrite": boolean,
     "dry_run": boolean,
 }

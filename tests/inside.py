@@ -162,6 +162,7 @@ MODULES = {
     "jit": "kernels.jit",
     "kernels": "kernels.poses",
     "main_module": "cli.main",
+    "motion": "formats.relion.motion",
     "maps": "maps.grid",
     "operator_files": "symmetry.operator_files",
     "polynomials": "kernels.polynomials",

@@ -54,6 +54,8 @@ def expand(
     again: bool = False,
     keep_track_length: bool = False,
     program: str | None = None,
+    recenter: str | None = None,
+    optimisation_set: str | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
     dask: str | None = None,
@@ -69,7 +71,8 @@ def expand(
     Parameters
     ----------
     source
-        Particle table: HDF5; .star of RELION or M; CryoSPARC .cs, .csg or job folder; Dynamo .tbl.
+        Particle table: HDF5; .star of RELION or M, or an optimisation set; CryoSPARC .cs, .csg or
+        job folder; Dynamo .tbl.
     output
         Table to write: .star for RELION or M, .cs (and a .csg beside it) for CryoSPARC, .tbl for
         Dynamo, else HDF5.
@@ -134,6 +137,11 @@ def expand(
         In a .star, leave rlnHelicalTrackLengthAngst of all copies as it is.
     program
         relion or m: whose .star is written of subtomograms; else the source's.
+    recenter
+        coordinates: in a .star of subtomograms, bake origins into coordinates and set them to 0.
+    optimisation_set
+        Optimisation set that names the particles of SOURCE; a new one and a motion file are written
+        beside a .star.
     overwrite
         Replace an existing output.
     dry_run
@@ -186,6 +194,8 @@ def expand(
         again=is_on(again),
         keep_track_length=is_on(keep_track_length),
         program=program,
+        recenter=recenter,
+        optimisation_set=optimisation_set,
         overwrite=is_on(overwrite),
         dry_run=is_on(dry_run),
     )

@@ -6,7 +6,6 @@ import time
 from dataclasses import replace
 
 from numba_symexp.annotations import Progress
-from numba_symexp.errors import UsageError
 from numba_symexp.expansion.job import ExpandJob, Summary
 from numba_symexp.formats import format_of_output
 from numba_symexp.formats.interface import RowWriter
@@ -48,16 +47,21 @@ def _run(job: ExpandJob, progress: Progress | None) -> Summary:
     from numba_symexp.expansion.plan import make_plan
     from numba_symexp.expansion.run import summary, warn_all
     from numba_symexp.formats import open_table
+    from numba_symexp.formats.relion.optimisation_set import Beside, SetOutputs
     from numba_symexp.kernels.threads import kernel_threads
     from numba_symexp.particles.columns import without_given_psize
     from numba_symexp.poses import Poses
 
     started = time.perf_counter()
-    if job.keep_track_length and not job.output.lower().endswith(STAR.suffixes):
-        raise UsageError("keep_track_length= goes with a .star output: leave it out")
+    if not job.output.lower().endswith(STAR.suffixes):
+        job.refuse_for_star()
     job.full()
     inputs = [job.source, *job.passthrough, job.operators_file]
-    pair = OutputPair(job.output, inputs, job.overwrite)
+    beside = SetOutputs.of(job.source, job.optimisation_set, job.output, job.program)
+    if beside is None:
+        pair = OutputPair(job.output, inputs, job.overwrite)
+    else:
+        pair = OutputPair(job.output, [*inputs, *beside.inputs], job.overwrite, beside.names)
     with contextlib.ExitStack() as stack:
         table = stack.enter_context(open_table(job.source, job.table, job.passthrough))
         job = replace(job, psize=without_given_psize(table, job.psize))
@@ -70,14 +74,17 @@ def _run(job: ExpandJob, progress: Progress | None) -> Summary:
             stack.enter_context(kernel_threads(job.threads))
         rows = Poses.of_expanded(PlannedExpansion(job, table, plan))
         check_rows(rows)
-        writer, notes = pair.writer(rows, job.keep_track_length)
+        writer, notes = pair.writer(rows, job.keep_track_length, job.recenter)
         notes = [*converted, *notes]
+        further: list[Beside] = [] if beside is None else beside.prepared(rows)
+        for each in further:
+            stack.callback(each.close)
         found: list[str] = []
         if job.dry_run:
-            size = _size(writer, len(rows))
+            size = _size(writer, len(rows)) + sum(each.size for each in further)
             pair.files[0].check_space(size)
         else:
-            drafts = pair.write(rows, writer, progress)
+            drafts = pair.write(rows, writer, progress, further)
             size = sum(draft.size for draft in drafts)
             found = drafts[0].notes
             warn_all(found)

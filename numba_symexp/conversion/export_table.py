@@ -14,8 +14,9 @@ from numba_symexp.errors import SourceError, UsageError, warn
 from numba_symexp.files import path_list
 from numba_symexp.formats import FORMATS, format_of_suffix
 from numba_symexp.formats.interface import Format, RowWriter
+from numba_symexp.formats.relion.optimisation_set import Beside
 from numba_symexp.kinds import kind_of_suffix
-from numba_symexp.output import Draft, OutputFile, as_output_error, writing_together
+from numba_symexp.output import Draft, Input, OutputFile, as_output_error, writing_together
 from numba_symexp.particles.columns import find_columns, pixel_size_column
 from numba_symexp.particles.convention import check_convention, doubtful
 from numba_symexp.particles.scan import blocks, scan
@@ -163,7 +164,7 @@ def export_rows(
 
 
 class OutputPair:
-    """A .star; or a .cs and the result group beside it.
+    """A .star, and what belongs to it; or a .cs and the result group beside it.
 
     Parameters
     ----------
@@ -173,6 +174,8 @@ class OutputPair:
         Files that are read.
     overwrite : bool
         Replace existing files.
+    further : sequence of str
+        Names of .star files that are written beside a .star.
 
     Attributes
     ----------
@@ -187,16 +190,24 @@ class OutputPair:
         They cannot be written under these names.
     """
 
-    def __init__(self, output: str, inputs: Sequence[str | None], overwrite: bool) -> None:
+    def __init__(
+        self,
+        output: str,
+        inputs: Sequence[str | None],
+        overwrite: bool,
+        further: Sequence[str] = (),
+    ) -> None:
         self.format = _format_of_output(output)
-        self.names = _outputs(output, self.format)
+        self.names = [*_outputs(output, self.format), *further]
         kinds = [kind_of_suffix(os.path.splitext(name)[1]) for name in self.names]
         self.files = [
             OutputFile(name, kind, inputs, overwrite)
             for name, kind in zip(self.names, kinds, strict=True)
         ]
 
-    def writer(self, rows: Poses, keep_track_length: bool) -> tuple[RowWriter, list[str]]:
+    def writer(
+        self, rows: Poses, keep_track_length: bool, recenter: str | None = None
+    ) -> tuple[RowWriter, list[str]]:
         """Who writes the rows, and what a user should know of it.
 
         Raises
@@ -212,15 +223,27 @@ class OutputPair:
                 f"{self.names[0]}: ends in {self.format.kind.suffixes[0]}, which is for "
                 f"subtomograms, and {rows.source.path} has images: name it .star, .cs or .h5"
             )
-        return _writer(rows, self.format, keep_track_length)
+        return _writer(rows, self.format, keep_track_length, recenter)
 
-    def write(self, rows: Poses, writer: RowWriter, progress: Progress | None) -> list[Draft]:
+    def write(
+        self,
+        rows: Poses,
+        writer: RowWriter,
+        progress: Progress | None,
+        further: Sequence[Beside] = (),
+    ) -> list[Draft]:
         """Write all rows, and what belongs beside them; return the published drafts."""
-        with writing_together(self.files, [rows.table, rows.source], writer.size) as drafts:
+        inputs: list[Input] = [rows.table, rows.source, *further]
+        size = writer.size + sum(each.size for each in further)
+        with writing_together(self.files, inputs, size) as drafts:
             _write_rows(drafts[0].path, writer, len(rows), progress)
-            for draft, name in zip(drafts[1:], self.names[1:], strict=True):
-                with as_output_error(name), open(draft.path, "wb") as beside:
+            last = len(drafts) - len(further)
+            for draft in drafts[1:last]:
+                with as_output_error(draft.output.name), open(draft.path, "wb") as beside:
                     beside.write(writer.companion(self.names[0]))
+            for draft, each in zip(drafts[last:], further, strict=True):
+                with as_output_error(draft.output.name), open(draft.path, "wb") as beside:
+                    each.write(beside)
         return drafts
 
 
@@ -265,7 +288,9 @@ def check_rows(rows: Poses) -> None:
             )
 
 
-def _writer(rows: Poses, known: Format, keep_track_length: bool) -> tuple[RowWriter, list[str]]:
+def _writer(
+    rows: Poses, known: Format, keep_track_length: bool, recenter: str | None
+) -> tuple[RowWriter, list[str]]:
     """Who writes the rows, and what a user should know of it."""
     source: ParticleTable = rows.source
     notes: list[str] = []
@@ -290,7 +315,7 @@ def _writer(rows: Poses, known: Format, keep_track_length: bool) -> tuple[RowWri
             converted = AsCryosparc(source)
         warn(converted.warning)
         source, notes, dropped = converted, [*converted.notes], [*converted.dropped]
-    writer = known.writer(rows, source, keep_track_length)
+    writer = known.writer(rows, source, keep_track_length, recenter)
     notes += writer.notes
     dropped += writer.dropped
     if dropped:

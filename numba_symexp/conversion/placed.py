@@ -10,10 +10,12 @@ from numba_symexp.formats.dynamo.table import ANGLES as DYNAMO_ANGLES
 from numba_symexp.formats.dynamo.table import APIX, OFFSETS
 from numba_symexp.formats.relion.labels import (
     ANGLES,
+    COORDINATES_PX,
     M_SOURCES,
     PARTICLE_NAME,
     SUBSET,
     SUBTOMOGRAM_ANGLES,
+    TILT_SERIES_PX,
     TOMO_NAME,
     LabelReader,
     Optics,
@@ -29,8 +31,7 @@ from numba_symexp.symmetry.operators import multiply
 M = "m"
 """Vocabulary of M, as a target: its files are .star, as RELION's."""
 
-COORDINATES = ("rlnCoordinateX", "rlnCoordinateY", "rlnCoordinateZ")
-UNBINNED = "rlnTomoTiltSeriesPixelSize"
+COORDINATES, UNBINNED = COORDINATES_PX, TILT_SERIES_PX
 CLASS = "rlnClassNumber"
 M_PLACES = MReader((), Optics()).origins_of(3)
 DYNAMO_PLACES = ("dynamo/x", "dynamo/y", "dynamo/z")

@@ -17,9 +17,12 @@ NEXT_STEPS = (
 
 MOST_SEED = 2**63 - 1
 
+COORDINATES = "coordinates"
+"""What origins are baked into."""
+
 ONLY_HOW = {
     *("source", "passthrough", "output", "overwrite", "dry_run", "keep_track_length"),
-    *("chunk_rows", "threads", "program"),
+    *("chunk_rows", "threads", "program", "recenter", "optimisation_set"),
 }
 """Options that the rows of an expanded table do not depend on."""
 
@@ -68,6 +71,10 @@ class ExpandJob(SymmetryRequest):
         In a .star, leave ``rlnHelicalTrackLengthAngst`` of all copies as it is.
     program : {"relion", "m"}, optional
         Whose .star is written of subtomograms; by default the source's.
+    recenter : {"coordinates"}, optional
+        In a .star of subtomograms, bake origins into coordinates.
+    optimisation_set : str, optional
+        Optimisation set that names the source, of which a new one is made beside a .star.
     overwrite : bool
         Replace an existing output.
     dry_run : bool
@@ -97,6 +104,8 @@ class ExpandJob(SymmetryRequest):
     again: bool = False
     keep_track_length: bool = False
     program: str | None = None
+    recenter: str | None = None
+    optimisation_set: str | None = None
     overwrite: bool = False
     dry_run: bool = False
 
@@ -112,6 +121,8 @@ class ExpandJob(SymmetryRequest):
         check_point("center_px", self.center_px)
         if self.defocus is not None and self.defocus not in DEFOCUS_SIGNS:
             raise UsageError(f"defocus {self.defocus!r} is neither {' nor '.join(DEFOCUS_SIGNS)}")
+        if self.recenter not in (None, COORDINATES):
+            raise UsageError(f"recenter {self.recenter!r} is not {COORDINATES}")
         if self.defocus is not None and not self.has_center:
             raise UsageError("defocus= goes with center=, which is missing: add it")
         self.needs("center_px", "box_px")
@@ -126,6 +137,23 @@ class ExpandJob(SymmetryRequest):
     def has_center(self) -> bool:
         """Whether a point is to be put at the image center."""
         return self.center is not None or self.center_px is not None
+
+    def refuse_for_star(self) -> None:
+        """Refuse options that go with a .star output, where something else is written.
+
+        Raises
+        ------
+        UsageError
+            Names the first.
+        """
+        for name, what in (
+            ("keep_track_length", "a .star output"),
+            ("program", "a .star output"),
+            ("recenter", "a .star output of subtomograms"),
+            ("optimisation_set", "a .star output of subtomograms"),
+        ):
+            if getattr(self, name):
+                raise UsageError(f"{name}= goes with {what}: leave it out")
 
     def recorded(self, operators: Operators) -> dict[str, Any]:
         """What the provenance says of the job: all that decides which rows are written."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from numba_symexp.annotations import Progress
-from numba_symexp.errors import ExpansionWarning, SourceError, UsageError
+from numba_symexp.errors import ExpansionWarning, SourceError
 from numba_symexp.expanded.format import create, finish
 from numba_symexp.expanded.provenance import first_attributes, last_attributes
 from numba_symexp.expansion.job import ExpandJob, Summary
@@ -15,6 +15,7 @@ from numba_symexp.expansion.plan import Plan, make_plan
 from numba_symexp.expansion.stream import MakeRows, Target, stream
 from numba_symexp.files import reserve
 from numba_symexp.formats import open_table
+from numba_symexp.formats.relion.optimisation_set import SetOutputs
 from numba_symexp.kinds import HDF5
 from numba_symexp.output import OutputFile
 from numba_symexp.particles.columns import without_given_psize
@@ -109,9 +110,8 @@ def check(job: ExpandJob) -> None:
 
 def _output(job: ExpandJob) -> OutputFile:
     """Check the output, which must not be an input, and the symmetry."""
-    for name in ("keep_track_length", "program"):
-        if getattr(job, name):
-            raise UsageError(f"{name}= goes with a .star output: leave it out")
+    job.refuse_for_star()
+    SetOutputs.of(job.source, None, job.output)
     job.full()
     inputs = [job.source, *job.passthrough, job.operators_file]
     return OutputFile(job.output, HDF5, inputs, job.overwrite)

@@ -106,7 +106,13 @@ class Format(abc.ABC):
         """Make one table of several files of the same particles, where `joins` says so."""
         return tables[0]
 
-    def writer(self, rows: "Poses", source: ParticleTable, keep_track_length: bool) -> RowWriter:
+    def writer(
+        self,
+        rows: "Poses",
+        source: ParticleTable,
+        keep_track_length: bool,
+        recenter: str | None = None,
+    ) -> RowWriter:
         """Return what writes rows in this format.
 
         Parameters
@@ -116,5 +122,7 @@ class Format(abc.ABC):
             The rest of the columns, in the names of `vocabulary`.
         keep_track_length : bool
             Leave places on helical tracks as they are.
+        recenter : {"coordinates"}, optional
+            Bake origins into coordinates, where the format has such.
         """
         raise NotImplementedError

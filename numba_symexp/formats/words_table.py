@@ -2,7 +2,6 @@
 
 import abc
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
@@ -11,6 +10,7 @@ import numpy as np
 from numba_symexp import interrupts
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError
+from numba_symexp.formats.lines import without_comment, words_of
 from numba_symexp.kernels.text import MORE, QUOTE, WIDTH, cut_lines, take_words
 from numba_symexp.particles.schema import TABLE, UID
 from numba_symexp.particles.table import Column, ParticleTable
@@ -296,30 +296,3 @@ def wrong_line(where: str, status: int, line: bytes, columns: int) -> str:
         f"{where} has {words} words for {columns} columns: the file is damaged or cut short; copy "
         "it again, or repair it"
     )
-
-
-def without_comment(line: bytes) -> bytes:
-    """A line without the comment at its end."""
-    return re.split(rb"\s#", line, maxsplit=1)[0]
-
-
-def words_of(line: bytes) -> list[bytes]:
-    """Words of a line, quotes kept; time is linear in its length."""
-    words = []
-    at = 0
-    no_end = set()
-    while match := _WORD.search(line, at):
-        start, at = match.span()
-        quote = line[start : start + 1]
-        if quote in _ENDS and quote not in no_end:
-            end = _ENDS[quote].search(line, start + 1)
-            if end:
-                at = end.end()
-            else:
-                no_end.add(quote)
-        words.append(line[start:at])
-    return words
-
-
-_WORD = re.compile(rb"\S+")
-_ENDS = {quote: re.compile(quote + rb"(?=\s|$)") for quote in (b'"', b"'")}

@@ -1,7 +1,6 @@
 """What every particle table offers, whichever kind of file it is in."""
 
 import abc
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -10,6 +9,7 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError
+from numba_symexp.files import state_of
 from numba_symexp.particles.schema import DYNAMO_TAG
 
 CRYOSPARC, RELION, DYNAMO = "cryosparc", "relion", "dynamo"
@@ -104,7 +104,7 @@ class ParticleTable(abc.ABC):
 
     def watch(self, descriptor: int) -> None:
         """Remember what an open file is like, for `check_unchanged`."""
-        self._watched = descriptor, _state(descriptor)
+        self._watched = descriptor, state_of(descriptor)
 
     def check_unchanged(self) -> None:
         """Refuse a file that was written to since it was opened.
@@ -116,7 +116,7 @@ class ParticleTable(abc.ABC):
         SourceError
             It changed.
         """
-        if self._watched is not None and _state(self._watched[0]) != self._watched[1]:
+        if self._watched is not None and state_of(self._watched[0]) != self._watched[1]:
             raise SourceError(
                 f"{self.path}: changed while it was read: wait until it is whole, then try again"
             )
@@ -252,9 +252,3 @@ class TableView(ParticleTable):
     def check_unchanged(self) -> None:
         """Refuse a source that was written to since it was opened."""
         self._source.check_unchanged()
-
-
-def _state(descriptor: int) -> tuple[int, int]:
-    """Size of an open file, and when it was last written to."""
-    status = os.fstat(descriptor)
-    return status.st_size, status.st_mtime_ns

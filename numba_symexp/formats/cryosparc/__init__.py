@@ -31,7 +31,13 @@ class CryosparcDataset(Format):
 
         return JoinedTable(tables)
 
-    def writer(self, rows: "Poses", source: ParticleTable, keep_track_length: bool) -> RowWriter:
+    def writer(
+        self,
+        rows: "Poses",
+        source: ParticleTable,
+        keep_track_length: bool,
+        recenter: str | None = None,
+    ) -> RowWriter:
         """Return what writes rows as a dataset."""
         from numba_symexp.formats.cryosparc.write import CsRows  # needs the compiler
 

@@ -23,7 +23,13 @@ class DynamoTbl(Format):
 
         return DynamoTable(path)
 
-    def writer(self, rows: "Poses", source: ParticleTable, keep_track_length: bool) -> RowWriter:
+    def writer(
+        self,
+        rows: "Poses",
+        source: ParticleTable,
+        keep_track_length: bool,
+        recenter: str | None = None,
+    ) -> RowWriter:
         """Return what writes rows as a table."""
         from numba_symexp.formats.dynamo.write import DynamoRows
 

@@ -18,13 +18,28 @@ class RelionStar(Format):
     written = True
 
     def open(self, path: str, location: str | None = None) -> ParticleTable:
-        """Open a particle file."""
+        """Open a particle file, or the one that an optimisation set names."""
+        from numba_symexp.formats.relion.optimisation_set import (
+            PARTICLES,
+            OptimisationSet,
+            is_optimisation_set,
+        )
+
+        named_by = path if is_optimisation_set(path) else None
+        if named_by is not None:
+            path = OptimisationSet.read(path).file(PARTICLES)
         from numba_symexp.formats.relion.table import StarTable  # needs the compiler
 
-        return StarTable(path)
+        return StarTable(path, named_by)
 
-    def writer(self, rows: "Poses", source: ParticleTable, keep_track_length: bool) -> RowWriter:
+    def writer(
+        self,
+        rows: "Poses",
+        source: ParticleTable,
+        keep_track_length: bool,
+        recenter: str | None = None,
+    ) -> RowWriter:
         """Return what writes rows as a particle file."""
         from numba_symexp.formats.relion.write import StarRows
 
-        return StarRows(rows, source, keep_track_length)
+        return StarRows(rows, source, keep_track_length, recenter)

@@ -35,10 +35,13 @@ class SubtomogramNames:
 
     Attributes
     ----------
+    names : (n,) bytes
+        Of the particles, each once.
     endings : (G, L) uint8
         Of each operator, filled up with NUL.
     """
 
+    names: Array
     endings: Array
 
     @classmethod
@@ -63,7 +66,7 @@ class SubtomogramNames:
             f"{letters}{number:0{digits}}".encode() if number else b""
             for number in operators.full_index.tolist()
         ]
-        return cls(as_bytes(np.array(endings)))
+        return cls(names, as_bytes(np.array(endings)))
 
 
 def _refuse_names(names: Array, path: str) -> None:

@@ -48,6 +48,7 @@ TUBE_ID = "rlnHelicalTubeID"
 TRACKS = ("rlnHelicalTrackLengthAngst", "rlnHelicalTrackLength")
 """Place of a box on its track: in A since RELION 3.1, in pixels before."""
 
+PREMULTIPLIED = "rlnCtfDataAreCtfPremultiplied"
 PIXEL_SIZE = "rlnImagePixelSize"
 IMAGE_SIZE = "rlnImageSize"
 
@@ -65,11 +66,14 @@ M_SOURCES = ("wrpSourceName", "wrpSourceHash")
 """What M calls the tomogram."""
 
 _AREAS = (MICROGRAPH, TOMO_NAME, *M_SOURCES)
-_COORDINATES = (
-    ("rlnCoordinateX", "rlnCoordinateY"),
-    ("rlnCenteredCoordinateXAngst", "rlnCenteredCoordinateYAngst"),
-)
-_DEPTHS = ("rlnCoordinateZ", "rlnCenteredCoordinateZAngst")
+COORDINATES_A = tuple(f"rlnCenteredCoordinate{axis}Angst" for axis in "XYZ")
+COORDINATES_PX = tuple(f"rlnCoordinate{axis}" for axis in "XYZ")
+"""Where a subtomogram is in its tomogram: from its center, which rule; in px of the tilt series."""
+
+TILT_SERIES_PX = "rlnTomoTiltSeriesPixelSize"
+
+_COORDINATES = (COORDINATES_PX[:2], COORDINATES_A[:2])
+_DEPTHS = (COORDINATES_PX[2], COORDINATES_A[2])
 
 _LONGEST_OPTICS_WORD = 4096
 

@@ -41,6 +41,8 @@ class StarTable(WordsTable):
     ----------
     path : str
         Particle file of RELION 3.0, 3.1, 4 or 5.
+    named_by : str, optional
+        Optimisation set that names it.
 
     Raises
     ------
@@ -48,9 +50,10 @@ class StarTable(WordsTable):
         The file is missing, damaged, or has no particles.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, named_by: str | None = None) -> None:
         check_readable(path, "the .star file")
         super().__init__(path, "a .star file")
+        self._named_by = () if named_by is None else (named_by,)
         try:
             rows = find_rows(self._file, path)
             reader = LabelReader.of_labels(rows.labels, Optics())
@@ -76,6 +79,11 @@ class StarTable(WordsTable):
     def reader(self) -> LabelReader:
         """What makes the field's columns."""
         return self._reader
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The file, and the optimisation set that names it."""
+        return (self.path, *self._named_by)
 
     @property
     def header(self) -> Header:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from numba_symexp.errors import SourceError
-from numba_symexp.formats.words_table import without_comment, words_of
+from numba_symexp.formats.lines import without_comment, words_of
 from numba_symexp.particles.table import Header
 
 OPTICS_GROUP = "rlnOpticsGroup"
@@ -80,7 +80,7 @@ def _find_particles(text: bytes, is_whole: bool, path: str) -> ParticleRows | No
     for match in _LOOP_OR_BLOCK.finditer(text):
         if match[1] is not None:
             name = match[1].decode(errors="replace")
-            block_start = _back_over_comments(text, match.start())
+            block_start = back_over_comments(text, match.start())
             continue
         lines = _LABEL_LINES.match(text, match.end())
         goes_on = lines is None or b"\n" not in text[lines.end() :]
@@ -174,6 +174,13 @@ def with_lf(text: bytes) -> bytes:
     return text.replace(b"\r\n", b"\n")
 
 
+def first_block(text: bytes) -> bytes:
+    """Text of the first block, from its ``data_`` to that of the next; often there is none."""
+    found = _BLOCK.search(text)
+    following = _BLOCK.search(text, found.end()) if found else None
+    return text[found.start() : following.start() if following else None] if found else b""
+
+
 def block_text(text: bytes, wanted: str) -> bytes:
     """Text of the first block with some name; empty where there is none."""
     return next((block for name, block in _split_blocks(text) if name == wanted), b"")
@@ -219,7 +226,7 @@ def misshapen_pair(text: bytes) -> int | None:
 def _split_blocks(text: bytes) -> list[tuple[str, bytes]]:
     """Cut text into blocks; comments and empty lines before ``data_`` belong to the block."""
     marks = list(_BLOCK.finditer(text))
-    starts = [_back_over_comments(text, match.start()) for match in marks]
+    starts = [back_over_comments(text, match.start()) for match in marks]
     ends = [*starts[1:], len(text)][: len(marks)]
     blocks = [
         (match[1].decode(errors="replace"), text[start:end])
@@ -228,7 +235,7 @@ def _split_blocks(text: bytes) -> list[tuple[str, bytes]]:
     return [("", text[: starts[0] if starts else len(text)]), *blocks]
 
 
-def _back_over_comments(text: bytes, position: int) -> int:
+def back_over_comments(text: bytes, position: int) -> int:
     """Where the comments and empty lines before a line begin."""
     while position:
         start = text.rfind(b"\n", 0, max(0, position - _FIRST_BYTES)) + 1

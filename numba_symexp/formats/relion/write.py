@@ -8,6 +8,7 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError
+from numba_symexp.formats.relion.coordinates import Coordinates
 from numba_symexp.formats.relion.copy_labels import (
     SubtomogramNames,
     refuse_same_places,
@@ -18,6 +19,7 @@ from numba_symexp.formats.relion.labels import (
     ANGLES,
     ORIGINS_PX,
     PARTICLE_NAME,
+    PREMULTIPLIED,
     LabelReader,
 )
 from numba_symexp.formats.relion.text import with_convention
@@ -42,8 +44,8 @@ if TYPE_CHECKING:
 
 _PRIORS = ("rlnAngleRotPrior", "rlnAngleTiltPrior", "rlnAnglePsiPrior")
 _ORIGIN_PRIORS = (
-    *("rlnOriginXPriorAngst", "rlnOriginYPriorAngst"),
-    *("rlnOriginXPrior", "rlnOriginYPrior"),
+    ("rlnOriginXPriorAngst", "rlnOriginYPriorAngst", "rlnOriginZPriorAngst"),
+    ("rlnOriginXPrior", "rlnOriginYPrior", "rlnOriginZPrior"),
 )
 """Priors of origins: in A since RELION 3.1, in pixels before."""
 
@@ -64,6 +66,8 @@ class StarRows(WordRows):
         With a header, and every label as text.
     keep_track_length : bool
         Leave places on helical tracks as they are.
+    recenter : {"coordinates"}, optional
+        Bake the origins of subtomograms into their coordinates.
 
     Attributes
     ----------
@@ -77,7 +81,7 @@ class StarRows(WordRows):
     Raises
     ------
     SourceError
-        Places on tracks cannot be told apart.
+        Places on tracks cannot be told apart, or there are no coordinates to bake origins into.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class StarRows(WordRows):
         rows: "Poses",
         source: ParticleTable,
         keep_track_length: bool = False,
+        recenter: str | None = None,
     ) -> None:
         header = source.header
         if header is None:
@@ -106,7 +111,9 @@ class StarRows(WordRows):
         if self._tells_copies:
             own = (SOURCE_LABEL, OPERATOR_LABEL)
             added += [label for label in own if label not in header.labels]
-        self._priors = [each for each in (*_PRIORS, *_ORIGIN_PRIORS) if each in header.labels]
+        of_origins = [label for labels in _ORIGIN_PRIORS for label in labels[: rows.components]]
+        self._priors = [each for each in (*_PRIORS, *of_origins) if each in header.labels]
+        self._coordinates = self._coordinates_of(recenter)
         self._labels = (*header.labels, *added)
         mark = rows.convention if rows.needs_mark(RELION, source) else None
         self._head = with_convention(_with_labels(header, added), mark)
@@ -120,6 +127,32 @@ class StarRows(WordRows):
         self._names = SubtomogramNames.of(rows, source) if self._tells_copies else None
         if self._names:
             self._endings = self._names.endings
+        if rows.components == 3 and rows.operators and rows.operators.moves:
+            self.notes += self._premultiplied()
+
+    def _coordinates_of(self, recenter: str | None) -> Coordinates | None:
+        """Coordinates that origins go into; None where they stay."""
+        if recenter is None:
+            return None
+        if self._rows.components != 3:
+            raise SourceError(
+                f"{self._source.path}: its particles are images, and recenter= goes with "
+                "subtomograms: leave it out"
+            )
+        self._rows.require_psize("coordinates of a tomogram need origins in A")
+        self.notes.append("coordinates are new: extract the particles again")
+        return Coordinates.of(self._reader, self._source.path)
+
+    def _premultiplied(self) -> list[str]:
+        """What is to be said of images that hold the CTF of the place where they were cut out."""
+        optics = self._reader.optics
+        told = optics.words(PREMULTIPLIED).tolist() if PREMULTIPLIED in optics else []
+        if not any(re.fullmatch(rb"[+]?0*1(?:[.]0*)?", word) for word in told):
+            return []
+        return [
+            f"images are premultiplied by their CTF (_{PREMULTIPLIED}): copies that move have the "
+            "CTF of their particle until they are extracted again"
+        ]
 
     def _is_as_told(self, header: Header) -> bool:
         """Whether all poses and shifts are what the words say, labels that are missing being 0."""
@@ -156,6 +189,8 @@ class StarRows(WordRows):
         kept = self._unchanged(SHIFT, block.shift, self._own_origins, block, source)
         for labels, origins in self._origins(block):
             self._refuse_large(origins, "an origin")
+            if self._coordinates:
+                kept, origins = kept & np.all(origins == 0, axis=1), np.zeros(origins.shape)
             new.update(
                 {
                     name: Numbers(origins[:, k], 6, kept)
@@ -163,6 +198,8 @@ class StarRows(WordRows):
                     if name in self._labels
                 }
             )
+        if self._coordinates:
+            new.update(self._baked(self._coordinates, block, source))
         if block.split is not None:
             subset = block.split.astype(np.float64) + 1
             label = self._reader.subset
@@ -217,15 +254,34 @@ class StarRows(WordRows):
         turned = turned_angles(angles, operators, operator)
         for k, label in enumerate(_PRIORS):
             new[label] = Numbers(turned[:, k], 6, still | (turned[:, k] == angles[:, k]))
-        for labels, size in ((_ORIGIN_PRIORS[:2], 1.0), (_ORIGIN_PRIORS[2:], block.psize_A)):
-            origins = np.stack([told(label) for label in labels], axis=1)
-            if operators.moves and any(label in self._priors for label in labels):
-                _, moved = mates(angles, "euler_zyz", operators, operator, origins, size)
-                new.update({each: Numbers(moved[:, k], 6, still) for k, each in enumerate(labels)})
+        for labels, size in zip(_ORIGIN_PRIORS, (1.0, block.psize_A), strict=True):
+            some = labels[: self._rows.components]
+            if not any(label in self._priors for label in some):
+                continue
+            if not operators.moves and not self._coordinates:
+                continue
+            origins = np.stack([told(label) for label in some], axis=1)
+            _, moved = mates(angles, "euler_zyz", operators, operator, origins, size)
+            if self._coordinates:  # they count from the new place of the box
+                moved = moved - (block.shift_A if labels == _ORIGIN_PRIORS[0] else block.shift)
+            same = np.equal(moved, origins) & still[:, None]
+            new.update({each: Numbers(moved[:, k], 6, same[:, k]) for k, each in enumerate(some)})
         for label in self._priors:
             if label in new:
                 self._refuse_large(new[label].values, f"a _{label}")
         return {label: new[label] for label in self._priors if label in new}
+
+    def _baked(
+        self, coordinates: Coordinates, block: "Block", source: dict[str, Array]
+    ) -> dict[str, Numbers]:
+        """Coordinates of rows that take up their origins; a row without any keeps its words."""
+        new, origin_A = {}, block.shift_A
+        still, first = np.all(origin_A == 0, axis=1), int(block.sources[0])
+        for labels, places in coordinates.moved(origin_A, source, block.index, first):
+            for k, label in enumerate(labels):
+                self._refuse_large(places[:, k], f"a _{label}")
+                new[label] = Numbers(places[:, k], _DECIMALS, still)
+        return new
 
     @property
     def _own_origins(self) -> tuple[str, ...]:

@@ -1,0 +1,102 @@
+"""Coordinates of subtomograms in their tomogram, into which origins can be baked."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from numba_symexp.annotations import Array
+from numba_symexp.errors import SourceError
+from numba_symexp.formats.relion.labels import (
+    COORDINATES_A,
+    COORDINATES_PX,
+    SUBTOMOGRAM_ANGLES,
+    TILT_SERIES_PX,
+    LabelReader,
+)
+from numba_symexp.formats.relion.text import OPTICS_GROUP
+from numba_symexp.kernels.codecs import convert
+from numba_symexp.particles.words import numbers
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """Coordinates that a particle file has.
+
+    Attributes
+    ----------
+    labels : tuple of tuple of str
+        Of the centered ones, of the others, or of both.
+    """
+
+    labels: tuple[tuple[str, ...], ...]
+    _reader: LabelReader
+    _path: str
+
+    @classmethod
+    def of(cls, reader: LabelReader, path: str) -> "Coordinates":
+        """Coordinates of the particles of a file.
+
+        Raises
+        ------
+        SourceError
+            There are none, not all three, or the pixel size that they count in is missing.
+        """
+        found = []
+        for labels in (COORDINATES_A, COORDINATES_PX):
+            missing = [label for label in labels if label not in reader.labels]
+            if 0 < len(missing) < len(labels):
+                raise SourceError(
+                    f"{path}: has no _{missing[0]}, and origins go into three coordinates: add it"
+                )
+            if not missing:
+                found.append(labels)
+        if not found:
+            raise SourceError(
+                f"{path}: has no coordinates that origins could go into (_{COORDINATES_A[0]} or "
+                f"_{COORDINATES_PX[0]}): leave out recenter="
+            )
+        if COORDINATES_PX in found and TILT_SERIES_PX not in reader.optics:
+            raise SourceError(
+                f"{path}: _{COORDINATES_PX[0]} counts in pixels of the tilt series, and "
+                f"data_optics has no _{TILT_SERIES_PX}: add it"
+            )
+        return cls(tuple(found), reader, path)
+
+    def moved(
+        self, origin_A: Array, words: Mapping[str, Array], index: Array, start: int
+    ) -> Iterator[tuple[tuple[str, ...], Array]]:
+        """New coordinates of rows: coordinate - A_sub o, in the coordinate's unit.
+
+        Parameters
+        ----------
+        origin_A : (n, 3) float64
+            Origins o of the rows.
+        words : mapping of str to (m,) bytes
+            What the file says of their particles.
+        index : (n,) int
+            Which of the m particles each row is of.
+        start : int
+            The first of these particles, for messages.
+
+        Yields
+        ------
+        labels : tuple of str
+        coordinates : (n, 3) float64
+        """
+        path, count = self._path, len(next(iter(words.values())))
+        move_A = origin_A
+        if SUBTOMOGRAM_ANGLES[0] in words:
+            told = [numbers(words[each], f"{path}: _{each}", start) for each in SUBTOMOGRAM_ANGLES]
+            # A_sub = exp(v)^T, so that (A_sub o)_j is column j of exp(v) times o
+            turn = convert(np.stack(told, axis=1), "euler_zyz", "matrix")
+            move_A = np.einsum("nij,ni->nj", turn[index], origin_A)
+        for labels in self.labels:
+            told = [numbers(words[label], f"{path}: _{label}", start) for label in labels]
+            size_A = np.ones(count)
+            if labels == COORDINATES_PX:
+                group = words.get(OPTICS_GROUP)
+                size_A = self._reader.optics.of_rows(group, TILT_SERIES_PX, count, path, start)
+                if not (np.isfinite(size_A) & (size_A > 0)).all():
+                    raise SourceError(f"{path}: a _{TILT_SERIES_PX} is not above 0: repair it")
+            yield labels, np.stack(told, axis=1)[index] - move_A / size_A[index, None]
