@@ -12,7 +12,7 @@ import h5py
 import inside
 import numpy as np
 import pytest
-from conftest import random_columns, write_table
+from conftest import compiled_only, random_columns, write_table
 from inside import HDF5_SIGNATURE, Own, SourceError, first_new_id, main
 
 from numba_symexp import Operators, point_group
@@ -164,6 +164,7 @@ def test_lengths_differ(name, refuse, tmp_path, columns):
     refuse("differ in length", f"{name} has 49 rows", "50 rows")
 
 
+@compiled_only
 @pytest.mark.parametrize("value", [np.arange(3), np.array(["relion"] * 2, "S6"), 5, "", b"\xff"])
 @pytest.mark.parametrize("name", ["convention", "convention_doubt", "repeated_images", "format"])
 def test_what_a_table_says_may_be_anything(name, value, command, tmp_path, columns):
@@ -179,6 +180,7 @@ def test_what_a_table_says_may_be_anything(name, value, command, tmp_path, colum
         assert done.returncode in (0, 1, 2)
 
 
+@compiled_only
 @pytest.mark.parametrize("name", ["created", "generated_by", "symmetry", "provenance", "complete"])
 def test_what_an_expanded_table_says_may_be_anything(name, go, command, tmp_path, columns):
     write_table(tmp_path / "in.h5", columns)

@@ -111,8 +111,13 @@ def test_a_line_of_quotes_among_pairs(quotes, bounded, tmp_path, rng):
     assert bounded("inspect", "p.star").returncode in (0, 1)
 
 
-@pytest.mark.parametrize("blank", ["\n", " \n", "# c\n", "\r\n", "\t"])
-@pytest.mark.parametrize("place", ["before", "labels", "behind"])
+@pytest.mark.parametrize(
+    ("place", "blank"),
+    [
+        *(("labels", blank) for blank in ("\n", " \n", "# c\n", "\r\n", "\t")),
+        *(("before", "\n"), ("before", "# c\n"), ("behind", "\n"), ("behind", "\t")),
+    ],
+)
 def test_very_many_blank_lines(place, blank, bounded, tmp_path, rng):
     text = star_text(particles(rng, 9)).rstrip("\n") + "\n"
     gap = blank * (5_000_000 // len(blank))

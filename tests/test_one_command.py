@@ -77,6 +77,7 @@ def assert_same(go, folder, source, output, *flags, export=()):
         (folder / name).unlink()
 
 
+@compiled_only
 @pytest.mark.parametrize("flags", CASES.values(), ids=CASES)
 @pytest.mark.parametrize("source", ["s.star", "s.cs", "s.h5"])
 def test_one_command_makes_the_bytes_of_two(source, flags, go, rng, tmp_path):
@@ -162,6 +163,7 @@ BACK = {
 }
 
 
+@compiled_only
 @pytest.mark.parametrize(("source", "words"), BACK.values(), ids=BACK)
 @pytest.mark.parametrize("suffix", ["star", "CS"])
 def test_particles_go_back_into_the_bytes_of_two_commands(source, words, suffix, go, rng, tmp_path):
