@@ -22,12 +22,14 @@ from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import (
     CONVENTION,
     DEFOCUS,
+    DYNAMO_PARENT,
     FORMAT,
     OPERATOR_INDEX,
     SOURCE_INDEX,
     SOURCE_LABEL,
 )
-from numba_symexp.particles.table import ParticleTable
+from numba_symexp.particles.table import DYNAMO, ParticleTable
+from numba_symexp.particles.words import numbers
 from numba_symexp.pose_block import Block
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.point_groups import HOUSE
@@ -312,6 +314,8 @@ class Poses:
             found = [table.columns.get(name) for name in (key, copy)]
             if all(each and not each.shape and each.dtype.kind in "ui" for each in found):
                 return key, copy
+        if self._names_parents():
+            return DYNAMO_PARENT, None
         for key in (SOURCE_LABEL, IMAGE):  # operator 0 may be gone: motions tell the copies
             if table.header is not None and key in table.columns:
                 return key, None
@@ -320,6 +324,14 @@ class Poses:
             f"{table.columns_in_words()}): give one with {' and '.join(_CRYOSPARC)}, or "
             f"{' and '.join(_OURS)}, or a .star with _{IMAGE}"
         )
+
+    def _names_parents(self) -> bool:
+        """Whether rows are those of Dynamo and say whose copies they are; 0 says nothing."""
+        if self.table.vocabulary != DYNAMO or DYNAMO_PARENT not in self.table.columns:
+            return False
+        some = min(len(self), _EXPORT_ROWS)
+        words = self.table.read([DYNAMO_PARENT], 0, some)[DYNAMO_PARENT]
+        return bool((numbers(words, f"{self.table.path}: {DYNAMO_PARENT}", 0) != 0).all())
 
     def blocks(
         self, parts: Collection[str] = (), rows: int | None = None, pose: bool = True

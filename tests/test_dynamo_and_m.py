@@ -171,6 +171,30 @@ def test_a_table_of_dynamo_comes_back(tbl, go, command, tmp_path):
     assert "6 rows" in go("inspect", "p.tbl")
 
 
+def test_copies_of_dynamo_go_back_to_particles(tbl, go, command, tmp_path):
+    go("expand", "p.tbl", "e.h5", "--symmetry=C3")
+    go("export", "e.h5", "e.tbl")
+    rows = read_tbl(tmp_path / "e.tbl")
+    kept = [rows[k] for k in (16, 3, 4, 5, 0, 9, 2, 12, 13)]
+    write_tbl(tmp_path / "part.tbl", kept)
+    own = [tbl[k] for k in (0, 1, 3, 4, 5)]
+    for flag in ("--expanded=e.h5", "--source=p.tbl"):
+        go("collapse", "part.tbl", "back.tbl", flag, "--overwrite")
+        assert read_tbl(tmp_path / "back.tbl") == own
+    for k, row in enumerate(kept):
+        row[9] = str(k)  # cc
+    write_tbl(tmp_path / "part.tbl", kept)
+    go("collapse", "part.tbl", "best.tbl", "--source=p.tbl", "--by=dynamo/cc")
+    best = read_tbl(tmp_path / "best.tbl")
+    for row, copy in zip(best, (rows[2], rows[5], rows[9], rows[13], rows[16]), strict=True):
+        assert naive.angle_rad(pose_of(row), pose_of(copy)) < 1e-7
+    assert "its 3 copies are C3" in go("match", "e.tbl")
+    refused = command("match", "p.tbl")
+    assert (refused.returncode, "nothing tells whose copies" in refused.stderr) == (1, True)
+    refused = command("collapse", "p.tbl", "x.tbl", "--expanded=e.h5")
+    assert (refused.returncode, "row 0 is no copy" in refused.stderr) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [

@@ -337,7 +337,12 @@ def as_wanted(
     target = DYNAMO if known.vocabulary == DYNAMO else program
     if target is None:
         target = RELION if own == DYNAMO else own
-    if target == own or (table.header is None and own == RELION and target == RELION):
+    if target == own:
         return table, psize_A, []
+    if own == RELION and table.header is None:
+        raise SourceError(
+            f"{table.path}: did not come from a .star, so that nothing says where its particles "
+            "are: give one"
+        )
     converted = SubtomogramsAs(table, target, psize_A)
     return converted, None, converted.notes

@@ -10,7 +10,7 @@ from numba_symexp.annotations import Array
 from numba_symexp.conversion.as_relion import AsRelion
 from numba_symexp.errors import SourceError
 from numba_symexp.formats.relion.labels import IMAGE, MICROGRAPH
-from numba_symexp.particles.schema import SOURCE_LABEL, UID
+from numba_symexp.particles.schema import DYNAMO_PARENT, SOURCE_LABEL, UID
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.particles.words import mix_bits, numbers, word_hash
 
@@ -36,6 +36,8 @@ class Link:
         Coordinates may differ by a pixel.
     as_words : bool
         Rows have the id of their particle as a word, or its row where ``of_source`` is empty.
+    as_ids : bool
+        Rows have the id of their particle as a number in text.
     """
 
     labels: tuple[str, ...]
@@ -43,6 +45,7 @@ class Link:
     of_source: tuple[str, ...]
     whole_px: bool = False
     as_words: bool = False
+    as_ids: bool = False
 
     def keys(
         self, table: ParticleTable, names: Sequence[str], start: int, stop: int, step: Array
@@ -54,6 +57,9 @@ class Link:
             return word_hash(words if words.dtype.kind == "S" else words.astype("S"))
         if len(names) == 1 and found[names[0]].dtype.kind in "ui":
             return found[names[0]].astype(np.uint64)
+        if self.as_ids:
+            ids = numbers(found[names[0]], f"{table.path}: {names[0]}", start)
+            return np.maximum(ids, 0).astype(np.uint64)
         parts = [word_hash(found[names[0]])]
         for place, name in enumerate(names[1:]):
             value = numbers(found[name], f"{table.path}: _{name}", start)
@@ -70,6 +76,8 @@ def links_between(table: ParticleTable, source: ParticleTable) -> list[Link]:
     SourceError
         There is none.
     """
+    if {DYNAMO_PARENT} <= table.columns.keys() and UID in source.columns:
+        return [Link((DYNAMO_PARENT,), source, (UID,), as_ids=True)]
     if table.header is None:
         name = _CS_SOURCE if _CS_SOURCE in table.columns else UID
         if UID not in source.columns:

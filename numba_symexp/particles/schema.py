@@ -36,8 +36,8 @@ SOURCE_LABEL, OPERATOR_LABEL = "symexpSource", "symexpOperator"
 Where particles have no ids, it is their row. RELION keeps labels that it does not know.
 """
 
-DYNAMO_TAG = "dynamo/tag"
-"""Column that every table which came from Dynamo has."""
+DYNAMO_TAG, DYNAMO_PARENT = "dynamo/tag", "dynamo/otag"
+"""Columns of every table that came from Dynamo; a copy's parent is the tag of its particle."""
 
 TURNED_WHEN_CUT = "rlnTomoSubtomogramRot"
 """Says that subtomograms were turned when they were cut out: their poses may all be zero then."""

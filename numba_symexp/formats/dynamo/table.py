@@ -14,6 +14,7 @@ from numba_symexp.kernels.codecs import convert
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import (
     CONVENTION,
+    DYNAMO_PARENT,
     DYNAMO_TAG,
     POSE,
     PSIZE,
@@ -26,10 +27,9 @@ from numba_symexp.particles.words import numbers
 
 _SLOT = "dynamo/"
 
-TAG = DYNAMO_TAG
+TAG, PARENT = DYNAMO_TAG, DYNAMO_PARENT
 OFFSETS = tuple(f"{_SLOT}{name}" for name in ("dx", "dy", "dz"))
 ANGLES = tuple(f"{_SLOT}{name}" for name in ("tdrot", "tilt", "narot"))
-PARENT = f"{_SLOT}otag"
 APIX = f"{_SLOT}apix"
 
 _NAMES = (
