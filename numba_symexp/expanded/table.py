@@ -93,9 +93,13 @@ class ExpandedTable(Mapping[str, ExpandedColumn]):
     output_columns : tuple of OutputColumn
     n_sources : int
         Rows of the source.
+    made_of_words : bool
+        False: a file may say anything.
     defocus : dict of str to float
         Columns whose defocus moved with the depth of the center, and by how many depths (1, -1).
     """
+
+    made_of_words = False
 
     def __init__(self, path: str, source: str | None = None) -> None:
         self.path = path

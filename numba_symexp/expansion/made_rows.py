@@ -38,10 +38,13 @@ class PlannedExpansion:
         Names of the pose and shift columns, and the pose format.
     psize_given_A : float or None
     defocus : dict of str to float
+    made_of_words : bool
+        Whether operators turn and move what the words of the source say, and nothing else.
     """
 
     def __init__(self, job: ExpandJob, table: ParticleTable, plan: Plan) -> None:
         self.path, self.source = table.path, table
+        self.made_of_words = table.is_text
         self.table = MadeRows(job, table, plan)
         self.operators = plan.operators
         (pose,) = only(plan.written, PoseColumn)

@@ -3,7 +3,7 @@
 import abc
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -62,6 +62,8 @@ class WordsTable(ParticleTable):
     layout : str
         What it is, in words.
     """
+
+    is_text: ClassVar[bool] = True
 
     def __init__(self, path: str, layout: str) -> None:
         self.path, self.location, self.layout = path, TABLE, layout

@@ -3,7 +3,7 @@
 import abc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -94,6 +94,9 @@ class ParticleTable(abc.ABC):
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    is_text: ClassVar[bool] = False
+    """Whether poses and shifts are made of words, which are columns too."""
 
     _watched: tuple[int, tuple[int, int]] | None = None
 

@@ -115,6 +115,7 @@ class StarRows(WordRows):
         self._priors = [each for each in (*_PRIORS, *of_origins) if each in header.labels]
         self._coordinates = self._coordinates_of(recenter)
         self._labels = (*header.labels, *added)
+        self._turned_only = self._if_turned_only(header)
         mark = rows.convention if rows.needs_mark(RELION, source) else None
         self._head = with_convention(_with_labels(header, added), mark)
         self._tail = header.tail
@@ -129,6 +130,18 @@ class StarRows(WordRows):
             self._endings = self._names.endings
         if rows.components == 3 and rows.operators and rows.operators.moves:
             self.notes += self._premultiplied()
+
+    def _if_turned_only(self, header: Header) -> Operators | None:
+        """Operators that turn what the words say, and move nothing; None where more may differ.
+
+        Then it is known without a look which words stay.
+        """
+        rows, operators = self._rows, self._rows.operators
+        if rows.expanded is None or operators is None or operators.moves or self._coordinates:
+            return None
+        told = {*self._reader.angles, *self._own_origins} <= {*header.labels}
+        of_words = rows.expanded.made_of_words and self._source is rows.source
+        return operators if told and of_words else None
 
     def _coordinates_of(self, recenter: str | None) -> Coordinates | None:
         """Coordinates that origins go into; None where they stay."""
@@ -180,14 +193,18 @@ class StarRows(WordRows):
         angles = convert(block.rotvec, "rotvec", "euler_zyz")
         if not np.isfinite(angles).all():
             raise SourceError(f"{self._source.path}: a pose is NaN or Inf: verify the table")
-        kept = self._unchanged(POSE, block.rotvec, self._reader.angles, block, source)
+        if self._turned_only:
+            kept = np.isin(block.operator, self._turned_only.fixed)
+        else:
+            kept = self._unchanged(POSE, block.rotvec, self._reader.angles, block, source)
         new = {
             label: Numbers(angles[:, k], 6, kept)
             for k, label in enumerate(self._reader.angles)
             if label in self._labels
         }
-        kept = self._unchanged(SHIFT, block.shift, self._own_origins, block, source)
-        for labels, origins in self._origins(block):
+        if not self._turned_only:
+            kept = self._unchanged(SHIFT, block.shift, self._own_origins, block, source)
+        for labels, origins in self._origins(block) if not self._turned_only else ():
             self._refuse_large(origins, "an origin")
             if self._coordinates:
                 kept, origins = kept & np.all(origins == 0, axis=1), np.zeros(origins.shape)
