@@ -189,6 +189,11 @@ def test_copies_of_dynamo_go_back_to_particles(tbl, go, command, tmp_path):
     for row, copy in zip(best, (rows[2], rows[5], rows[9], rows[13], rows[16]), strict=True):
         assert naive.angle_rad(pose_of(row), pose_of(copy)) < 1e-7
     assert "its 3 copies are C3" in go("match", "e.tbl")
+    torn = [row for k, row in enumerate(rows) if k % 3 != k // 3 % 3]  # two of three, in turn
+    write_tbl(tmp_path / "torn.tbl", torn)
+    shown = go("match", "torn.tbl")
+    assert "its 3 copies are C3" in shown
+    assert "copies are missing, or in no order" in shown
     refused = command("match", "p.tbl")
     assert (refused.returncode, "nothing tells whose copies" in refused.stderr) == (1, True)
     refused = command("collapse", "p.tbl", "x.tbl", "--expanded=e.h5")

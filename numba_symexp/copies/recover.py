@@ -10,6 +10,9 @@ from numba_symexp.copies.means import Means, Totals, robust_centers
 from numba_symexp.copies.references import Pairs, References, ranks
 from numba_symexp.poses import Poses
 
+_IN_ORDER_DEG = 10.0
+"""Copies that stand in one order are turned by less from each other, also after a refinement."""
+
 _SAMPLE_ROWS = 262_144
 _SAMPLE_OF_EACH = (16, 256)
 """Least and most rows of each copy from which its motion is first estimated."""
@@ -54,7 +57,9 @@ def recover(rows: Poses, progress: Progress | None = None) -> Recovered:
 
     Memory does not grow with the rows, but for 36 bytes per particle, and more than twice that
     while they are sorted. The motion is first estimated from some rows of each copy, so that those
-    which are far off can be told and left out of the means over all others.
+    which are far off can be told and left out of the means over all others. Where only the order of
+    the rows tells copies, and those of one place are turned in many ways, the order says nothing:
+    then the motions between the rows of a particle tell them.
 
     Parameters
     ----------
@@ -68,6 +73,14 @@ def recover(rows: Poses, progress: Progress | None = None) -> Recovered:
         Rows cannot be told apart or compared.
     """
     references = References(rows, progress)
+    found = _recovered(rows, references, progress)
+    if references.by_order and found.means.rms_deg.max() > _IN_ORDER_DEG:
+        return _recovered(rows, References(rows, progress, by_motion=True), progress)
+    return found
+
+
+def _recovered(rows: Poses, references: References, progress: Progress | None) -> Recovered:
+    """Mean motion of each copy that references tell."""
     count, n_rows = len(references.copies), rows.table.n_rows
     totals = Totals(robust_centers(_sample(references), count))
 
@@ -121,8 +134,8 @@ def _notes(rows: Poses, references: References, totals: Totals) -> list[str]:
             f"{images:,} with {rows}" for rows, images in references.rows_of_images.items()
         )
         notes.append(
-            f"copies are missing (images and their rows: {each}): the motions are those between "
-            "rows of one image"
+            f"copies are missing, or in no order (images and their rows: {each}): the motions are "
+            "those between rows of one image"
         )
     if references.uneven:
         notes.append(

@@ -55,6 +55,8 @@ class References:
     rows : Poses
     progress : callable, optional
         Called as ``progress(rows_done, rows)`` now and then.
+    by_motion : bool
+        Where only the order of the rows tells copies: have their motions tell them.
 
     Attributes
     ----------
@@ -78,8 +80,10 @@ class References:
         No copy 0 at all, or two of one particle; or more copies than operators can be.
     """
 
-    def __init__(self, rows: Poses, progress: Progress | None = None) -> None:
-        self._rows = rows
+    def __init__(
+        self, rows: Poses, progress: Progress | None = None, by_motion: bool = False
+    ) -> None:
+        self._rows, self._by_motion = rows, by_motion
         self.orphans = np.zeros(0, np.uint64)
         self.uneven = 0
         self.motions: Array | None = None
@@ -112,6 +116,11 @@ class References:
             )
         self.particles = len(known.key)
         self._known = known
+
+    @property
+    def by_order(self) -> bool:
+        """Whether copies are told by the order of the rows of a particle."""
+        return self._rows.keys[1] is None and self.motions is None
 
     def pairs(self) -> Iterator[tuple[int, Pairs]]:
         """All copies of particles that have a copy 0, with the number of rows up to there.
@@ -205,7 +214,8 @@ class References:
         rows, count = np.unique(images.rows, return_counts=True)
         self.rows_of_images = dict(zip(rows.tolist(), count.tolist(), strict=True))
         most = rows[count.argmax()]
-        if count.max() < _MOSTLY * len(images.key) or (most == 1 and len(rows) > 1):
+        torn = count.max() < _MOSTLY * len(images.key) or (most == 1 and len(rows) > 1)
+        if torn or self._by_motion:
             images.keep(images.rows > 1)
             self._known, self.particles = images, len(images.key)
             self.motions = self._find_motions()
