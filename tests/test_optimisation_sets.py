@@ -1,6 +1,8 @@
 """Optimisation sets of RELION 4 and 5, their motion files, and origins baked into coordinates."""
 
 import os
+import shutil
+import subprocess
 import tracemalloc
 
 import h5py
@@ -290,6 +292,28 @@ def test_a_long_motion_file_is_never_held(project, go, tmp_path):
         tracemalloc.stop()
     assert size > 15e6
     assert most[2] - most[1] < 4e6, most
+
+
+PRINT_TABLE = "relion_star_printtable"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which(PRINT_TABLE) is None, reason=f"{PRINT_TABLE} is not installed")
+def test_relion_finds_the_trajectory_of_every_copy(project, go, tmp_path):
+    columns, shifts = project(n=3)
+    go("expand", SET_NAME, "e.star", "--symmetry=C3")
+    names = read_star((tmp_path / "e.star").read_text())["rlnTomoParticleName"]
+    parents = [name for name in columns["rlnTomoParticleName"] for _ in range(3)]
+    for name, parent in zip(names, parents, strict=True):
+        done = subprocess.run(
+            [PRINT_TABLE, "e_motion.star", f"data_{name}", *ORIGINS],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        told = np.array([line.split() for line in done.stdout.splitlines()], float)
+        assert np.abs(told - np.array(shifts[parent], float)).max() < 1e-5
 
 
 def baked(go, folder, *flags):
