@@ -1,6 +1,8 @@
 """Optimisation sets of RELION 4 and 5, their motion files, and origins baked into coordinates."""
 
 import os
+import shutil
+import subprocess
 import tracemalloc
 
 import h5py
@@ -130,11 +132,13 @@ def test_a_set_is_expanded_as_a_whole(project, go, tmp_path):
     assert done.bytes == size
 
 
-def test_the_set_may_stand_beside_its_particles(project, go, tmp_path):
+def test_the_set_may_stand_beside_its_particles(project, go, command, tmp_path):
     columns, shifts = project()
     go("expand", "optimisation_set.star", "e.star", *HELIX)
     one = {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path) if name[0] == "e"}
-    go("expand", "p.star", "e.star", f"--optimisation_set={SET_NAME}", *HELIX, "--overwrite")
+    flag = f"--optimisation_set={SET_NAME}"
+    done = command("expand", "p.star", "e.star", flag, *HELIX, "--overwrite")
+    assert (done.returncode, "other particles" in done.stderr) == (0, False)
     assert_outputs(tmp_path, columns, shifts, ORDER)
     assert len(one) == 3
     for name, data in one.items():
@@ -173,6 +177,10 @@ def test_a_dry_run_writes_nothing(project, go, tmp_path):
     shown = go("expand", "optimisation_set.star", "e.star", "--symmetry=C2", "--dry_run")
     assert "would write e.star and e_optimisation_set.star and e_motion.star" in shown
     assert set(os.listdir(tmp_path)) == SOURCES
+    before, after = (
+        numba_symexp.expand(SET_NAME, "e.star", symmetry="C2", dry_run=dry) for dry in (True, False)
+    )
+    assert abs(before.bytes - after.bytes) < 0.1 * after.bytes
 
 
 def test_all_that_opens_a_table_opens_that_of_a_set(project, go, tmp_path):
@@ -212,6 +220,7 @@ def test_forms_of_sets(form, project, go, tmp_path):
         output = tmp_path / "e.star"
     where.write_bytes(text.encode())
     go("expand", where, output, "--symmetry=C2")
+    assert all(b"\r" not in path.read_bytes() for path in tmp_path.glob("e*.star"))
     if form == "loop":
         text = (tmp_path / "e_optimisation_set.star").read_text()
         words = {label: words[0] for label, words in read_star(text, "").items()}
@@ -283,6 +292,28 @@ def test_a_long_motion_file_is_never_held(project, go, tmp_path):
         tracemalloc.stop()
     assert size > 15e6
     assert most[2] - most[1] < 4e6, most
+
+
+PRINT_TABLE = "relion_star_printtable"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which(PRINT_TABLE) is None, reason=f"{PRINT_TABLE} is not installed")
+def test_relion_finds_the_trajectory_of_every_copy(project, go, tmp_path):
+    columns, shifts = project(n=3)
+    go("expand", SET_NAME, "e.star", "--symmetry=C3")
+    names = read_star((tmp_path / "e.star").read_text())["rlnTomoParticleName"]
+    parents = [name for name in columns["rlnTomoParticleName"] for _ in range(3)]
+    for name, parent in zip(names, parents, strict=True):
+        done = subprocess.run(
+            [PRINT_TABLE, "e_motion.star", f"data_{name}", *ORIGINS],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        told = np.array([line.split() for line in done.stdout.splitlines()], float)
+        assert np.abs(told - np.array(shifts[parent], float)).max() < 1e-5
 
 
 def baked(go, folder, *flags):
@@ -445,6 +476,7 @@ def refused(command, folder, code, told, *words):
     assert (done.returncode, len(lines)) == (code, 1), done.stderr
     assert lines[0].startswith("error: ")
     assert told in lines[0]
+    assert "unexpected" not in lines[0]
     assert sorted(os.listdir(folder)) == before
 
 
@@ -597,19 +629,24 @@ def test_nothing_is_replaced_without_being_asked(name, project, command, go, tmp
     assert_outputs(tmp_path, columns, shifts, 2)
 
 
+@pytest.mark.parametrize("dry", [[], ["--dry_run"]], ids=["wet", "dry"])
+@pytest.mark.parametrize("given", ["source", "flag"])
 @pytest.mark.parametrize("name", [SET_NAME, "motion.star"])
-def test_an_input_is_never_an_output(name, project, command, tmp_path):
+def test_an_input_is_never_an_output(name, given, dry, project, command, tmp_path):
     project()
-    (tmp_path / name).rename(tmp_path / f"p_{name}")
-    if name == "motion.star":
-        change(SET_NAME, "motion.star", "p_motion.star")(tmp_path)
-    source = SET_NAME if name == "motion.star" else f"p_{name}"
-    (tmp_path / "p.star").rename(tmp_path / "q.star")
-    change(source, " p.star", " q.star")(tmp_path)
-    before = (tmp_path / f"p_{name}").read_bytes()
-    words = ("expand", source, "p.star", "--symmetry=C2", "--overwrite")
+    named = {"p.star": "q.star", SET_NAME: SET_NAME, "motion.star": "motion.star"}
+    named[name] = f"p_{name}"  # which is what lies beside p.star
+    for old, new in named.items():
+        (tmp_path / old).rename(tmp_path / new)
+    change(named[SET_NAME], " p.star", " q.star")(tmp_path)
+    change(named[SET_NAME], " motion.star", f" {named['motion.star']}")(tmp_path)
+    before = (tmp_path / named[name]).read_bytes()
+    words = [named[SET_NAME]]
+    if given == "flag":
+        words = ["q.star", f"--optimisation_set={words[0]}"]
+    words = ("expand", words[0], "p.star", *words[1:], "--symmetry=C2", "--overwrite", *dry)
     refused(command, tmp_path, 1, "is the source itself", *words)
-    assert (tmp_path / f"p_{name}").read_bytes() == before
+    assert (tmp_path / named[name]).read_bytes() == before
 
 
 def test_options_of_a_particle_file_are_no_part_of_a_provenance(project, go, tmp_path):

@@ -130,8 +130,6 @@ class Motion:
             interrupts.check()
             text = rest + piece
             whole = text.rfind(b"\n") + 1
-            if position + len(text) >= self._opened[0]:
-                whole = len(text)
             found = list(_DATA.finditer(text, 0, whole))
             if found:
                 if number == 0 and found[0][1] == b"0":
