@@ -32,9 +32,10 @@ from numba_symexp.version import __version__
 PROGRAM = "numba-symexp"
 DEBUG = "NUMBA_SYMEXP_DEBUG"
 ABOUT = """\
-Symmetry expansion of cryo-EM particle poses: particle table in (HDF5, .cs, .star), expanded HDF5
-table out, and from there .cs or .star. No image is read or written. The result is for local
-refinement, 3D classification and variability in C1, never for a global refinement."""
+Symmetry expansion of cryo-EM particles and subtomograms: a table goes in (HDF5, .cs, .star, .tbl),
+and one with a row for each particle and symmetry operator comes out, of the kind that the output's
+suffix names. No image is read or written. The result is for local refinement, 3D classification and
+variability in C1, never for a global refinement."""
 
 COMMANDS: dict[str, Callable[..., Request]] = {
     "expand": expand,

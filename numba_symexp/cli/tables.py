@@ -188,7 +188,7 @@ def import_particles(
     json: bool = False,
     quiet: bool = False,
 ) -> Request:
-    """Write the particles of CryoSPARC (.cs) or RELION (.star) as an HDF5 table.
+    """Write the particles of CryoSPARC, RELION, Dynamo or M as an HDF5 table.
 
     Example: numba-symexp import particles.cs passthrough_particles.cs particles.h5
 
