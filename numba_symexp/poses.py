@@ -322,7 +322,7 @@ class Poses:
         raise SourceError(
             f"{table.path}: nothing tells whose copies its rows are (columns: "
             f"{table.columns_in_words()}): give one with {' and '.join(_CRYOSPARC)}, or "
-            f"{' and '.join(_OURS)}, or a .star with _{IMAGE}"
+            f"{' and '.join(_OURS)}, a .star with _{IMAGE}, or a .tbl with the parents' tags (otag)"
         )
 
     def _names_parents(self) -> bool:

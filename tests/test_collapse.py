@@ -404,3 +404,27 @@ def test_new_images_are_joined_by_what_links_them(linked, rng, go, tmp_path):
     with h5py.File(tmp_path / "c.h5") as file:
         kept = [word.decode() for word in file["particles/rlnImageName"][()]]
     assert kept == columns["rlnImageName"][:10]
+
+
+def test_priors_are_those_of_the_best_copy_or_are_named(rng, go, tmp_path):
+    columns = particles(rng, 6)
+    columns |= {"rlnAngleTiltPrior": ["90.0"] * 6, "rlnAnglePsiPrior": ["10.0"] * 6}
+    (tmp_path / "p.star").write_text(star_text(columns))
+    go("expand", "p.star", "e.star", "--symmetry=D3")
+    go("expand", "p.star", "e.h5", "--symmetry=D3")
+    copies = read_star((tmp_path / "e.star").read_text())
+    score = rng.permutation(36)
+    back = {**copies, "rlnScore": [str(x) for x in score]}
+    (tmp_path / "back.star").write_text(star_text(back))
+    shown = go("collapse", "back.star", "best.star", "--expanded=e.h5", "--by=rlnScore")
+    assert "not of the best copies" not in shown
+    found = read_star((tmp_path / "best.star").read_text())
+    best = [6 * k + int(np.argmax(score[6 * k : 6 * k + 6])) for k in range(6)]
+    for label in ("rlnAngleTiltPrior", "rlnAnglePsiPrior"):
+        assert found[label] == [copies[label][row] for row in best]
+    assert len(set(found["rlnAnglePsiPrior"])) == 2
+    with h5py.File(tmp_path / "e.h5", "r+") as file:
+        file["particles/score"] = score
+    shown = go("collapse", "e.h5", "named.star", "--by=score")
+    assert "not of the best copies, but of their particles: rlnAngleTiltPrior" in shown
+    assert "not of the best copies" not in go("collapse", "e.h5", "own.star")

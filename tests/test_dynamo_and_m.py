@@ -8,10 +8,14 @@ import h5py
 import naive
 import numpy as np
 import pytest
+from conftest import random_columns, write_table
 from star_files import ANGLES, floats, loop, read_star
 from test_subtomograms import (
     HELIX,
+    OPTICS,
     ORDER,
+    ORIGINS,
+    PSIZE_A,
     RISE_A,
     SUB_ANGLES,
     TWIST,
@@ -214,6 +218,11 @@ def test_copies_of_dynamo_go_back_to_particles(tbl, go, command, tmp_path):
         (lambda rows: rows.insert(3, [""]), "more stands behind an empty line"),
         (lambda rows: rows.clear(), "has 0 numbers"),
         (lambda rows: [row.__delitem__(slice(20, None)) for row in rows], "has 20 numbers"),
+        (lambda rows: [row.extend(["0"] * 220) for row in rows], "has 257 numbers"),
+        (
+            lambda rows: rows[2].__setitem__(TAG, str(2**53 - 20)),
+            "column 1 (tag) goes to 9007199254740972, and new tags would be over",
+        ),
     ],
 )
 def test_a_bad_table_of_dynamo_is_named(change, told, rng, command, tmp_path):
@@ -425,3 +434,176 @@ def test_what_has_no_place_in_another_format_is_named(rng, go, command, tmp_path
     assert refused.returncode == 2
     refused = command("expand", "p.star", "x.tbl", "--symmetry=C2", "--program=m")
     assert (refused.returncode, "--program goes with a .star output" in refused.stderr) == (2, True)
+
+
+def one_error(done, code, told):
+    """One line of error, and nothing else went wrong."""
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("warning")]
+    assert (done.returncode, len(lines)) == (code, 1)
+    assert told in lines[0]
+
+
+def test_empty_lines_before_the_first_row_are_passed_over(tbl, go, tmp_path):
+    go("expand", "p.tbl", "e.tbl", "--symmetry=C3")
+    text = (tmp_path / "p.tbl").read_text()
+    (tmp_path / "p.tbl").write_text("\n  \n" + text)
+    go("expand", "p.tbl", "x.tbl", "--symmetry=C3")
+    assert (tmp_path / "x.tbl").read_bytes() == (tmp_path / "e.tbl").read_bytes()
+
+
+@pytest.mark.parametrize("target", ["relion", "m"])
+def test_a_pixel_size_that_is_given_places_rows_of_dynamo(target, tbl, go, command, tmp_path):
+    go("export", "p.tbl", "wanted.star", f"--program={target}")
+    write_tbl(tmp_path / "p.tbl", [[*row[:PIXEL], "0", *row[PIXEL + 1 :]] for row in tbl])
+    words = ("p.tbl", "x.star", f"--program={target}")
+    one_error(command("export", *words), 1, "give --psize=A_PER_PIXEL")
+    one_error(command("expand", *words, "--symmetry=C1"), 1, "give --psize=A_PER_PIXEL")
+    go("expand", *words, "--symmetry=C1", f"--psize={APIX}")
+    go("export", *words, f"--psize={APIX}", "--overwrite")
+    wanted = (tmp_path / "wanted.star").read_text()
+    assert (tmp_path / "x.star").read_text() == wanted
+
+
+def test_a_pixel_size_that_is_given_places_rows_of_relion(rng, go, command, tmp_path):
+    columns = subtomograms(rng, 6, coordinates=UNBINNED)
+    points_A = [np.zeros(3), np.array([10.0, -20, 5])]
+    before = of_relion(columns, points_A)
+    own = f"_rlnImagePixelSize #6\n_rlnImageSize #7\n1 opticsGroup1 1.35 1 2.0 {PSIZE_A} 96"
+    assert own in OPTICS
+    bare = OPTICS.replace(own, "_rlnImageSize #6\n1 opticsGroup1 1.35 1 2.0 96")
+    for in_px in (False, True):
+        text = tomo_text(columns).replace(OPTICS, bare)
+        if in_px:
+            moved = dict(columns)
+            for label in ORIGINS:
+                words = [f"{float(x) / PSIZE_A:.9f}" for x in moved.pop(label)]
+                moved[label.removesuffix("Angst")] = words
+            text = tomo_text(moved).replace(OPTICS, bare)
+        (tmp_path / "p.star").write_text(text)
+        one_error(command("export", "p.star", "x.tbl"), 1, "give --psize=A_PER_PIXEL")
+        go("export", "p.star", "p.tbl", f"--psize={APIX}", "--overwrite")
+        rows = read_tbl(tmp_path / "p.tbl")
+        assert {row[PIXEL] for row in rows} == {f"{APIX:.6f}"}
+        assert np.abs(np.array([placed(row, points_A) for row in rows]) - before).max() < 2e-5
+    (tmp_path / "p.star").write_text(tomo_text(columns))
+    done = command("export", "p.star", "p.tbl", "--psize=5", "--overwrite")
+    assert "--psize=5 is left aside: p.star says A per pixel itself" in done.stderr
+
+
+@pytest.mark.parametrize("psize", [True, False])
+@pytest.mark.parametrize("words", [["x.tbl"], ["x.star", "--program=m"]])
+def test_a_plain_table_has_no_places_for_another_program(words, psize, rng, command, tmp_path):
+    columns = random_columns(rng, 9)
+    columns["alignments3D/shift"] = rng.normal(0, 3, (9, 3))
+    if not psize:
+        del columns["alignments3D/psize_A"]
+    write_table(tmp_path / "p.h5", columns)
+    told = "p.h5: did not come from a .star"
+    for verb in (["export"], ["expand", "--symmetry=C2"], ["expand", "--symmetry=C2", "--psize=2"]):
+        one_error(command(verb[0], "p.h5", *words, *verb[1:]), 1, told)
+    assert [path.name for path in tmp_path.iterdir()] == ["p.h5"]
+
+
+@pytest.mark.parametrize("name", ["'TS 1'", '"TS 1"', "a'b", '""'])
+def test_names_of_which_no_files_can_be_made_are_refused(name, rng, go, command, tmp_path):
+    columns = m_columns(rng, 5)
+    columns["wrpSourceName"][3] = name
+    (tmp_path / "p.star").write_text(loop("", columns, comment=""))
+    for verb in (["export"], ["expand", "--symmetry=C2"]):
+        done = command(verb[0], "p.star", "x.star", "--program=relion", "--psize=2", *verb[1:])
+        one_error(done, 1, "wrpSourceName of row 3 is empty or has a blank, a quote or a #")
+    assert not (tmp_path / "x.star").exists()
+    columns["wrpSourceName"][3] = "'TS_1'"
+    (tmp_path / "p.star").write_text(loop("", columns, comment=""))
+    go("export", "p.star", "x.star", "--program=relion", "--psize=2")
+    found = read_star((tmp_path / "x.star").read_text())
+    assert (found["rlnTomoName"][3], found["rlnTomoParticleName"][3]) == ("TS_1", "TS_1/4")
+
+
+def test_a_class_that_is_no_number_is_refused(rng, command, tmp_path):
+    columns = subtomograms(rng, 6, coordinates=UNBINNED)
+    columns["rlnClassNumber"] = ["1", "'2'", "x", "1", "1", "1"]
+    (tmp_path / "p.star").write_text(tomo_text(columns))
+    one_error(command("export", "p.star", "x.tbl"), 1, "rlnClassNumber is 'x' in row 2")
+    columns["rlnClassNumber"][2] = "3"
+    (tmp_path / "p.star").write_text(tomo_text(columns))
+    assert command("export", "p.star", "x.tbl").returncode == 0
+    assert [row[21] for row in read_tbl(tmp_path / "x.tbl")] == ["1", "2", "3", "1", "1", "1"]
+
+
+def test_messages_about_particles_of_m_name_labels_of_m(rng, go, command, tmp_path):
+    columns = m_columns(rng, 5)
+    (tmp_path / "p.star").write_text(loop("", columns, comment=""))
+    assert "rln" not in command("expand", "p.star", "x.star", "--symmetry=C2").stderr
+    columns["wrpRandomSubset"][3] = "0"
+    (tmp_path / "p.star").write_text(loop("", columns, comment=""))
+    one_error(command("expand", "p.star", "y.star", "--symmetry=C2"), 1, "_wrpRandomSubset is 0 in")
+
+
+CC = 9
+
+
+def came_back(rng, rows):
+    """Half of the copies, in another order, with new tags and with scores."""
+    some = [list(rows[k]) for k in rng.permutation(len(rows))[: len(rows) // 2]]
+    for tag, row in enumerate(some, start=1):
+        row[TAG], row[CC] = str(tag), f"{rng.uniform():.6f}"
+    return some
+
+
+@pytest.mark.parametrize("known", ["--expanded=e.h5", "--source=p.tbl"])
+def test_copies_that_dynamo_gives_back_are_collapsed(known, tbl, rng, go, command, tmp_path):
+    flags = [*HELIX, "--symmetry=D2"]
+    go("expand", "p.tbl", "e.tbl", *flags)
+    go("expand", "p.tbl", "e.h5", *flags)
+    back = came_back(rng, read_tbl(tmp_path / "e.tbl"))
+    write_tbl(tmp_path / "back.tbl", back)
+    go("collapse", "back.tbl", "c.tbl", known)
+    assert read_tbl(tmp_path / "c.tbl") == tbl
+    go("collapse", "back.tbl", "best.tbl", known, "--by=dynamo/cc")
+    for own, row in zip(tbl, read_tbl(tmp_path / "best.tbl"), strict=True):
+        best = max((each for each in back if each[OTAG] == own[TAG]), key=lambda x: float(x[CC]))
+        assert np.abs(np.array(row[DX:CC], float) - np.array(best[DX:CC], float)).max() < 2e-6
+        assert row[X : X + 3] == own[X : X + 3]
+    assert "x D2" in go("match", "back.tbl")
+    back[4][OTAG] = "999"
+    write_tbl(tmp_path / "back.tbl", back)
+    one_error(command("collapse", "back.tbl", "x.tbl", known), 1, "row 4 is no copy of a particle")
+
+
+@pytest.mark.parametrize("in_text", [True, False])
+def test_the_best_copy_of_m_has_its_poses_and_places_at_all_times(in_text, rng, go, tmp_path):
+    columns = m_columns(rng, 5, 3, 2)
+    (tmp_path / "p.star").write_text(loop("", columns, comment=""))
+    go("expand", "p.star", "e.star", *HELIX)
+    go("expand", "p.star", "e.h5", *HELIX)
+    copies = read_star((tmp_path / "e.star").read_text(), "")
+    score = rng.permutation(25)
+    words = ["back.star", "--expanded=e.h5", "--by=wrpScore"]
+    if in_text:
+        some = {label: list(column) for label, column in copies.items()}
+        some["wrpScore"] = [str(x) for x in score]
+        (tmp_path / "back.star").write_text(loop("", some, comment=""))
+    else:
+        with h5py.File(tmp_path / "e.h5", "r+") as file:
+            file["particles/score"] = score
+        words = ["e.h5", "--by=score"]
+    go("collapse", words[0], "best.star", *words[1:])
+    found = read_star((tmp_path / "best.star").read_text(), "")
+    for k in range(5):
+        best = 5 * k + int(np.argmax(score[5 * k : 5 * k + 5]))
+        for label in (name for name in columns if name.startswith(("wrpAngle", "wrpCoord"))):
+            assert abs(float(found[label][k]) - float(copies[label][best])) < 2e-6, label
+
+
+def test_poses_of_another_program_are_not_taken_for_the_best(rng, go, command, tmp_path):
+    (tmp_path / "p.star").write_text(tomo_text(subtomograms(rng, 6, coordinates=UNBINNED)))
+    go("expand", "p.star", "e.h5", "--symmetry=D3")
+    go("expand", "p.star", "m.star", "--symmetry=D3", "--program=m")
+    go("expand", "p.star", "e.tbl", "--symmetry=D3")
+    go("collapse", "m.star", "c.star", "--expanded=e.h5")
+    assert (tmp_path / "c.star").read_bytes() == (tmp_path / "p.star").read_bytes()
+    done = command("collapse", "m.star", "x.star", "--expanded=e.h5", "--by=wrpCoordinateX1")
+    one_error(done, 1, "its poses are of another kind than those of")
+    done = command("collapse", "e.tbl", "x.star", "--expanded=e.h5")
+    one_error(done, 1, "is no table of Dynamo, and e.tbl is one")

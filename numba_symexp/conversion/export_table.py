@@ -303,9 +303,11 @@ def _writer(
     if source.vocabulary != known.vocabulary:
         converted: AsRelion | AsCryosparc
         if DYNAMO in (source.vocabulary, known.vocabulary):
+            advice = "expand the particles straight into it"
+            if rows.expanded is None:
+                advice = f"write them as they are, then export that as {known.kind.suffixes[0]}"
             raise SourceError(
-                f"{source.path}: expanded rows cannot be turned into {known.kind.name}: expand the "
-                "particles straight into it"
+                f"{source.path}: its rows cannot be turned into {known.kind.name} now: {advice}"
             )
         if known.vocabulary == RELION:
             particles = rows.particles()

@@ -48,13 +48,16 @@ class Placed(abc.ABC):
         Column of the tomogram.
     class_name : str or None
         Column of the class.
+    has_psize : bool
+        Whether the table's A per pixel is that of images or coordinates, where it has one.
     """
 
     names: str
     class_name: str | None
+    has_psize: bool = True
 
-    def __init__(self, source: ParticleTable) -> None:
-        self.source = source
+    def __init__(self, source: ParticleTable, psize_A: float | None = None) -> None:
+        self.source, self._psize_A = source, psize_A
         self.used: set[str] = set()
 
     @abc.abstractmethod
@@ -62,9 +65,10 @@ class Placed(abc.ABC):
         """Quaternions of exp(v), tomogram to map, (n, 4), and places (n, 3) in A."""
 
     def _pose(self, start: int, stop: int) -> dict[str, Array]:
-        """Pose as quaternion, and shift, of some rows."""
-        size = [PSIZE] if PSIZE in self.source.columns else []
+        """Pose as quaternion, shift, and A per pixel, of some rows."""
+        size = [PSIZE] if self._psize_A is None else []
         rows = self.source.read([POSE, SHIFT, *size], start, stop)
+        rows.setdefault(PSIZE, np.full(stop - start, self._psize_A))
         rows[POSE] = convert(rows[POSE], "rotvec", "quaternion")
         return rows
 
@@ -72,8 +76,8 @@ class Placed(abc.ABC):
 class OfRelion(Placed):
     """Of RELION: two sets of angles, an origin, and a coordinate of the unbinned tilt series."""
 
-    def __init__(self, source: ParticleTable) -> None:
-        super().__init__(source)
+    def __init__(self, source: ParticleTable, psize_A: float | None = None) -> None:
+        super().__init__(source, psize_A)
         header = source.header
         assert header is not None  # which the vocabulary says
         self._reader = LabelReader.of(header)
@@ -86,6 +90,7 @@ class OfRelion(Placed):
                 f"{source.path}: has no _{lacks[0]}, of which another program's coordinates are "
                 "made: add it"
             )
+        self.has_psize = self._reader.has_pixel_size
         self._turned = SUBTOMOGRAM_ANGLES[0] in source.columns
         self.used = {*COORDINATES, *SUBTOMOGRAM_ANGLES, *ANGLES, *self._reader.origins}
         self.used |= {self.names, CLASS, SUBSET, OPTICS_GROUP, PARTICLE_NAME}
@@ -118,8 +123,8 @@ class OfDynamo(Placed):
 
     names, class_name = "dynamo/tomo", "dynamo/class"
 
-    def __init__(self, source: ParticleTable) -> None:
-        super().__init__(source)
+    def __init__(self, source: ParticleTable, psize_A: float | None = None) -> None:
+        super().__init__(source, psize_A)
         self.used = {*DYNAMO_PLACES, *OFFSETS, *DYNAMO_ANGLES, APIX}
         self.used |= {self.names, self.class_name, DYNAMO_TAG}
 
@@ -137,9 +142,10 @@ class OfM(Placed):
     """Of M: the first pose and place."""
 
     class_name = None
+    has_psize = False
 
-    def __init__(self, source: ParticleTable) -> None:
-        super().__init__(source)
+    def __init__(self, source: ParticleTable, psize_A: float | None = None) -> None:
+        super().__init__(source, psize_A)
         self.names = next((label for label in M_SOURCES if label in source.columns), "")
         if not self.names:
             raise SourceError(f"{source.path}: has no _wrpSourceName: add it")
@@ -158,9 +164,9 @@ def program_of(table: ParticleTable) -> str:
     return M if MReader.angles[0] in table.columns else RELION
 
 
-def placed_of(source: ParticleTable) -> Placed:
-    """What knows poses and places of a table."""
+def placed_of(source: ParticleTable, psize_A: float | None = None) -> Placed:
+    """What knows poses and places of a table; A per pixel where it is not to say it."""
     program = program_of(source)
     if program == DYNAMO:
-        return OfDynamo(source)
-    return OfM(source) if program == M else OfRelion(source)
+        return OfDynamo(source, psize_A)
+    return OfM(source, psize_A) if program == M else OfRelion(source, psize_A)

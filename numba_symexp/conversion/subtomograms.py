@@ -18,11 +18,10 @@ from numba_symexp.conversion.placed import (
     M_PLACES,
     UNBINNED,
     M,
-    OfM,
     placed_of,
     program_of,
 )
-from numba_symexp.errors import SourceError, UsageError
+from numba_symexp.errors import SourceError, UsageError, warn
 from numba_symexp.formats.dynamo.table import ANGLES as DYNAMO_ANGLES
 from numba_symexp.formats.dynamo.table import APIX, labels_of
 from numba_symexp.formats.interface import Format
@@ -51,7 +50,7 @@ from numba_symexp.particles.schema import (
     UID_DTYPE,
 )
 from numba_symexp.particles.table import DYNAMO, RELION, Column, Header, ParticleTable, TableView
-from numba_symexp.particles.words import as_bytes
+from numba_symexp.particles.words import as_bytes, numbers, without_quotes
 
 _F8 = np.dtype("<f8")
 _TEXT = np.dtype("S")
@@ -60,6 +59,8 @@ _TEXT = np.dtype("S")
 _MOST_TOMOGRAMS = 1 << 20
 
 _SAME_PSIZE = 1e-6
+
+_NOT_IN_NAMES = (b" ", b"\t", b"'", b'"', b"#")
 
 
 class SubtomogramsAs(TableView):
@@ -87,14 +88,17 @@ class SubtomogramsAs(TableView):
     def __init__(self, source: ParticleTable, target: str, psize_A: float | None = None) -> None:
         super().__init__(source)
         self._target = target
-        self._placed = placed_of(source)
-        own = PSIZE in source.columns and not isinstance(self._placed, OfM)
+        in_A = PSIZE in source.columns  # or in pixels whose size is known
+        self._placed = placed_of(source, None if in_A else psize_A)
+        own = in_A and self._placed.has_psize
         self._psize_A = psize_A
-        if not own and psize_A is None and target != M:
+        if psize_A is None and not (own or (in_A and target == M)):
             raise SourceError(
-                f"{source.path}: says no A per pixel, which the coordinates of the output are in: "
-                "give psize=A_PER_PIXEL"
+                f"{source.path}: says no A per pixel, in which coordinates are converted: give "
+                "psize=A_PER_PIXEL"
             )
+        if psize_A is not None and own:
+            warn(f"psize={psize_A:g} is left aside: {source.path} says A per pixel itself")
         self._has_own_psize = own
         if own and target == RELION:
             self._refuse_several_sizes()
@@ -212,18 +216,27 @@ class SubtomogramsAs(TableView):
         words.update(self._numbers(DYNAMO_ANGLES, (psi - 90, tilt, rot + 90)))
         words.update(self._numbers(DYNAMO_PLACES, place.T))
         words.update(self._numbers((APIX,), (size_A,)))
-        tomograms = [self._tomograms[word] for word in told[self._placed.names].tolist()]
+        names = without_quotes(told[self._placed.names])
+        tomograms = [self._tomograms[word] for word in names.tolist()]
         words["dynamo/tomo"] = _whole(np.array(tomograms))
         words[DYNAMO_TAG] = _whole(np.arange(start + 1, start + count + 1))
         if self._placed.class_name:
-            words["dynamo/class"] = told[self._placed.class_name]
+            words["dynamo/class"] = self._classes(told, start)
         return words
 
     def _words_of_relion(
         self, angles: Array, place: Array, told: Mapping[str, Array], start: int
     ) -> dict[str, Array]:
         """Words of RELION; a particle's name is made of its tomogram, and its tag or row."""
-        count, tomogram = len(place), told[self._placed.names]
+        count, tomogram = len(place), without_quotes(told[self._placed.names])
+        bad = [
+            not word or any(each in word for each in _NOT_IN_NAMES) for word in tomogram.tolist()
+        ]
+        if any(bad):
+            raise SourceError(
+                f"{self.path}: {self._placed.names} of row {start + bad.index(True)} is empty or "
+                "has a blank, a quote or a #, and names of files are made of it: rename it"
+            )
         number = told.get(DYNAMO_TAG, _whole(np.arange(start + 1, start + count + 1)))
         words = {
             TOMO_NAME: tomogram,
@@ -235,8 +248,15 @@ class SubtomogramsAs(TableView):
             **self._half_sets(SUBSET, told),
         }
         if self._placed.class_name:
-            words[CLASS] = told[self._placed.class_name]
+            words[CLASS] = self._classes(told, start)
         return words
+
+    def _classes(self, told: Mapping[str, Array], start: int) -> Array:
+        """Words of the classes, which are numbers in every program."""
+        name = self._placed.class_name
+        assert name is not None  # who asks has seen it
+        numbers(told[name], f"{self.path}: {name}", start)
+        return without_quotes(told[name])
 
     def _half_sets(self, label: str, told: Mapping[str, Array]) -> dict[str, Array]:
         """Words of the half-sets, counted from 1, where there are some."""
@@ -261,7 +281,7 @@ class SubtomogramsAs(TableView):
         found: dict[bytes, int] = {}
         name = self._placed.names
         for start, stop in blocks(self._source, [name]):
-            words = self._source.read([name], start, stop)[name]
+            words = without_quotes(self._source.read([name], start, stop)[name])
             _, first = np.unique(words, return_index=True)
             for word in words[np.sort(first)].tolist():
                 found.setdefault(word, len(found) + 1)
@@ -286,9 +306,9 @@ class SubtomogramsAs(TableView):
         return Header(head.encode(), self._labels, b"\n")
 
 
-def _whole(numbers: Array) -> Array:
+def _whole(values: Array) -> Array:
     """Words of whole numbers."""
-    return np.asarray(np.char.mod(b"%d", numbers))
+    return np.asarray(np.char.mod(b"%d", values))
 
 
 _DYNAMO_FIXED = ("0", "1", "1", *("0",) * 34)

@@ -1,6 +1,7 @@
 """From copies to particles: one row each, with the number of its copies."""
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,16 +10,18 @@ import numpy as np
 
 from numba_symexp.annotations import AnyPath, Array, Progress
 from numba_symexp.conversion.export_table import OutputPair, check_rows, export_rows
-from numba_symexp.copies.returned import Copies, open_copies
+from numba_symexp.conversion.placed import program_of
+from numba_symexp.copies.returned import Copies, ExpandedCopies, open_copies
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.formats import format_of_output
 from numba_symexp.formats.hdf5.write import in_order_of_file, size_of, write_table
+from numba_symexp.formats.relion.labels import LabelReader
 from numba_symexp.kinds import HDF5
 from numba_symexp.output import OutputFile
 from numba_symexp.particles.columns import find_columns, pixel_size_column
 from numba_symexp.particles.convention import kept_convention
 from numba_symexp.particles.scan import blocks
-from numba_symexp.particles.schema import OPERATOR_INDEX, OPERATOR_INDEX_DTYPE
+from numba_symexp.particles.schema import OPERATOR_INDEX, OPERATOR_INDEX_DTYPE, SHIFT
 from numba_symexp.particles.table import Column, Header, ParticleTable
 from numba_symexp.particles.words import numbers
 from numba_symexp.poses import Poses
@@ -26,6 +29,13 @@ from numba_symexp.poses import Poses
 COPIES, LABEL = "copies", "operator_label"
 
 _KEEP = ("max", "min")
+
+_WORD = np.dtype("S32")
+
+_TURNING = re.compile(
+    r"rln(Angle(Rot|Tilt|Psi)|Origin[XYZ])Prior(Angst)?|alignments(3D_multi|_class_\d+)/(pose|shift)"
+)
+"""Columns beside pose and shift that turn with a particle."""
 
 
 @dataclass(frozen=True)
@@ -121,10 +131,15 @@ def collapse(
         for each in (copies.source, copies.expanded):
             for target in targets:
                 target.refuse_input(each.path)
+        if by is not None:
+            _refuse_other_poses(copies)
         count, best = _gather(copies, by, keep == "max", progress)
         table = CollapsedTable(copies, count, best)
         found = _export(table, copies, pair) if pair else _write(table, file, targets[0])
         numbers, particles = np.unique(count, return_counts=True)
+        if by is not None and table.left:
+            named = ", ".join(table.left)
+            found = [*found, f"not of the best copies, but of their particles: {named}"]
         return CollapseReport(
             output=output,
             source=file,
@@ -180,6 +195,11 @@ class CollapsedTable(ParticleTable):
         Copies of each particle of the source.
     best : (N,) int64 or None
         Row of the best copy of each particle; its pose and shift are the particle's then.
+
+    Attributes
+    ----------
+    left : list of str
+        Columns that turn with a particle, and of which the best copies have none of their own.
     """
 
     def __init__(self, copies: Copies, count: Array, best: Array | None) -> None:
@@ -189,10 +209,36 @@ class CollapsedTable(ParticleTable):
         self.path, self.location, self.layout = source.path, source.location, source.layout
         self.attributes = kept_convention(source.attributes, copies.expanded.operators.convention)
         self.columns = {**source.columns, COPIES: Column(np.dtype("<u4"))}
+        self.left: list[str] = []
+        self._taken: list[str] = []
+        self._moved: LabelReader | None = None
         if best is not None:
+            self._find_turning()
             self._labels = np.array([each.encode() for each in copies.expanded.operators.label])
             self.columns[OPERATOR_INDEX] = Column(OPERATOR_INDEX_DTYPE)
             self.columns[LABEL] = Column(self._labels.dtype)
+
+    def _find_turning(self) -> None:
+        """Find columns that turn with a particle: those of its best copy, or moved, or left."""
+        source, copies = self._copies.source, self._copies.table
+        reader = None if source.header is None else LabelReader.of(source.header)
+        further = () if reader is None else reader.further
+        own = self._copies.expanded.pose_columns
+        turning = [
+            name
+            for name in source.columns
+            if name in further or (_TURNING.fullmatch(name) and name not in own)
+        ]
+        in_text = copies.header is not None
+        self._taken = [name for name in turning if in_text and name in copies.columns]
+        for name in self._taken:
+            both = np.result_type(source.columns[name].dtype, copies.columns[name].dtype)
+            self.columns[name] = Column(both)
+        if further and not set(further) <= {*self._taken}:
+            self._taken, self._moved = [], reader
+            self.columns.update(dict.fromkeys(further, Column(_WORD)))
+        done = {*self._taken, *(further if self._moved else ())}
+        self.left = [name for name in turning if name not in done]
 
     @property
     def n_rows(self) -> int:
@@ -240,7 +286,33 @@ class CollapsedTable(ParticleTable):
                 LABEL: self._labels[operator.astype(np.int64)],
             }
             rows.update({name: values for name, values in made.items() if name in names})
+        if self._best is not None:
+            rows.update(self._turned([name for name in names if name in self._taken], kept))
+            rows.update(self._at_other_times(names, kept))
         return {name: rows[name] for name in names}
+
+    def _turned(self, names: Sequence[str], kept: Array) -> dict[str, Array]:
+        """Words of the best copies."""
+        assert self._best is not None  # who asks has seen it
+        return self._copies.table.read_at(names, self._best[kept]) if names else {}
+
+    def _at_other_times(self, names: Sequence[str], kept: Array) -> dict[str, Array]:
+        """Poses and places at other times, moved by the operator of the best copy."""
+        reader, copies = self._moved, self._copies
+        if reader is None or self._best is None or not {*reader.further} & {*names}:
+            return {}
+        operator, _, _ = copies.poses(self._best[kept], kept)
+        words = copies.source.read_at(list(reader.further_needs), kept)
+        told = {
+            label: numbers(each, f"{copies.source.path}: _{label}", 0)
+            for label, each in words.items()
+        }
+        moved = reader.move_further(told, copies.expanded.operators, operator.astype(np.int64))
+        return {
+            name: np.where(moved[name] == told[name], words[name], _words(moved[name]))
+            for name in names
+            if name in moved
+        }
 
 
 _DESCRIPTIONS = {
@@ -275,6 +347,32 @@ def _gather(
         if progress:
             progress(stop, table.n_rows)
     return copies.counts(), best
+
+
+def _words(values: Array) -> Array:
+    """Numbers as words, with six decimals; 0 has no sign."""
+    return np.array([b"%.6f" % value for value in np.round(values, 6) + 0.0], _WORD)
+
+
+def _refuse_other_poses(copies: Copies) -> None:
+    """Refuse copies whose poses and places are said in another way than the particles'.
+
+    Raises
+    ------
+    SourceError
+        The best copy's pose and shift would be wrong among the columns of its particle.
+    """
+    table, source = copies.table, copies.source
+    _, shift, _ = copies.expanded.pose_columns
+    if isinstance(copies, ExpandedCopies):
+        return
+    own = table.columns.get(SHIFT)
+    same = own is None or own.shape == source.columns[shift].shape
+    if not same or program_of(table) != program_of(source):
+        raise SourceError(
+            f"{table.path}: its poses are of another kind than those of {source.path}: bring the "
+            "copies back in the format of the particles, or leave out by="
+        )
 
 
 def _numbers(table: ParticleTable, by: str, start: int, stop: int) -> Array:

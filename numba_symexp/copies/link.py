@@ -10,8 +10,8 @@ from numba_symexp.annotations import Array
 from numba_symexp.conversion.as_relion import AsRelion
 from numba_symexp.errors import SourceError
 from numba_symexp.formats.relion.labels import IMAGE, MICROGRAPH
-from numba_symexp.particles.schema import DYNAMO_PARENT, SOURCE_LABEL, UID
-from numba_symexp.particles.table import ParticleTable
+from numba_symexp.particles.schema import DYNAMO_PARENT, DYNAMO_TAG, SOURCE_LABEL, UID
+from numba_symexp.particles.table import DYNAMO, ParticleTable
 from numba_symexp.particles.words import mix_bits, numbers, word_hash
 
 _CS_SOURCE = "sym_expand/src_uid"
@@ -36,8 +36,8 @@ class Link:
         Coordinates may differ by a pixel.
     as_words : bool
         Rows have the id of their particle as a word, or its row where ``of_source`` is empty.
-    as_ids : bool
-        Rows have the id of their particle as a number in text.
+    as_numbers : bool
+        Rows have a number of their particle as a word.
     """
 
     labels: tuple[str, ...]
@@ -45,7 +45,7 @@ class Link:
     of_source: tuple[str, ...]
     whole_px: bool = False
     as_words: bool = False
-    as_ids: bool = False
+    as_numbers: bool = False
 
     def keys(
         self, table: ParticleTable, names: Sequence[str], start: int, stop: int, step: Array
@@ -55,11 +55,12 @@ class Link:
         if self.as_words:
             words = found[names[0]] if names else np.arange(start, stop)
             return word_hash(words if words.dtype.kind == "S" else words.astype("S"))
+        if self.as_numbers:
+            return (numbers(found[names[0]], f"{table.path}: {names[0]}", start) + 0.0).view(
+                np.uint64
+            )
         if len(names) == 1 and found[names[0]].dtype.kind in "ui":
             return found[names[0]].astype(np.uint64)
-        if self.as_ids:
-            ids = numbers(found[names[0]], f"{table.path}: {names[0]}", start)
-            return np.maximum(ids, 0).astype(np.uint64)
         parts = [word_hash(found[names[0]])]
         for place, name in enumerate(names[1:]):
             value = numbers(found[name], f"{table.path}: _{name}", start)
@@ -76,8 +77,8 @@ def links_between(table: ParticleTable, source: ParticleTable) -> list[Link]:
     SourceError
         There is none.
     """
-    if {DYNAMO_PARENT} <= table.columns.keys() and UID in source.columns:
-        return [Link((DYNAMO_PARENT,), source, (UID,), as_ids=True)]
+    if table.vocabulary == DYNAMO:
+        return [_link_of_dynamo(table, source)]
     if table.header is None:
         name = _CS_SOURCE if _CS_SOURCE in table.columns else UID
         if UID not in source.columns:
@@ -103,3 +104,13 @@ def links_between(table: ParticleTable, source: ParticleTable) -> list[Link]:
             f"{source.path}"
         )
     return links
+
+
+def _link_of_dynamo(table: ParticleTable, source: ParticleTable) -> Link:
+    """Link the parent's tag, which copies have, to the tag."""
+    if source.vocabulary != DYNAMO:
+        raise SourceError(
+            f"{source.path}: is no table of Dynamo, and {table.path} is one: "
+            "bring the copies back in the format of the particles"
+        )
+    return Link((DYNAMO_PARENT,), source, (DYNAMO_TAG,), as_numbers=True)

@@ -33,7 +33,7 @@ from numba_symexp.particles.schema import (
     SOURCE_LABEL,
     UID,
 )
-from numba_symexp.particles.table import ParticleTable
+from numba_symexp.particles.table import DYNAMO, ParticleTable
 from numba_symexp.particles.words import mix_bits
 from numba_symexp.poses import Poses
 from numba_symexp.symmetry.descriptions import describe
@@ -176,7 +176,7 @@ class ReturnedCopies(Copies):
 
     By the first of these that fits: ``sym_expand/src_uid`` or ``uid`` of a .cs; in a .star our
     own label, the original image (RELION's Subtract names it), the image, the micrograph or
-    tomogram with the coordinates, and these to a pixel.
+    tomogram with the coordinates, and these to a pixel; in a .tbl the parent's tag.
     """
 
     _advice = "bring the rows back as .cs or HDF5"
@@ -217,15 +217,14 @@ class ReturnedCopies(Copies):
         return found
 
     def count(self, start: int, stop: int, sources: Array) -> None:
-        """Keep the id of each row or, in a .star, a hash of its pose and shift."""
-        in_text = self.table.header is not None or UID not in self.table.columns
-        names = [POSE, SHIFT] if in_text else [UID]
+        """Keep the id of each row or, of text, a hash of its pose and shift."""
+        names = [UID] if self._has_ids else [POSE, SHIFT]
         found = self.table.read(names, start, stop)
         parts = [sources.astype(np.uint64)]
         for name in names:
             values = found[name].reshape(stop - start, -1).T
             parts += [each.astype(np.float64).view(np.uint64) for each in values]
-        if not in_text:
+        if self._has_ids:
             parts[1] = found[UID].astype(np.uint64)
         self._rows.append(mix_bits(parts))
         self._particles.append(sources)
@@ -280,7 +279,7 @@ class ReturnedCopies(Copies):
         own = pixel_size_column(self.source.columns, shift_name, into_A=False)
         needed = [name for name in (pose_name, shift_name, own) if name]
         of_source = self.source.read_at(needed, sources)
-        operator = self._operators_by_id(found.get(UID), sources)
+        operator = self._operators_by_id(found.get(UID) if self._has_ids else None, sources)
         if self._says_operators:
             between = _between(convert(of_source[pose_name], pose_format, "matrix"), found[POSE])
             operator = self._operators_by_label(found[OPERATOR_LABEL], between)
@@ -312,7 +311,7 @@ class ReturnedCopies(Copies):
         its own order.
         """
         operator = np.full(len(sources), -1, np.int64)
-        if ids is None or not self._id_stride or self.table.header is not None:
+        if ids is None or not self._id_stride:
             return operator
         mate = self._is_mate(ids.astype(np.uint64))
         steps = ids.astype(np.uint64) - np.uint64(self._first_id)
@@ -323,6 +322,12 @@ class ReturnedCopies(Copies):
         by_number[full] = np.arange(len(full))
         operator[mate] = by_number[(steps[mate] % stride).astype(np.int64) + 1]
         return operator
+
+    @property
+    def _has_ids(self) -> bool:
+        """Whether rows have ids that the expansion gave; those of text are made, or are tags."""
+        table = self.table
+        return table.header is None and table.vocabulary != DYNAMO and UID in table.columns
 
     @property
     def _says_operators(self) -> bool:

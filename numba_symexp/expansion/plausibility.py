@@ -11,11 +11,17 @@ from numba_symexp.kernels.codecs import convert
 from numba_symexp.particles.columns import PoseColumns, expanded_by, pixel_size_column
 from numba_symexp.particles.halves import torn_particles
 from numba_symexp.particles.scan import Scan, blocks
-from numba_symexp.particles.schema import BLOB_PSIZE, CONVENTION, TURNED_WHEN_CUT
+from numba_symexp.particles.schema import (
+    BLOB_PSIZE,
+    CONVENTION,
+    ORIGIN_Z,
+    SHIFT,
+    TURNED_WHEN_CUT,
+)
 from numba_symexp.particles.table import RELION, ParticleTable
 from numba_symexp.symmetry.operators import Operators
 
-_PSI = "rlnAnglePsi"
+_PSI, _OF_M = "rlnAnglePsi", "wrpAngleRot1"
 _ORIGINS = (("rlnOriginXAngst", "rlnOriginYAngst"), ("rlnOriginX", "rlnOriginY"))
 _SHAPE = "location/micrograph_shape"
 _FRACTIONS = ("location/center_x_frac", "location/center_y_frac")
@@ -153,12 +159,14 @@ def _of_box(job: ExpandJob, table: ParticleTable, full: Operators, found: Scan) 
 
 def _of_labels(table: ParticleTable) -> Iterator[str]:
     """Columns that a .star lacks, for which zeros are taken."""
-    if table.vocabulary != RELION:
+    if table.vocabulary != RELION or _OF_M in table.columns:
         return
     if _PSI not in table.columns and TURNED_WHEN_CUT not in table.columns:
         yield f"{table.path}: has no _{_PSI}: 0 is taken for all particles"
     if not any(set(pair) <= table.columns.keys() for pair in _ORIGINS):
         yield f"{table.path}: has no {' and '.join('_' + each for each in _ORIGINS[0])}: 0 is taken"
+    elif table.columns[SHIFT].shape == (3,) and not any(each in table.columns for each in ORIGIN_Z):
+        yield f"{table.path}: has no _{ORIGIN_Z[0]}: 0 is taken"
 
 
 def _of_moved_places(

@@ -49,7 +49,7 @@ _FIRST_BYTES = 64 << 10
 
 _F8 = np.dtype("<f8")
 
-_MOST_TAG = 2.0**53
+MOST_TAG = 2.0**53
 """From here on, not every whole number is one of float64."""
 
 
@@ -94,7 +94,7 @@ class DynamoReader:
     def ids(self, words: Mapping[str, Array], path: str, start: int) -> Array:
         """Tags as ids."""
         tags = numbers(words[TAG], f"{path}: column 1 (tag)", start)
-        bad = ~((tags >= 1) & (tags < _MOST_TAG) & (tags == np.floor(tags)))
+        bad = ~((tags >= 1) & (tags < MOST_TAG) & (tags == np.floor(tags)))
         if bad.any():
             row = int(np.argmax(bad))
             raise SourceError(
@@ -134,7 +134,7 @@ class DynamoTable(WordsTable):
         self._reader = DynamoReader()
         try:
             count = self._count_columns()
-            self.survey(labels_of(count), 0, self._reader)
+            self.survey(labels_of(count), self._blank, self._reader)
             self._refuse_rest()
             self.finish()
             self._reader = DynamoReader(count > LEAST_COLUMNS + 3 and self._has_apix())
@@ -150,14 +150,14 @@ class DynamoTable(WordsTable):
         return self._reader
 
     def _count_columns(self) -> int:
-        """Number of words in the first row."""
+        """Number of words in the first row, which may stand behind empty lines."""
         text = self._bytes(0, _FIRST_BYTES)
-        line = next((each for each in text.splitlines() if each.strip()), b"")
-        count = len(line.split())
+        self._blank = len(text) - len(text.lstrip())
+        count = len(text[self._blank :].partition(b"\n")[0].split())
         if not LEAST_COLUMNS <= count <= _MOST_COLUMNS:
             raise SourceError(
-                f"{self.path}: its first row has {count} numbers, and tables of Dynamo have 35 and "
-                "more: give a .tbl of Dynamo"
+                f"{self.path}: its first row has {count} numbers, and tables of Dynamo have 35 to "
+                f"{_MOST_COLUMNS}: give a .tbl of Dynamo"
             )
         return count
 

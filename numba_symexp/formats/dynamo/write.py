@@ -9,6 +9,7 @@ from numba_symexp.errors import SourceError
 from numba_symexp.formats.dynamo.table import (
     ANGLES,
     LEAST_COLUMNS,
+    MOST_TAG,
     OFFSETS,
     PARENT,
     TAG,
@@ -70,6 +71,12 @@ class DynamoRows(WordRows):
         for start, stop in blocks(source, [TAG]):
             tags = numbers(source.read([TAG], start, stop)[TAG], f"{source.path}: {TAG}", start)
             self._largest_tag = max(self._largest_tag, float(tags.max()))
+        mates = source.n_rows * (0 if self._operators is None else self._operators.full_order - 1)
+        if self._largest_tag + mates >= MOST_TAG:
+            raise SourceError(
+                f"{source.path}: column 1 (tag) goes to {self._largest_tag:.0f}, and new tags "
+                f"would be over {MOST_TAG:.0f}: number the particles from 1"
+            )
 
     def _new_numbers(self, block: "Block", source: dict[str, Array]) -> dict[str, Numbers]:
         """Angles, offsets and tags of rows."""

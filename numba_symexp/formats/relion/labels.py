@@ -350,7 +350,7 @@ class LabelReader:
         if name == PSIZE:
             return self._psize(text, start, stop, path)
         if name == SPLIT:
-            return _half_sets(number(self.subset), start, path)
+            return _half_sets(number(self.subset), f"{path}: _{self.subset}", start)
         return mix_bits([word_hash(text[label]) for label in self.needs(TUBE)])
 
     @property
@@ -408,12 +408,12 @@ def rotation_vectors(angles_deg: Array) -> Array:
     return convert(angles_deg, "euler_zyz", "rotvec")
 
 
-def _half_sets(subset: Array, first_row: int, path: str) -> Array:
+def _half_sets(subset: Array, what: str, first_row: int) -> Array:
     """Half-sets 0 and 1 of RELION's 1 and 2; other whole numbers above 0 as they come."""
     bad = ~((subset >= 1) & (subset == np.floor(subset)) & (subset < 2**31))
     if bad.any():
         row = int(np.argmax(bad))
         raise SourceError(
-            f"{path}: _{SUBSET} is {subset[row]:g} in row {first_row + row}, not 1 or 2: repair it"
+            f"{what} is {subset[row]:g} in row {first_row + row}, not 1 or 2: repair it"
         )
     return (subset - 1).astype(HALF_SET_DTYPE)
