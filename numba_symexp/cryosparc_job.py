@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, BinaryIO
 
 from numba_symexp.annotations import AnyPath, Progress
 from numba_symexp.conversion.export_table import export_particles
@@ -173,7 +173,7 @@ def expand_in_cryosparc(
     server = Server(cryosparc or connected(url, email))
     source = server.find(wanted)
     with _Files.temporary(source) as files:
-        server.load(source).save(files.source)
+        files.save(server.load(source))
         job = replace(job, source=files.source, output=files.expanded)
         with files.named():
             plan = run(replace(job, dry_run=True))
@@ -250,6 +250,13 @@ def _show_picture(job: Job, files: "_Files") -> list[str]:
     return []
 
 
+class _Written:
+    """A file of which a library sees no more than that bytes can be written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.write = file.write
+
+
 @dataclass(frozen=True)
 class _Files:
     """Files of one run, in a folder that is removed with it, and what messages call them.
@@ -272,9 +279,33 @@ class _Files:
     def temporary(cls, particles: Particles) -> Iterator["_Files"]:
         """Name them after the particles."""
         name = str(particles).replace("/", "_")
-        with tempfile.TemporaryDirectory(prefix="numba_symexp-") as folder:
+        try:
+            temporary = tempfile.TemporaryDirectory(prefix="numba_symexp-")
+        except OSError as error:
+            raise OutputError(
+                f"no folder for temporary files ({error.strerror}): set TMPDIR to one that can be "
+                "written and has room"
+            ) from error
+        with temporary as folder:
             ends = (".cs", "_expanded.h5", "_expanded.cs", "_expanded.png")
             yield cls(folder, *(os.path.join(folder, name + end) for end in ends))
+
+    def save(self, rows: Any) -> None:
+        """Write the particles as the client has them.
+
+        Raises
+        ------
+        OutputError
+            There is no room. NumPy would not notice that in a file that it knows as one.
+        """
+        try:
+            with open(self.source, "wb") as file:
+                rows.save(_Written(file))
+        except OSError as error:
+            raise OutputError(
+                f"{self.without_folder(self.source)}: cannot be written to the folder of temporary "
+                f"files ({error.strerror}): set TMPDIR to one with room"
+            ) from error
 
     @contextlib.contextmanager
     def named(self, told: bool = False) -> Iterator[None]:

@@ -25,6 +25,9 @@ _LOG_IN = "log in with python -m cryosparc.tools login, or set CRYOSPARC_EMAIL a
 
 _PARTICLES = re.compile(r"(P\d+)/(J\d+)(?:/([A-Za-z]\w*))?", re.ASCII)
 
+_OUTPUT = re.compile(r"[A-Za-z]\w*", re.ASCII)
+"""Name of an output, which is part of addresses."""
+
 _WORKSPACE = re.compile(r"W\d+", re.ASCII)
 
 _GIVE_UP_S = 30.0
@@ -33,6 +36,11 @@ _GIVE_UP_S = 30.0
 _INTERRUPTED = "the expansion was interrupted"
 
 _LONGEST_REASON = 200
+
+_MOST_LISTED = 12
+"""Outputs of a job that a message names."""
+
+_FROM_STREAM = re.compile(r" from file <[^>]*>")
 
 _USER_IN_URL = re.compile(r"//[^/\s@]*@")
 
@@ -180,22 +188,19 @@ class Server:
             f"find {place}",
             lambda: self._cryosparc.find_workspace(wanted.project, wanted.workspace),
         )
-        found = self._call(
-            f"find {job}", lambda: self._cryosparc.find_job(wanted.project, wanted.job)
+        found, outputs = self._call(
+            f"find {job}",
+            lambda: _with_outputs(self._cryosparc.find_job(wanted.project, wanted.job)),
         )
-        outputs = {
-            name: {each.name: each.dtype for each in output.results}
-            for name, output in found.outputs.items()
-            if output.type == "particle"
-        }
-        outputs = {name: slots for name, slots in outputs.items() if POSES in slots}
         kept = [name for name in outputs if name == wanted.output]
         if wanted.output is None:
             kept = [name for name in outputs if not LEFT_OVER.search(name)]
-        listed = ", ".join(f"{job}/{name}" for name in outputs)
+        listed = ", ".join(f"{job}/{name}" for name in list(outputs)[:_MOST_LISTED])
+        listed += ", ..." * (len(outputs) > _MOST_LISTED)
         if not kept:
             there = f": name one of {listed}" if outputs else ": name a job with refined particles"
-            raise ServerError(f"{job}/{wanted.output or ''} has no particles with poses{there}")
+            what = job if wanted.output is None else f"{job}/{wanted.output}"
+            raise ServerError(f"{what} has no particles with poses{there}")
         if len(kept) > 1:
             raise UsageError(f"{job} has several outputs of particles: name one of {listed}")
         return Particles(wanted.project, wanted.job, kept[0], outputs[kept[0]], found)
@@ -251,6 +256,16 @@ class Server:
             raise ServerError(
                 f"CryoSPARC did not {what} ({_reason(error)}): mend that, or {BY_FILE}"
             ) from None
+
+
+def _with_outputs(job: Any) -> tuple[Any, dict[str, dict[str, str]]]:
+    """A job, and its particles with poses: types of slots by name, by name of the output."""
+    outputs = {
+        name: {each.name: each.dtype for each in output.results}
+        for name, output in job.outputs.items()
+        if output.type == "particle" and _OUTPUT.fullmatch(name)
+    }
+    return job, {name: slots for name, slots in outputs.items() if POSES in slots}
 
 
 class Job:
@@ -332,5 +347,6 @@ def _reason(error: BaseException) -> str:
 def _first_line(text: str) -> str:
     """First line of a text, not too long, without what stands before the @ of a URL."""
     line = _USER_IN_URL.sub("//", text.strip().partition("\n")[0])
+    line = _FROM_STREAM.sub("", line)
     password = os.environ.get("CRYOSPARC_PASSWORD")
     return (line.replace(password, "...") if password else line)[:_LONGEST_REASON]

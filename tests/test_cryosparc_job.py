@@ -5,9 +5,11 @@ The server is `fake_cryosparc`: a real one was not at hand.
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -202,6 +204,48 @@ def test_one_output_must_be_meant(fake, url, rows, command):
     assert command(*words).returncode == 0
     told = one_line(command("cryosparc", "P3/J42/unaligned", "W1", "--symmetry=D3"), 1)
     assert told.startswith("error: P3/J42/unaligned has no particles with poses")
+
+
+def test_many_outputs_and_odd_names_of_outputs(fake, url, command):
+    particles = fake.outputs["particles"]
+    fake.outputs.update({f"particles_{k}": particles for k in range(500)})
+    told = one_line(command(*EXPAND), 2)
+    assert told.endswith("P3/J42/particles_10, ...")
+    fake.outputs = {"../../evil": particles}
+    assert one_line(command(*EXPAND), 1).startswith("error: P3/J42 has no particles with poses")
+    assert "jobs.load_output" not in calls(fake)
+
+
+def test_a_job_that_is_none_is_told(fake, url, command, monkeypatch):
+    monkeypatch.setattr(fake, "job", lambda name: None)
+    told = one_line(command(*EXPAND), 1)
+    assert told.startswith("error: CryoSPARC did not find P3/J42 (")
+
+
+def test_particles_that_come_in_part_are_told(fake, url, command, monkeypatch):
+    stream = b"".join(fake.outputs["particles"][0].stream())
+    half = [stream[: len(stream) // 2]]
+    monkeypatch.setattr(type(fake.outputs["particles"][0]), "stream", lambda *_, **__: half)
+    told = one_line(command(*EXPAND), 1)
+    assert told.startswith("error: CryoSPARC did not give P3/J42/particles (")
+    assert "<" not in told
+
+
+def test_a_full_or_missing_folder_of_temporary_files(fake, url, command, monkeypatch, tmp_path):
+    here = tmp_path / "temporary"
+    here.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(here))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        done = command(*EXPAND)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "P3_J42_particles.cs: cannot be written to the folder of temp" in one_line(done, 1)
+    assert not list(here.iterdir())
+    here.rmdir()
+    assert "no folder for temporary files (No such file" in one_line(command(*EXPAND), 1)
+    assert "jobs.create" not in calls(fake)
 
 
 def test_a_particle_that_is_wrong_is_named(fake, url, rows, command, tmp_path):
