@@ -30,7 +30,7 @@ def fuzz(*words):
 
 
 @pytest.mark.parametrize(
-    "counts", [(20, 0, 0), (0, 7, 0), (0, 0, 5)], ids=["sources", "expanded", "worlds"]
+    "counts", [(15, 0, 0), (0, 4, 0), (0, 0, 4)], ids=["sources", "expanded", "worlds"]
 )
 def test_damaged_files_end_in_one_line_or_an_output(counts):
     kinds = zip(("sources", "expanded", "worlds"), counts, strict=True)

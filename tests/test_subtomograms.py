@@ -381,19 +381,28 @@ def test_relion_centers_subtomograms_at_the_same_origins(rng, go, tmp_path):
     assert np.abs(ours - floats(known, *ORIGINS)).max(axis=0).min() > 10
 
 
+def thinned(text, step, together=1):
+    """A particle file with some of its rows, so many together at every step."""
+    count, kept = 0, []
+    for line in text.splitlines():
+        is_row = line.strip().startswith("TS_")
+        if not is_row or count // together % step == 0:
+            kept.append(line)
+        count += is_row
+    return "\n".join(kept) + "\n"
+
+
 @pytest.mark.slow
 def test_real_subtomograms_move_to_the_same_places(real_data, go, tmp_path):
     path = real_data / "cryocat" / "R5_tutorial_run_data.star"
     go("expand", path, "e.star", "--symmetry=C6", "--center=30,0,12")
-    columns = read_star(path.read_text())
-    found = read_star((tmp_path / "e.star").read_text())
-    some = range(0, len(columns["rlnTomoName"]), 97)
-    rows = [6 * k + g for k in some for g in range(6)]
-    few = {label: [words[k] for k in some] for label, words in columns.items()}
-    copies = {label: [words[k] for k in rows] for label, words in found.items()}
+    lines = (tmp_path / "e.star").read_text().splitlines()
+    names = {line.split()[10] for line in lines if line.startswith("TS_")}
+    assert len(names) == 6 * 9053
+    few = read_star(thinned(path.read_text(), 97))
+    copies = read_star(thinned("\n".join(lines), 97, 6))
     group = naive.group("C6")
     before = placed(few, [R @ np.array([30.0, 0, 12]) for R in group])
     after = placed(copies, [np.zeros(3)])[:, 0].reshape(len(before), 6, 3)
     for one, other in zip(before, after, strict=True):
         assert same_points(one, other)
-    assert len(set(found["rlnTomoParticleName"])) == 6 * 9053

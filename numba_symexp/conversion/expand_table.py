@@ -50,6 +50,7 @@ def _run(job: ExpandJob, progress: Progress | None) -> Summary:
     from numba_symexp.formats.relion.optimisation_set import Beside, SetOutputs
     from numba_symexp.kernels.threads import kernel_threads
     from numba_symexp.particles.columns import without_given_psize
+    from numba_symexp.particles.schema import SHIFT, SHIFT_SHAPES
     from numba_symexp.poses import Poses
 
     started = time.perf_counter()
@@ -65,6 +66,9 @@ def _run(job: ExpandJob, progress: Progress | None) -> Summary:
     with contextlib.ExitStack() as stack:
         table = stack.enter_context(open_table(job.source, job.table, job.passthrough))
         job = replace(job, psize=without_given_psize(table, job.psize))
+        shift = table.columns.get(job.shift or SHIFT)
+        if shift is not None and shift.shape in SHIFT_SHAPES:
+            pair.refuse_images(shift.shape[0], table)
         known = format_of_output(job.output)
         table, psize_A, converted = as_wanted(table, known, job.program, job.psize)
         job = replace(job, psize=psize_A)

@@ -218,12 +218,23 @@ class OutputPair:
         for each in self.files:
             for path in rows.source.files:
                 each.refuse_input(path)
-        if self.format.vocabulary == DYNAMO and rows.components != 3:
+        self.refuse_images(rows.components, rows.source)
+        return _writer(rows, self.format, keep_track_length, recenter)
+
+    def refuse_images(self, components: int, source: ParticleTable) -> None:
+        """Refuse to write images, whose shifts have two components, where subtomograms belong.
+
+        Raises
+        ------
+        UsageError
+            The output is a table of Dynamo.
+        """
+        if self.format.vocabulary == DYNAMO and components != 3:
             raise UsageError(
                 f"{self.names[0]}: ends in {self.format.kind.suffixes[0]}, which is for "
-                f"subtomograms, and {rows.source.path} has images: name it .star, .cs or .h5"
+                f"subtomograms, and {source.path} has images: name it .star (RELION), "
+                ".cs (CryoSPARC) or .h5"
             )
-        return _writer(rows, self.format, keep_track_length, recenter)
 
     def write(
         self,
