@@ -97,8 +97,13 @@ class MadeRows(ParticleTable):
         return self._plan.rows
 
     def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
-        """Rows ``start`` to ``stop`` of some columns, by name."""
+        """Rows ``start`` to ``stop`` of some columns, by name; they stay until the next read."""
         self._prepare(names)
+        if start < stop and not self._first <= start < self._last:
+            self._make(start // self._order)
+        if start < stop <= self._last:
+            part = slice(start - self._first, stop - self._first)
+            return {name: self._buffer[name][part] for name in names}
         found = {
             name: np.empty((stop - start, *self.columns[name].shape), self.columns[name].dtype)
             for name in names
