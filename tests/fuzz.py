@@ -1,6 +1,6 @@
 """Damage particle tables in thousands of ways, and see that every run ends as it promises.
 
-    python tests/fuzz.py --sources=2000 --expanded=500 --worlds=300 --seed=1
+    python tests/fuzz.py --sources=2000 --expanded=500 --worlds=300 --tomograms=500 --seed=1
 
 Each case is one file in a folder of its own, damaged or made by a grammar, in a forked process with
 bounded memory and time, which runs all verbs on it. A run must end with its output, or with one
@@ -38,7 +38,9 @@ from conftest import random_columns, write_table
 from grammars import Star, cs
 from inside import COMMANDS, main, probe
 from particle_files import write_cs
-from star_files import particles, read_star, star_text
+from star_files import loop, particles, read_star, star_text
+from test_dynamo_and_m import dynamo_rows, m_columns, write_tbl
+from test_subtomograms import UNBINNED, subtomograms, tomo_text
 from worlds import make_world_base, run_world
 
 from numba_symexp import SymexpError, open_expanded
@@ -63,6 +65,23 @@ SOURCE_VERBS = {
     "words": lambda file, flags: words_that_changed(file),
 }
 """What is run on a damaged source: name -> words of the command line."""
+
+TOMOGRAM_VERBS = {
+    "expand": lambda file, flags: ["expand", file, "out.h5", *flags],
+    "expand_tbl": lambda file, flags: ["expand", file, "expanded.tbl", *flags],
+    "expand_star": lambda file, flags: ["expand", file, "expanded.star", *flags],
+    "expand_m": lambda file, flags: ["expand", file, "m.star", *flags, "--program=m"],
+    "inspect": lambda file, flags: ["inspect", file],
+    "import": lambda file, flags: ["import", file, "imported.h5"],
+    "export_tbl": lambda file, flags: ["export", file, "out.tbl", "--psize=2"],
+    "export_star": lambda file, flags: ["export", file, "out.star"],
+    "export_m": lambda file, flags: ["export", file, "m.star", "--program=m"],
+    "match": lambda file, flags: ["match", file],
+    "collapse_star": lambda file, flags: ["collapse", file, "collapsed.star", "--source=m32.star"],
+    "collapse_tbl": lambda file, flags: ["collapse", file, "collapsed.tbl", "--source=whole.tbl"],
+    "plot": lambda file, flags: ["plot", file, "plot.png"],
+}
+"""The same for damaged subtomograms, of RELION, Dynamo and M."""
 
 EXPANDED_VERBS = {
     "inspect": lambda file, flags: ["inspect", file],
@@ -90,6 +109,11 @@ OUTPUTS = {
     "collapse": {"collapsed.h5"},
     "collapse_star": {"collapsed.star"},
     "collapse_cs": {"collapsed.cs", "collapsed.csg"},
+    "expand_tbl": {"expanded.tbl"},
+    "expand_m": {"m.star"},
+    "export_tbl": {"out.tbl"},
+    "export_m": {"m.star"},
+    "collapse_tbl": {"collapsed.tbl"},
     "plot": {"plot.png"},
 }
 """Files that a verb leaves when it is done."""
@@ -111,7 +135,16 @@ FLAGS = (
 )
 
 
-KINDS = ("expanded", "source", "world")
+TOMOGRAM_FLAGS = (
+    ("--symmetry=D3",),
+    HELIX,
+    ("--symmetry=C2", "--carry=*", "--chunk_rows=3"),
+    ("--symmetry=C2", "--psize=1.1", "--center=9,8,7"),
+    ("--symmetry=O", "--modulo=C4", "--assign_halves=1"),
+    ("--symmetry=T", "--center_px=9,8,7", "--box_px=64", "--unique"),
+)
+
+KINDS = ("expanded", "source", "world", "tomogram")
 SECRET = b"SECRETSECRETSECRETSECRETSECRETSECRET"
 """What stands in files beside the table, to which a table may try to lead."""
 
@@ -199,6 +232,23 @@ def make_sources(folder):
     write_table(folder / "outside.h5", {**columns, POSE: secret, "blob/path": words})
     (folder / "secret.bin").write_bytes(SECRET * 100)
     finished("import", folder / "rows.star", folder / "imported.h5")
+
+
+def make_subtomograms(folder):
+    """Subtomograms of three programs, and copies of some."""
+    rng = np.random.default_rng(7)
+    write_tbl(folder / "whole.tbl", dynamo_rows(rng, ROWS))
+    bare = dynamo_rows(rng, ROWS, apix=0)
+    write_tbl(folder / "bare.tbl", bare)
+    for name, times in (("m11.star", (1, 1)), ("m32.star", (3, 2)), ("m23.star", (2, 3))):
+        (folder / name).write_text(loop("", m_columns(rng, ROWS, *times), comment=""))
+    (folder / "tomo.star").write_text(tomo_text(subtomograms(rng, ROWS, coordinates=UNBINNED)))
+    finished("expand", folder / "whole.tbl", folder / "copies.tbl", "--symmetry=C3")
+    finished("expand", folder / "m32.star", folder / "copies.star", "--symmetry=C3")
+    finished("import", folder / "whole.tbl", folder / "tbl.h5")
+    finished("import", folder / "m32.star", folder / "m.h5")
+    finished("plot", folder / "copies.tbl", folder / "warm.png")
+    (folder / "warm.png").unlink()
 
 
 def make_expanded(folder):
@@ -776,17 +826,18 @@ def edit_column(path, rng):
     word, column = WORDS[rng.integers(len(WORDS))].encode(), rng.integers(10)
     rows = [line.split() for line in tail.splitlines() if line]
     for row in rows:
-        row[column] = word
+        row[min(column, len(row) - 1)] = word
     path.write_bytes(head + mark + b"\n".join(map(b" ".join, rows)) + b"\n")
 
 
 def rename_label(path, rng):
     text = path.read_text()
-    labels = [word for word in text.split() if word.startswith("_rln")]
+    labels = [word for word in text.split() if word.startswith(("_rln", "_wrp"))]
     odd = ("_rlnOriginZAngst", "_rlnHelicalTubeID", "_rlnImageName", "_", "_x" * 2000, "_uid",
            "_rlnHelicalTrackLengthAngst", "_comment", "_rlnOriginX", "_alignments3D/pose", "_a/b",
            "_rlnAngleRotPrior", "_.", "_/", "_a//b", "_rlnMagnification",
-           "_source_index")  # fmt: skip
+           "_source_index", "_wrpAngleRot1", "_wrpCoordinateX3", "_rlnTomoName",
+           "_rlnTomoSubtomogramRot", "_rlnCoordinateZ")  # fmt: skip
     new = odd[rng.integers(len(odd))]
     path.write_text(text.replace(labels[rng.integers(len(labels))] + " ", new + " "))
 
@@ -807,10 +858,21 @@ STAR = (edit_lines, edit_lines, edit_words, edit_words, edit_words, edit_column,
 
 # Cases
 
+TOMOGRAMS = ("whole.tbl", "whole.tbl", "bare.tbl", "copies.tbl", "m11.star", "m32.star", "m23.star",
+             "tomo.star", "tomo.star", "copies.star", "tbl.h5", "m.h5")  # fmt: skip
+
 
 def prepare(case, base, folder):
     """Make the files of a case; returns the damaged one, the flags, and what was done to it."""
     rng = case.rng
+    if case.kind == "tomogram":
+        name = pick(rng, TOMOGRAMS)
+        file = folder / ("in" + os.path.splitext(name)[1])
+        shutil.copy(base / name, file)
+        for beside in ("whole.tbl", "m32.star", "outside.h5", "secret.bin"):
+            shutil.copy(base / beside, folder / beside)
+        done = [name, *damage(case, rng, file, folder)]
+        return file.name, pick(rng, TOMOGRAM_FLAGS), " ".join(done)
     if case.kind == "source" and rng.random() < 0.4:
         return by_grammar(rng, base, folder)
     if case.kind == "source":
@@ -966,7 +1028,7 @@ def run_case(case, base, keep=None, verbs=None):
     if case.kind == "world":
         ended = run_world(case.rng, base, keep)
         return [Run(case.name, *ended)]
-    known = SOURCE_VERBS if case.kind == "source" else EXPANDED_VERBS
+    known = {"source": SOURCE_VERBS, "tomogram": TOMOGRAM_VERBS}.get(case.kind, EXPANDED_VERBS)
     wanted = (*COMMANDS, "again", "read", "words")
     verbs = verbs or {n: w for n, w in known.items() if n.partition("_")[0] in wanted}
     folder = Path(tempfile.mkdtemp(prefix="case-", dir=base) if keep is None else keep)
@@ -1036,6 +1098,7 @@ def listen(case, child, reports, waiting):
 def make_base(folder):
     """Whole files of every kind in a folder; loads all kernels on the way."""
     make_sources(folder)
+    make_subtomograms(folder)
     make_expanded(folder)
     make_world_base(folder)
     for name in ("of_group.h5.h5", "of_rows.star.h5", "of_rows.cs.h5"):
@@ -1095,6 +1158,7 @@ def arguments(words):
     parser.add_argument("--sources", type=int, default=100)
     parser.add_argument("--expanded", type=int, default=30)
     parser.add_argument("--worlds", type=int, default=10)
+    parser.add_argument("--tomograms", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--only", help="one case, such as source:17")
@@ -1108,6 +1172,7 @@ def run_program(words=None):
     cases = [Case("source", number, given.seed) for number in range(given.sources)]
     cases += [Case("expanded", number, given.seed) for number in range(given.expanded)]
     cases += [Case("world", number, given.seed) for number in range(given.worlds)]
+    cases += [Case("tomogram", number, given.seed) for number in range(given.tomograms)]
     if given.only is None:
         return int(summarize(told(campaign(cases, given.jobs))) > 0)
     kind, _, number = given.only.partition(":")

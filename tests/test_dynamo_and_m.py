@@ -607,3 +607,18 @@ def test_poses_of_another_program_are_not_taken_for_the_best(rng, go, command, t
     one_error(done, 1, "its poses are of another kind than those of")
     done = command("collapse", "e.tbl", "x.star", "--expanded=e.h5")
     one_error(done, 1, "is no table of Dynamo, and e.tbl is one")
+
+
+@pytest.mark.parametrize("output", [["x.star"], ["x.star", "--program=m"]])
+def test_a_table_that_came_from_dynamo_and_has_no_rows(output, tbl, go, command, tmp_path):
+    go("import", "p.tbl", "p.h5")
+    with h5py.File(tmp_path / "p.h5", "r+") as file:
+        columns = {}
+        file["particles"].visititems(lambda name, node: columns.update({name: node}))
+        for name, node in columns.items():
+            if isinstance(node, h5py.Dataset):
+                shape, dtype = node.shape[1:], node.dtype
+                del file["particles"][name]
+                file["particles"].create_dataset(name, (0, *shape), dtype)
+    for verb in (["export"], ["expand", "--symmetry=C2"]):
+        one_error(command(verb[0], "p.h5", *output, *verb[1:]), 1, "p.h5: has no rows")

@@ -87,6 +87,8 @@ class SubtomogramsAs(TableView):
 
     def __init__(self, source: ParticleTable, target: str, psize_A: float | None = None) -> None:
         super().__init__(source)
+        if not source.n_rows:
+            raise SourceError(f"{source.path}: has no rows: give a table with particles")
         self._target = target
         in_A = PSIZE in source.columns  # or in pixels whose size is known
         self._placed = placed_of(source, None if in_A else psize_A)
