@@ -1,6 +1,7 @@
 """The one reader of poses: any particle table, expanded or not, as blocks of rows."""
 
 import functools
+import math
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Self
 
@@ -84,8 +85,10 @@ def open_poses(
     Raises
     ------
     SymexpError
-        The file cannot be read, lacks a column, or has no rows.
+        The file cannot be read, lacks a column, or has no rows; or the pixel size is no length.
     """
+    if psize_A is not None and not 0 < psize_A < math.inf:
+        raise UsageError(f"psize={psize_A:g} is not a length above 0, in A per pixel")
     rows = open_table(path, table, passthrough)
     expanded: ExpandedTable | None = None
     try:

@@ -622,3 +622,10 @@ def test_a_table_that_came_from_dynamo_and_has_no_rows(output, tbl, go, command,
                 file["particles"].create_dataset(name, (0, *shape), dtype)
     for verb in (["export"], ["expand", "--symmetry=C2"]):
         one_error(command(verb[0], "p.h5", *output, *verb[1:]), 1, "p.h5: has no rows")
+
+
+@pytest.mark.parametrize("psize", ["0", "-1", "nan", "inf"])
+def test_a_pixel_size_that_is_no_length_is_refused(psize, rng, command, tmp_path):
+    (tmp_path / "p.star").write_text(loop("", m_columns(rng, 5), comment=""))
+    one_error(command("export", "p.star", "x.tbl", f"--psize={psize}"), 2, "psize")
+    assert not (tmp_path / "x.tbl").exists()

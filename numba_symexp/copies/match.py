@@ -18,7 +18,7 @@ from numba_symexp.copies.names import (
 )
 from numba_symexp.copies.recover import Recovered, recover
 from numba_symexp.copies.stated import convention_of, stated_symmetries
-from numba_symexp.errors import UsageError, warn
+from numba_symexp.errors import warn
 from numba_symexp.particles.halves import torn_particles
 from numba_symexp.poses import Poses, open_poses
 from numba_symexp.symmetry.descriptions import describe, number_ranges
@@ -63,8 +63,6 @@ def match(
         compare them to; shifts differ, and there is no pixel size.
     """
     started = time.perf_counter()
-    if psize_A is not None and not (np.isfinite(psize_A) and psize_A > 0):
-        raise UsageError(f"psize={psize_A:g} is not a length above 0, in A per pixel")
     with open_poses(path, psize_A, source) as rows:
         if rows.operators is not None and not rows.operators.moves:
             rows.leave_px()  # copies have their particle's shift, and the source may be gone
