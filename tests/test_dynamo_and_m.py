@@ -629,3 +629,11 @@ def test_a_pixel_size_that_is_no_length_is_refused(psize, rng, command, tmp_path
     (tmp_path / "p.star").write_text(loop("", m_columns(rng, 5), comment=""))
     one_error(command("export", "p.star", "x.tbl", f"--psize={psize}"), 2, "psize")
     assert not (tmp_path / "x.tbl").exists()
+
+
+def test_poses_of_two_programs_in_one_file_are_refused(rng, command, tmp_path):
+    columns = m_columns(rng, 6) | subtomograms(rng, 6, coordinates=UNBINNED)
+    (tmp_path / "p.star").write_text(tomo_text(columns))
+    for verb in (["expand", "--symmetry=C2"], ["export"]):
+        done = command(verb[0], "p.star", "x.star", *verb[1:])
+        one_error(done, 1, "has poses of two programs (_wrpAngleRot1 and _rlnAngleRot)")

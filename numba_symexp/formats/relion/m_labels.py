@@ -11,7 +11,12 @@ from typing import ClassVar
 import numpy as np
 
 from numba_symexp.annotations import Array
-from numba_symexp.formats.relion.labels import M_SOURCES, LabelReader
+from numba_symexp.formats.relion.labels import (
+    ANGLES,
+    M_SOURCES,
+    SUBTOMOGRAM_ANGLES,
+    LabelReader,
+)
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.particles.schema import HALF_SET_DTYPE, POSE, PSIZE, SHIFT, SPLIT, UID, UID_DTYPE
 from numba_symexp.particles.table import Column
@@ -58,6 +63,9 @@ class MReader(LabelReader):
 
     def torn_angles(self) -> str:
         """What is wrong with labels of which some are missing; empty where nothing is."""
+        others = [each for each in (*ANGLES, *SUBTOMOGRAM_ANGLES) if each in self.labels]
+        if others:
+            return f"has poses of two programs (_{self.angles[0]} and _{others[0]})"
         for labels_of in (_angles, _place):
             for time in itertools.count(1):
                 found = [label for label in labels_of(time) if label in self.labels]
