@@ -28,6 +28,8 @@ pytest.importorskip("cryosparc.tools", reason="cryosparc-tools is too old")
 from cryosparc.dataset import Dataset
 from fake_cryosparc import PASSWORD, FakeCryosparc, serving
 
+pytestmark = [pytest.mark.slow, pytest.mark.plain]
+
 POSE, SHIFT, PSIZE = "alignments3D/pose", "alignments3D/shift", "alignments3D/psize_A"
 EXPAND = ("cryosparc", "P3/J42", "W1", "--symmetry=D3")
 
@@ -323,7 +325,6 @@ def test_a_client_that_is_old_or_missing(fake, url, command, monkeypatch):
     assert "install numba_symexp[cryosparc]" in one_line(command(*EXPAND), 1)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("call", ["jobs.load_output", "jobs.create", "jobs.save_output"])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_job_that_is_interrupted_fails(fake, url, tmp_path, call, number, code):

@@ -97,7 +97,16 @@ def test_known_angles(tdrot, tilt, narot, relion, rng, go, tmp_path):
     assert np.array_equal(shift, -np.array(row[DX : DX + 3], float))
 
 
-@pytest.mark.parametrize("group", ["C6", "D3", "T", "O", "I2"])
+@pytest.mark.parametrize(
+    "group",
+    [
+        "C6",
+        "D3",
+        "T",
+        pytest.param("O", marks=pytest.mark.slow),
+        pytest.param("I2", marks=pytest.mark.slow),
+    ],
+)
 def test_mates_of_a_point_group_in_a_table_of_dynamo(group, tbl, rng, go, tmp_path):
     go("expand", "p.tbl", "e.tbl", f"--symmetry={group}")
     found = read_tbl(tmp_path / "e.tbl")

@@ -77,6 +77,7 @@ def assert_same(go, folder, source, output, *flags, export=()):
         (folder / name).unlink()
 
 
+@pytest.mark.slow
 @compiled_only
 @pytest.mark.parametrize("flags", CASES.values(), ids=CASES)
 @pytest.mark.parametrize("source", ["s.star", "s.cs", "s.h5"])
@@ -163,6 +164,7 @@ BACK = {
 }
 
 
+@pytest.mark.slow
 @compiled_only
 @pytest.mark.parametrize(("source", "words"), BACK.values(), ids=BACK)
 @pytest.mark.parametrize("suffix", ["star", "CS"])

@@ -281,6 +281,7 @@ def test_a_motion_file_without_comments_or_last_newline(project, go, tmp_path):
     assert_outputs(tmp_path, columns, shifts, 2)
 
 
+@pytest.mark.slow
 def test_a_long_motion_file_is_never_held(project, go, tmp_path):
     project(n=300, frames=2000)
     size = (tmp_path / "motion.star").stat().st_size

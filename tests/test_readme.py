@@ -83,7 +83,7 @@ def test_every_flag_of_a_guide_exists(path):
     flags = set(re.findall(r"--([a-z]\w*)", text))
     elsewhere = {"help", "version", "full", "only", "completion", "cov", "dist"}
     elsewhere |= {"o", "in_parts", "sym", "j"}  # of numba-symexp-relion
-    elsewhere |= {"sources", "expanded", "seed", "keep", "worlds"}  # of tests/fuzz.py
+    elsewhere |= {"sources", "expanded", "seed", "keep", "worlds", "tomograms"}  # of tests/fuzz.py
     assert flags - known - elsewhere == set()
 
 
