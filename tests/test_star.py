@@ -279,6 +279,8 @@ def test_windows_line_ends(star, rng):
         (lambda t: t.replace("1 1.500000", "1 0.000000"), "pixel size 0 A"),
         (lambda t: t.replace("1 1.500000", "1 none"), "data_optics: _rlnImagePixelSize is 'none'"),
         (lambda t: t.replace("000002@", "\n000002@"), "an empty line stands among the particles"),
+        (lambda t: t + t[t.index("data_particles") :], "2 blocks are called 'data_particles'"),
+        (lambda t: t + t[: t.index("data_particles")], "2 blocks are called 'data_optics'"),
     ],
 )
 def test_damaged_files_are_refused(change, say, star, rng, command):

@@ -125,8 +125,8 @@ def finish_header(rows: ParticleRows, file: BinaryIO, path: str) -> Header:
     Raises
     ------
     SourceError
-        Rows follow an empty line, where RELION would not read them; or no .star has so much text
-        behind its rows.
+        Rows follow an empty line, where RELION would not read them; two blocks have one name, of
+        which RELION reads the first; or no .star has so much text behind its rows.
     """
     tail = file.read(_MOST_TEXT_BYTES + 1)
     if len(tail) > _MOST_TEXT_BYTES:
@@ -141,6 +141,13 @@ def finish_header(rows: ParticleRows, file: BinaryIO, path: str) -> Header:
             "RELION would stop there; remove the empty line"
         )
     head, blocks = rows.head, _split_blocks(tail)
+    names = Counter([*_BLOCK.findall(head), *_BLOCK.findall(tail)])
+    called, count = names.most_common(1)[0] if names else (b"", 0)
+    if count > 1:
+        raise SourceError(
+            f"{path}: {count} blocks are called {_shown(b'data_' + called)}, and RELION reads only "
+            "the first: keep one in a file"
+        )
     moved = b"".join(text for name, text in blocks if name == "optics")
     if moved:
         moved = moved.rstrip() + b"\n\n\n"
