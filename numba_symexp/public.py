@@ -65,9 +65,9 @@ def expand(
     Parameters
     ----------
     source, output : str or path
-        Table to read, and to write: the suffix .star makes a particle file of RELION, .cs a dataset
-        and a result group of CryoSPARC, any other an expanded table in HDF5. The source may also be
-        an optimisation set that names particles.
+        Table to read, and to write: the suffix .star makes a particle file of RELION or M, .cs a
+        dataset and a result group of CryoSPARC, .tbl a table of Dynamo, any other an expanded table
+        in HDF5. The source may also be an optimisation set that names particles.
     symmetry : str or Operators, optional
         Point group: C1, Cn, Dn, T, O, I (= I2), I1, I2, I3, I4, or a name of the convention's own;
         or operators from `point_group`, `helix` or `read_operators`.

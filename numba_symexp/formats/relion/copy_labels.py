@@ -51,7 +51,7 @@ class SubtomogramNames:
         Raises
         ------
         SourceError
-            Two particles have one name, or a name has a blank.
+            Two particles have one name, or a name stands in quotes.
         """
         operators = rows.operators
         if operators is None or PARTICLE_NAME not in source.columns:
@@ -70,7 +70,7 @@ class SubtomogramNames:
 
 
 def _refuse_names(names: Array, path: str) -> None:
-    """Refuse names of subtomograms that stand twice, or that have a blank."""
+    """Refuse names of subtomograms that stand twice, or in quotes."""
     known, first = np.unique(names, return_index=True)
     if len(known) < len(names):
         again = int(np.setdiff1d(np.arange(len(names)), first)[0])
