@@ -11,7 +11,8 @@ import numpy as np
 from numba_symexp.annotations import AnyPath, Array, Progress
 from numba_symexp.conversion.export_table import OutputPair, check_rows, export_rows
 from numba_symexp.conversion.placed import program_of
-from numba_symexp.copies.returned import Copies, ExpandedCopies, open_copies
+from numba_symexp.copies.opening import open_copies
+from numba_symexp.copies.returned import Copies, ExpandedCopies
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.formats import format_of_output
 from numba_symexp.formats.hdf5.write import in_order_of_file, size_of, write_table

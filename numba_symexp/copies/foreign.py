@@ -134,6 +134,11 @@ def turn_deg(one: Array, other: Array) -> Array:
     return _angle_deg(np.einsum("nij,nij->n", one, other))
 
 
+def turned_between(source: Array, pose: Array) -> Array:
+    """What turned particles (n, 3, 3) into copies (n, 3): R = exp(v) exp(v_g)^T."""
+    return np.asarray(source @ convert(pose, "rotvec", "matrix").swapaxes(1, 2))
+
+
 def limit_deg(closest_deg: float) -> float:
     """How far from an operator a copy may be turned."""
     return min(FAR_DEG, closest_deg / 2)
@@ -168,7 +173,7 @@ def told_by_poses(rows: Poses, some: Turns) -> Operators:
             return min(fitting, key=lambda each: _off_steps(some, each))
     raise SourceError(
         f"{rows.table.path}: the motions from the particles to its rows are the operators of no "
-        "known symmetry: leave out by="
+        "known symmetry: give the particles that they were made of with source="
     )
 
 
