@@ -7,14 +7,13 @@ import numpy as np
 from numba_symexp.annotations import Array
 from numba_symexp.copies.foreign import (
     FAR_DEG,
-    ForeignExpansion,
     limit_deg,
     nearest,
     turn_deg,
     turned_between,
 )
 from numba_symexp.copies.link import STEPS, links_between
-from numba_symexp.copies.returned import Copies
+from numba_symexp.copies.returned import Copies, Expansion
 from numba_symexp.errors import SourceError, warn
 from numba_symexp.expanded.table import ExpandedTable
 from numba_symexp.kernels.codecs import convert
@@ -43,7 +42,7 @@ class ReturnedCopies(Copies):
 
     _advice = "bring the rows back as .cs or HDF5"
 
-    def __init__(self, table: ParticleTable, expanded: ExpandedTable | ForeignExpansion) -> None:
+    def __init__(self, table: ParticleTable, expanded: ExpandedTable | Expansion) -> None:
         super().__init__(table, expanded)
         self._columns = find_columns(table)
         warn(torn_particles(table, self._columns))

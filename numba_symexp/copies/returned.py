@@ -1,16 +1,49 @@
 """Rows that came back from an expanded set, and what is asked of them."""
 
 import abc
+import functools
 from typing import Self
 
 import numpy as np
 
 from numba_symexp.annotations import Array
-from numba_symexp.copies.foreign import ForeignExpansion
 from numba_symexp.errors import FileFormatError
 from numba_symexp.expanded.table import ExpandedTable
-from numba_symexp.particles.schema import OPERATOR_INDEX
+from numba_symexp.particles.schema import OPERATOR_INDEX, SOURCE_INDEX
 from numba_symexp.particles.table import ParticleTable
+from numba_symexp.symmetry.operators import Operators
+
+
+class Expansion:
+    """What is known of an expansion of which there is no file; see `ExpandedTable`.
+
+    Attributes
+    ----------
+    path : str
+        For messages.
+    source : ParticleTable
+        The particles; closed with this.
+    operators : Operators
+    pose_columns : tuple of str
+        Names of the pose and shift columns, and the pose format.
+    psize_given_A : None
+    """
+
+    psize_given_A: float | None = None
+
+    def __init__(
+        self,
+        path: str,
+        source: ParticleTable,
+        operators: Operators,
+        pose_columns: tuple[str, str, str],
+    ) -> None:
+        self.path, self.source = path, source
+        self.operators, self.pose_columns = operators, pose_columns
+
+    def close(self) -> None:
+        """Close the particles."""
+        self.source.close()
 
 
 class Copies(abc.ABC):
@@ -20,11 +53,11 @@ class Copies(abc.ABC):
     ----------
     table : ParticleTable
         The rows that came back.
-    expanded : ExpandedTable or ForeignExpansion
+    expanded : ExpandedTable or Expansion
         Knows the operators and the source.
     """
 
-    def __init__(self, table: ParticleTable, expanded: "ExpandedTable | ForeignExpansion") -> None:
+    def __init__(self, table: ParticleTable, expanded: ExpandedTable | Expansion) -> None:
         self.table, self.expanded = table, expanded
 
     def __enter__(self) -> Self:
@@ -66,16 +99,23 @@ class Copies(abc.ABC):
 
 
 class ExpandedCopies(Copies):
-    """Rows of an expanded table, all or some."""
+    """Rows of an expanded table, all or some.
 
-    def __init__(self, expanded: ExpandedTable) -> None:
-        super().__init__(expanded.table, expanded)
+    Parameters
+    ----------
+    expanded : ExpandedTable
+    table : ParticleTable, optional
+        Rows that say the same of themselves as those of the expanded table, which they are else.
+    """
+
+    def __init__(self, expanded: ExpandedTable, table: ParticleTable | None = None) -> None:
+        super().__init__(expanded.table if table is None else table, expanded)
         self._expanded = expanded
-        self._seen = np.zeros((expanded.n_sources, len(expanded.operators)), np.bool_)
 
     def sources(self, start: int, stop: int) -> Array:
         """Rows of the source, as the table says."""
-        return self._expanded.source_rows(start, stop)
+        index = self.table.read([SOURCE_INDEX], start, stop)[SOURCE_INDEX]
+        return self._expanded.checked_sources(index, start)
 
     def operators(self, start: int, stop: int, sources: Array) -> Array:
         """Operators, as the table says."""
@@ -87,6 +127,11 @@ class ExpandedCopies(Copies):
                 f"{self.table.path}: {OPERATOR_INDEX} of row {row} is no operator: verify it"
             )
         return operator
+
+    @functools.cached_property
+    def _seen(self) -> Array:
+        """Pairs of particle and operator, (N, G) bool."""
+        return np.zeros((self._expanded.n_sources, len(self.expanded.operators)), np.bool_)
 
     def count(self, start: int, stop: int, sources: Array) -> None:
         """Mark pairs of particle and operator."""
