@@ -185,7 +185,7 @@ def read_labels(
         A copy has two labels, or a row is no copy of a particle.
     """
     table, width = copies.table, len(copies.expanded.operators)
-    codes = np.zeros((copies.source.n_rows, width), np.uint8)
+    codes = np.zeros((copies.n_particles, width), np.uint8)
     flat = codes.reshape(-1)
     scores = None if score is None else _Scores(table, score, codes.shape)
     names = [*column.reads, *([score] if score else [])]

@@ -3,7 +3,7 @@
 A pattern is the smallest labeling of its arrangement, in the order of the labels.
 """
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,9 @@ _AT_ONCE = 1 << 20
 
 @dataclass(frozen=True)
 class Patterns:
-    """The P patterns that occur, the most frequent first, those without gaps before the others.
+    """The P patterns that occur, the most frequent first.
+
+    Those without gaps come before the others, and the one of gaps alone comes last.
 
     Attributes
     ----------
@@ -36,8 +38,8 @@ class Patterns:
         How many particles have each.
     fixed : (P,) int64
         Order of the group that each has itself: of the turns that leave it as it is.
-    complete : int
-        How many of the patterns have no gap.
+    complete, told : int
+        How many of the patterns have no gap, and how many have a label.
     number : (N,) uint32
         Pattern of each particle.
     turn : (N,) uint16
@@ -48,6 +50,7 @@ class Patterns:
     particles: Array
     fixed: Array
     complete: int
+    told: int
     number: Array
     turn: Array
 
@@ -109,17 +112,19 @@ def find_patterns(labels: Array, sites: Sites, score: Array | None = None) -> Pa
         part = slice(start, min(start + chunk, count))
         number[part] = known.numbers_of(labels[part], fixed[part])
     particles = np.bincount(number, minlength=len(known.labels))
-    has_gap = (known.labels == MISSING).any(axis=1)
+    gaps = np.count_nonzero(known.labels == MISSING, axis=1)
+    kind = (gaps > 0).astype(np.int8) + (gaps == width)
     words = np.ascontiguousarray(known.labels).view(f"S{width}").ravel()
     order = np.argsort(words, kind="stable")
-    order = order[np.lexsort((-particles[order], has_gap[order]))]
+    order = order[np.lexsort((-particles[order], kind[order]))]
     place = np.empty(len(order), np.uint32)
     place[order] = np.arange(len(order), dtype=np.uint32)
     return Patterns(
         known.labels[order],
         particles[order],
         known.fixed[order].astype(np.int64),
-        int(np.count_nonzero(~has_gap)),
+        int(np.count_nonzero(kind == 0)),
+        int(np.count_nonzero(kind < 2)),
         place[number],
         turn,
     )
@@ -214,10 +219,37 @@ def possible_arrangements(sites: Sites, labels: int) -> int:
     return total // len(sites.mates)
 
 
-def multinomial(counts: Array) -> int:
-    """How many labelings have these counts, exactly."""
-    ways, places = 1, 0
-    for count in counts.tolist():
-        places += count
-        ways *= math.comb(places, count)
-    return ways
+class PatternText:
+    """Patterns as text: names without anything between them where all are one character.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the labels.
+    gap : str
+        Of a copy that did not come back.
+    """
+
+    def __init__(self, names: Sequence[str], gap: str) -> None:
+        self._names = [gap] * 256
+        self._names[1 : len(names) + 1] = names
+        self._between = "" if all(len(name) == 1 for name in names) else ":"
+
+    def __call__(self, labels: Array) -> str:
+        """Text of one pattern (S,)."""
+        return self._between.join(self._names[code] for code in labels.tolist())
+
+    def width(self, sites: int) -> int:
+        """Most bytes of a text."""
+        longest = max(len(name.encode()) for name in self._names)
+        return sites * (longest + len(self._between))
+
+    def words(self, labels: Array) -> Array:
+        """Texts (n,) of patterns (n, S), as bytes."""
+        codes = [name.encode() for name in self._names]
+        if not self._between and all(len(code) == 1 for code in codes):
+            letters = np.frombuffer(b"".join(codes), np.uint8)[labels]
+            return np.ascontiguousarray(letters).view(f"S{labels.shape[1]}").ravel()
+        unique, place = np.unique(labels, axis=0, return_inverse=True)
+        texts = np.array([self(each).encode() for each in unique])
+        return texts[place.reshape(-1)]

@@ -77,6 +77,11 @@ class Copies(abc.ABC):
         """The particles that the rows are copies of."""
         return self.expanded.source
 
+    @property
+    def n_particles(self) -> int:
+        """Number of particles that the rows may be copies of."""
+        return self.source.n_rows
+
     @abc.abstractmethod
     def sources(self, start: int, stop: int) -> Array:
         """Rows of the source that rows ``start`` to ``stop`` are copies of, int64."""
@@ -111,6 +116,11 @@ class ExpandedCopies(Copies):
     def __init__(self, expanded: ExpandedTable, table: ParticleTable | None = None) -> None:
         super().__init__(expanded.table if table is None else table, expanded)
         self._expanded = expanded
+
+    @property
+    def n_particles(self) -> int:
+        """Number of particles, for which the source need not be there."""
+        return self._expanded.n_sources
 
     def sources(self, start: int, stop: int) -> Array:
         """Rows of the source, as the table says."""

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -262,6 +263,14 @@ def unquoted(word: bytes) -> str:
 def _shown(word: bytes) -> str:
     """A word for a message, bounded."""
     return repr(word.strip()[:40].decode(errors="replace"))
+
+
+def with_labels(header: Header, added: Sequence[str]) -> Header:
+    """A header with further labels of the particles, after its own."""
+    head = header.head.rstrip() + b"\n" if added else header.head
+    for place, label in enumerate(added, start=len(header.labels) + 1):
+        head += f"_{label} #{place}\n".encode()
+    return Header(head, (*header.labels, *added), header.tail)
 
 
 def without_label(header: Header, label: str) -> Header:

@@ -22,7 +22,7 @@ from numba_symexp.formats.relion.labels import (
     LabelReader,
 )
 from numba_symexp.formats.relion.priors import Priors
-from numba_symexp.formats.relion.text import with_convention, without_label
+from numba_symexp.formats.relion.text import with_convention, with_labels, without_label
 from numba_symexp.formats.words_write import Numbers, WordRows
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.kernels.text import ENDING
@@ -106,7 +106,7 @@ class StarRows(WordRows):
         self._labels = (*header.labels, *added)
         self._turned_only = self._if_turned_only(header)
         mark = rows.convention if rows.needs_mark(RELION, source) else None
-        self._head = with_convention(_with_labels(header, added), mark)
+        self._head = with_convention(with_labels(header, added).head, mark)
         self._tail = header.tail
         self.size = len(self._head) + len(self._tail)
         self._track = None if keep_track_length else track_label(header.labels)
@@ -302,11 +302,3 @@ class StarRows(WordRows):
         for k, other in enumerate(values.T):
             same &= told[block.index, k] == other
         return same
-
-
-def _with_labels(header: Header, added: list[str]) -> bytes:
-    """Head of a file with further labels after its own."""
-    head = header.head.rstrip() + b"\n" if added else header.head
-    for place, label in enumerate(added, start=len(header.labels) + 1):
-        head += f"_{label} #{place}\n".encode()
-    return head
