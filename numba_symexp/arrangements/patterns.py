@@ -133,7 +133,9 @@ def find_patterns(labels: Array, sites: Sites, score: Array | None = None) -> Pa
     first = known.first
     particles = np.bincount(number, minlength=len(first))
     patterns = labels[first]
-    gaps = np.count_nonzero(patterns == MISSING, axis=1)
+    gaps = np.zeros(len(patterns), np.int64)
+    for site in patterns.T:
+        gaps += site == MISSING
     order = np.argsort(patterns.view(f"S{width}").ravel(), kind="stable")
     del patterns
     kind = (gaps > 0).astype(np.int8) + (gaps == width)
