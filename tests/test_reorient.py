@@ -149,7 +149,7 @@ def test_a_filament_that_is_turned_round_takes_its_priors_and_its_track_along(go
     ]
     same = (
         columns.keys()
-        - set(["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", "rlnAngleTiltPrior"])
+        - {"rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", "rlnAngleTiltPrior"}
         - {"rlnAnglePsiPrior", "rlnHelicalTrackLengthAngst"}
     )
     for label in same:
