@@ -225,7 +225,7 @@ def together(edges, labels, a, b):
 
 
 def falling(n, k):
-    """n (n - 1) ... of k factors."""
+    """Product of k factors: n (n - 1) ..."""
     return math.prod(n - each for each in range(k))
 
 
@@ -300,7 +300,7 @@ def limit(rows):
 
 
 def apart_in_image(sites, pose, center_A, smallest_A):
-    """Relation -> pairs of sites whose points are so far apart in the image; A maps to the image."""
+    """Relation -> pairs of sites whose points stand that far apart in the image of a pose A."""
     places = [(pose @ sites.place(site, center_A))[:2] for site in range(len(sites))]
     return {
         relation: [(i, j) for i, j in pairs if np.hypot(*(places[i] - places[j])) >= smallest_A]

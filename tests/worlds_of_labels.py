@@ -6,7 +6,7 @@ copies come back from a classification, in any order, and say their label.
 """
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import h5py
@@ -47,15 +47,15 @@ class World:
         """A of each particle, as refined."""
         return [naive.exp(v).T for v in self.table[POSE]]
 
-    def shifts_A(self):
-        """Shift of each particle, as refined."""
+    def origins(self):
+        """Shift of each particle in A, as refined."""
         return np.array(self.table[SHIFT], float) * np.array(self.table[PSIZE], float)[:, None]
 
     def turned(self, particle, h):
         """Pose A and shift in A of a particle that is turned by an element."""
         rotation, moved = self.sites.group.motions[h]
         pose = self.poses()[particle]
-        return pose @ rotation, self.shifts_A()[particle] - (pose @ moved)[:2]
+        return pose @ rotation, self.origins()[particle] - (pose @ moved)[:2]
 
     def true_pose(self, particle):
         """Pose and shift of a particle before it was refined to an equivalent one."""
@@ -291,8 +291,7 @@ def from_patterns(rng, patterns, particles):
 
 def relabelled(world, truth, rng, missing=0.0):
     """The same particles with other labels."""
-    made = refined(rng, world.sites, truth, world.table, missing)
-    return replace(made)
+    return refined(rng, world.sites, truth, world.table, missing)
 
 
 def named(pattern, names=NAMES):
