@@ -53,6 +53,7 @@ def assert_output(path, world, names=worlds.NAMES, kept=None, **off):
     """Every particle with labels, or those of some ids, in the source's order, turned."""
     rows = worlds.output_rows(path, world.table)
     ids = world.ids()
+    names = names[: 1 + max(c for labels in world.labels for c in labels if c is not None)]
     wanted = [
         k
         for k, labels in enumerate(world.labels)
@@ -109,7 +110,8 @@ def test_cosets_coincide_too(symbol, part, flags, go, rng, tmp_path):
     world = worlds.expanded_world(tmp_path, go, rng, truth, symbol, *flags, part=part)
     go("arrange", *worlds.as_hdf5(tmp_path, world, go), "--output=o.h5")
     rows = assert_output(tmp_path / "o.h5", world)
-    assert any(row.turned not in world.sites.members for row in rows)
+    if sites > 3:
+        assert any(row.turned not in world.sites.members for row in rows)
 
 
 def test_a_subset_is_turned_by_what_keeps_it(go, rng, tmp_path):
