@@ -16,6 +16,7 @@ from relion_peer import star_text as relion_text
 from star_files import floats, particles, read_star, star_text
 from test_cs import save, structured
 from test_operator_files import as_rows
+from test_subtomograms import ANGLES, ORIGINS, subtomograms, tomo_text
 
 TIGHT = 1e-6
 """Of a matrix; and float32 leaves 1e-6 of a shift of some pixels."""
@@ -257,6 +258,29 @@ def test_priors_turn_with_the_particle(go, rng, tmp_path):
         before = naive.euler_zyz(*angles[row.particle]).T
         rotation, _ = world.sites.group.motions[row.turned]
         assert np.abs(naive.euler_zyz(*prior).T - before @ rotation).max() < TIGHT
+
+
+@pytest.mark.parametrize("suffix", ["star", "h5"])
+def test_subtomograms_move_along_z_too(suffix, go, rng, tmp_path):
+    truth = worlds.from_patterns(rng, PATTERNS["D3"], 20)
+    columns = subtomograms(rng, 20)
+    (tmp_path / "p.star").write_text(tomo_text(columns))
+    group = twin.point_group("D3", center_A=(12.5, -31.0, 7.25))
+    (tmp_path / "own.txt").write_text(as_rows(group.motions, decimals=12))
+    go("expand", "p.star", "e.h5", "--operators_file=own.txt")
+    sites = worlds.sites_in(tmp_path / "e.h5", group)
+    world = worlds.refined(rng, sites, truth, {})
+    go("arrange", *worlds.as_hdf5(tmp_path, world, go), f"--output=o.{suffix}")
+    if suffix == "h5":
+        go("export", "o.h5", "o.star")
+    found = read_star((tmp_path / "o.star").read_text())
+    before, after = (floats(each, *ANGLES, *ORIGINS) for each in (columns, found))
+    assert found["rlnTomoParticleName"] == columns["rlnTomoParticleName"]
+    for k, labels in enumerate(world.labels):
+        rotation, moved = group.motions[min(sites.turners(labels))]
+        pose = naive.euler_zyz(*before[k, :3]).T
+        assert np.abs(naive.euler_zyz(*after[k, :3]).T - pose @ rotation).max() < TIGHT
+        np.testing.assert_allclose(after[k, 3:], before[k, 3:] - pose @ moved, atol=1e-4)
 
 
 def test_further_poses_of_a_row_turn_or_go(go, rng, tmp_path):
