@@ -31,7 +31,7 @@ def numbers_of(patterns, names):
     return [tuple(known[word] for word in pattern) for pattern in patterns]
 
 
-def assert_arrangements(report, world, names=NAMES, labels=None):
+def assert_arrangements(report, world, names=NAMES):
     """Orbits, counts, expectations and symmetries are the twin's."""
     sites, said = world.sites, world.labels
     wanted, some = twin.arrangements(sites, said), twin.incomplete(sites, said)
@@ -44,7 +44,7 @@ def assert_arrangements(report, world, names=NAMES, labels=None):
     found = {name: number for name, number in report["labels"].items() if number}
     assert found == {names[c]: copies.count(c) for c in sorted(set(copies))}
     assert list(report["labels"]) == [name for name in names if name in report["labels"]]
-    assert report["possible"] == sites.possible(labels or len(report["labels"]))
+    assert report["possible"] == sites.possible(len(report["labels"]))
     rows = report["arrangements"]
     assert numbers_of([row["pattern"] for row in rows], names) == list(wanted)
     assert [row["id"] for row in rows] == list(range(1, len(wanted) + 1))
@@ -69,13 +69,12 @@ def assert_symmetry(text, name):
     assert [word for word in groups if word in words] == ([] if name == "C1" else [name]), text
 
 
-def assert_pairs(report, world, names=NAMES, edges_of=None, labels=None, sites_of=None):
+def assert_pairs(report, world, names=NAMES, edges_of=None, chance=twin.by_formula):
     """Pairs, expectations, scores and the limit are the twin's."""
     sites = world.sites
     every = sites.relations()
     edges_of = edges_of or (lambda _: every)
-    labels = labels or len(report["labels"])
-    wanted = twin.pair_rows(edges_of, world.labels, labels)
+    wanted = twin.pair_rows(edges_of, world.labels, len(report["labels"]), chance)
     found = {}
     for row in report["pairs"]:
         i, j = row["sites"]
@@ -415,6 +414,22 @@ def test_pairs_that_overlap_in_the_image_are_left_out(symbol, go, rng, tmp_path)
         report = asked(go, *words, f"--min_projected_A={smallest_A}")
         assert_pairs(report, world, edges_of=apart)
         assert_arrangements(report, world)
+
+
+def test_every_permutation_confirms_the_expected_pairs(go, rng, tmp_path):
+    """No formula at all: the labels of each particle in every order."""
+    truth = worlds.random_truth(rng, 40, 4, 3)
+    world = worlds.expanded_world(tmp_path, go, rng, truth, "D2", missing=0.2)
+    report = asked(go, *worlds.as_hdf5(tmp_path, world, go))
+    assert_pairs(report, world, chance=twin.by_permutations)
+
+
+def test_one_label_says_nothing(go, rng, tmp_path):
+    world = worlds.expanded_world(tmp_path, go, rng, [(0,) * 4] * 10, "C4", missing=0.1)
+    report = asked(go, *worlds.as_hdf5(tmp_path, world, go))
+    assert_arrangements(report, world)
+    assert {row["score"] for row in report["pairs"]} <= {None}
+    assert go("arrange", "l.h5", "--by=class")
 
 
 def test_without_a_center_there_is_no_distance(go, rng, tmp_path):

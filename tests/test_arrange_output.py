@@ -356,6 +356,24 @@ def test_ties_go_to_the_site_with_the_best_score(go, rng, tmp_path):
         coincides(world, row)
 
 
+def test_ties_on_cosets_go_to_the_best_site(go, rng, tmp_path):
+    """The site of h is h H; what stands at it shows the best copy."""
+    world = worlds.expanded_world(
+        tmp_path, go, rng, [(1,) * 6, (0, 1) * 3] * 10, "O", "--modulo=C4", part=(4, (0, 0, 1))
+    )
+    score = rng.permutation(120).astype(np.float32)
+    words = worlds.as_hdf5(tmp_path, world, go, quality=score)
+    go("arrange", *words, "--output=o.h5", "--score=quality")
+    score = score.reshape(20, 6)
+    for row in worlds.output_rows(tmp_path / "o.h5", world.table):
+        moved = dict(world.sites.acting)
+        first = world.sites.members.index(world.sites.group.one)
+        of = {h: score[row.particle][moved[h][first]]
+              for h in world.sites.turners(world.labels[row.particle])}  # fmt: skip
+        assert row.turned == min(h for h in of if of[h] == max(of.values()))
+        coincides(world, row)
+
+
 def test_equal_scores_leave_the_lowest_operator(go, rng, tmp_path):
     truth = worlds.from_patterns(rng, [(1, 1, 1, 1), (0, 1, 0, 1)], 20)
     world = worlds.expanded_world(tmp_path, go, rng, truth, "C4")
@@ -536,9 +554,11 @@ def test_a_helix_has_no_arrangements_to_turn_to(go, command, rng, tmp_path):
     columns["rlnHelicalTubeID"] = ["1"] * n
     columns["rlnHelicalTrackLengthAngst"] = [f"{10.0 * k:.3f}" for k in range(n)]
     (tmp_path / "p.star").write_text(star_text(columns))
-    go("expand", "p.star", "e.h5", "--twist=30", "--rise=10", "--order=1", "--again")
+    go("expand", "p.star", "e.h5", "--twist=30", "--rise=10", "--order=3")
     with h5py.File(tmp_path / "e.h5", "r+") as file:
-        file["particles/class"] = np.arange(n) % 2
+        units = np.repeat(np.arange(n), 3) + np.tile([0, 1, -1], n)
+        file["particles/class"] = units % 2
+    go("arrange", "e.h5", "--by=class")
     done = command("arrange", "e.h5", "--by=class", "--output=o.h5")
     assert done.returncode in (1, 2)
     assert done.stderr.count("\n") == 1
