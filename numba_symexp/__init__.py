@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from numba_symexp.version import __version__
 
 if TYPE_CHECKING:
+    from numba_symexp.arrangements.arrange import arrange
+    from numba_symexp.arrangements.report import ArrangeReport
     from numba_symexp.conversion.export_table import ExportReport, export_particles
     from numba_symexp.conversion.import_table import ImportReport, import_particles
     from numba_symexp.copies.collapse import CollapseReport, collapse
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from numba_symexp.verification.verify import verify
 
 _HOME = {
+    "ArrangeReport": "arrangements.report",
     "CollapseReport": "copies.collapse",
     "CopyReport": "copies.match_report",
     "CryosparcReport": "cryosparc_job",
@@ -54,6 +57,7 @@ _HOME = {
     "Summary": "expansion.job",
     "SymexpError": "errors",
     "VerificationReport": "verification.report",
+    "arrange": "arrangements.arrange",
     "collapse": "copies.collapse",
     "expand": "public",
     "expand_in_cryosparc": "cryosparc_job",
@@ -74,6 +78,7 @@ _HOME = {
 }
 
 __all__ = [
+    "ArrangeReport",
     "CollapseReport",
     "CopyReport",
     "CryosparcReport",
@@ -96,6 +101,7 @@ __all__ = [
     "SymexpError",
     "VerificationReport",
     "__version__",
+    "arrange",
     "collapse",
     "expand",
     "expand_in_cryosparc",

@@ -364,9 +364,18 @@ class Poses:
         )
         for start, stop in ranges:
             interrupts.check()
-            block = Block(self, start, stop, self.table.read(names, start, stop))
-            block.check(PSIZE_A in parts)
-            yield block
+            yield self._block(names, start, stop, PSIZE_A in parts)
+
+    def block(self, start: int, stop: int, parts: Collection[str] = ()) -> Block:
+        """Rows ``start`` to ``stop``; see `blocks`."""
+        names = [self.columns.pose, self.columns.shift, *self._names(parts)]
+        return self._block(names, start, stop, PSIZE_A in parts)
+
+    def _block(self, names: list[str], start: int, stop: int, psize: bool) -> Block:
+        """Rows that were read and checked."""
+        block = Block(self, start, stop, self.table.read(names, start, stop))
+        block.check(psize)
+        return block
 
     def exported(self) -> Iterator[Block]:
         """All rows, with the parts that outputs for other programs need."""

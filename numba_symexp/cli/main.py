@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from numba_symexp import interrupts
 from numba_symexp.cli.argv import Request, asks_for_help, canonical, in_flags
+from numba_symexp.cli.arrangements import arrange
 from numba_symexp.cli.copies import collapse, match
 from numba_symexp.cli.cryosparc import cryosparc
 from numba_symexp.cli.expansion import expand, operators
@@ -47,6 +48,7 @@ COMMANDS: dict[str, Callable[..., Request]] = {
     "plot": plot,
     "verify": verify,
     "collapse": collapse,
+    "arrange": arrange,
     "import": import_particles,
     "export": export_particles,
     "example": example,

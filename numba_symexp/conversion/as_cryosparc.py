@@ -24,7 +24,7 @@ from numba_symexp.errors import SourceError
 from numba_symexp.formats.relion.labels import IMAGE, LabelReader
 from numba_symexp.formats.relion.text import OPTICS_GROUP
 from numba_symexp.particles.scan import blocks
-from numba_symexp.particles.schema import POSE, PSIZE, SHIFT, SPLIT, TUBE, UID
+from numba_symexp.particles.schema import LABELS, POSE, PSIZE, SHIFT, SPLIT, TUBE, UID
 from numba_symexp.particles.table import CRYOSPARC, Column, Header, ParticleTable, TableView
 from numba_symexp.particles.words import numbers, without_quotes
 
@@ -89,8 +89,8 @@ class AsCryosparc(TableView):
         if self._reader.has_pixel_size:
             self.columns.setdefault(PSIZE, Column(_F4))
         for name, each in self._made_of.items():
-            if name == IMAGE_PATH:
-                self.columns[name] = source.columns[IMAGE]
+            if name in (IMAGE_PATH, LABELS):
+                self.columns[name] = source.columns[each.label]
             elif name != TUBE:
                 self.columns[name] = Column(each.dtype, each.shape)
         slots = {name.partition("/")[0] for name in self.columns}
@@ -144,6 +144,8 @@ class AsCryosparc(TableView):
             dtype, shape, value = _CONSTANT[name]
             return np.full((stop - start, *shape), value, dtype)
         each = self._made_of[name]
+        if name == LABELS:
+            return found[each.label]
         if each.label == IMAGE:
             number, _, path = np.char.partition(without_quotes(found[IMAGE]), b"@").T
             has_number = path != b""

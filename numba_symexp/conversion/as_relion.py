@@ -1,6 +1,6 @@
 """CryoSPARC's particles under RELION's labels, as far as RELION has a place for them."""
 
-from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from numba_symexp.conversion.correspondence import (
     MICROGRAPH_SHAPE,
     OPTICS,
     PARTICLES,
+    TAGS,
     UNMATCHED,
     Correspondence,
     not_converted,
@@ -36,7 +37,7 @@ from numba_symexp.formats.relion.text import OPTICS_GROUP
 from numba_symexp.kernels.text import LARGEST, number_width, write_numbers
 from numba_symexp.particles.findings import refuse_no_length
 from numba_symexp.particles.scan import blocks
-from numba_symexp.particles.schema import PSIZE, TUBE, UID
+from numba_symexp.particles.schema import LABELS, LABELS_LABEL, PSIZE, TUBE, UID
 from numba_symexp.particles.table import Column, Header, ParticleTable, TableView
 from numba_symexp.particles.words import as_bytes, mix_bits, word_hash
 
@@ -167,6 +168,8 @@ class AsRelion(TableView):
             return np.char.add(np.char.add(number, b"@"), stack)
         if name == MICROGRAPH:
             return self._path(found[MICROGRAPH_PATH])
+        if name == LABELS_LABEL:
+            return found[LABELS]
         if name == OPTICS_GROUP:
             return self._text(GROUP, self._groups_of(found, rows), 0)
         if name == TUBE_ID:
@@ -318,10 +321,14 @@ def _loop(name: str, labels: Sequence[str]) -> str:
     return f"\n# version 30001\n\ndata_{name}\n\nloop_\n{named}"
 
 
-def _fields_by_label(fields: Container[str]) -> dict[str, tuple[str, ...]]:
+def _fields_by_label(fields: Mapping[str, Column]) -> dict[str, tuple[str, ...]]:
     """Fields that each label of the particles is made of, in the order of the labels."""
     needs: dict[str, tuple[str, ...]] = {}
+    has_tags = all(name in fields and not fields[name].shape for name in TAGS)
+    has_tags = has_tags and [fields[name].dtype.kind for name in TAGS] == ["u", "u", "S"]
     for each in rows_of(PARTICLES):
+        if each.field in TAGS and not has_tags:
+            continue
         if each.field == IMAGE_INDEX:
             if IMAGE in needs and IMAGE_INDEX in fields:
                 needs[IMAGE] = (IMAGE_PATH, IMAGE_INDEX)
@@ -357,6 +364,6 @@ def _kinds() -> dict[str, tuple[str, tuple[int, ...]]]:
     known = {
         each.field: (kinds_of(each), each.shape)
         for each in CORRESPONDENCES
-        if each.field not in FROM_ROWS
+        if each.field not in (*FROM_ROWS, *TAGS)
     }
     return {**known, MICROGRAPH_SHAPE: ("ui", (2,))}

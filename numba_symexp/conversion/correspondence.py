@@ -24,7 +24,20 @@ from numba_symexp.formats.relion.labels import (
     TUBE_ID,
 )
 from numba_symexp.formats.relion.text import OPTICS_GROUP
-from numba_symexp.particles.schema import POSE, PSIZE, SHIFT, SPLIT, TUBE
+from numba_symexp.particles.schema import (
+    ARRANGEMENT,
+    ARRANGEMENT_LABEL,
+    LABELS,
+    LABELS_LABEL,
+    OPERATOR_INDEX,
+    OPERATOR_INDEX_DTYPE,
+    POSE,
+    PSIZE,
+    SHIFT,
+    SPLIT,
+    TUBE,
+    TURNED_BY_LABEL,
+)
 
 PARTICLES, OPTICS = "particles", "optics"
 BOTH, TO_RELION = "both", "to relion"
@@ -134,12 +147,18 @@ CORRESPONDENCES = (
     _special((GROUP,), (OPTICS_GROUP,), _U4),
     Correspondence((CLASS,), ("rlnClassNumber",), offset=1, decimals=0, dtype=_U4),
     _special((TUBE, MICROGRAPH_PATH), (TUBE_ID,), _U8),
+    Correspondence((ARRANGEMENT,), (ARRANGEMENT_LABEL,), decimals=0, dtype=_U4),
+    Correspondence((OPERATOR_INDEX,), (TURNED_BY_LABEL,), decimals=0, dtype=OPERATOR_INDEX_DTYPE),
+    _special((LABELS,), (LABELS_LABEL,), _TEXT),
     # the rows' own: the writers of poses and half-sets take these from the rows, not from here
     _special((POSE,), ANGLES, shape=(3,)),
     _special((SHIFT, PSIZE), (*ORIGINS_A, *ORIGINS_PX), shape=(2,)),
     Correspondence((SPLIT,), (SUBSET,), offset=1, decimals=0, dtype=_U4),
 )
 """All that is known for certain, in the order in which fields are written."""
+
+TAGS = (ARRANGEMENT, OPERATOR_INDEX, LABELS)
+"""Fields of `arrange`, which go together: alone, one of these names may mean anything."""
 
 FROM_ROWS = (POSE, SHIFT, SPLIT)
 """Fields of the rows themselves."""

@@ -9,28 +9,22 @@ from typing import Any
 import numpy as np
 
 from numba_symexp.annotations import AnyPath, Array, Progress
-from numba_symexp.conversion.export_table import OutputPair, check_rows, export_rows
+from numba_symexp.conversion.particle_output import ParticleOutput
 from numba_symexp.conversion.placed import program_of
-from numba_symexp.copies.returned import Copies, ExpandedCopies, open_copies
+from numba_symexp.conversion.turned import WORD, as_words
+from numba_symexp.copies.opening import open_copies
+from numba_symexp.copies.returned import Copies, ExpandedCopies
 from numba_symexp.errors import SourceError, UsageError
-from numba_symexp.formats import format_of_output
-from numba_symexp.formats.hdf5.write import in_order_of_file, size_of, write_table
 from numba_symexp.formats.relion.labels import LabelReader
-from numba_symexp.kinds import HDF5
-from numba_symexp.output import OutputFile
-from numba_symexp.particles.columns import find_columns, pixel_size_column
 from numba_symexp.particles.convention import kept_convention
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import OPERATOR_INDEX, OPERATOR_INDEX_DTYPE, SHIFT
 from numba_symexp.particles.table import Column, Header, ParticleTable
 from numba_symexp.particles.words import numbers
-from numba_symexp.poses import Poses
 
 COPIES, LABEL = "copies", "operator_label"
 
 _KEEP = ("max", "min")
-
-_WORD = np.dtype("S32")
 
 _TURNING = re.compile(
     r"rln(Angle(Rot|Tilt|Psi)|Origin[XYZ])Prior(Angst)?|alignments(3D_multi|_class_\d+)/(pose|shift)"
@@ -124,18 +118,16 @@ def collapse(
     expanded = None if expanded is None else os.fspath(expanded)
     source = None if source is None else os.fspath(source)
     output, inputs = os.fspath(output), [file, expanded, source]
-    in_hdf5 = format_of_output(output).is_own
-    pair = None if in_hdf5 else OutputPair(output, inputs, overwrite)
-    targets = pair.files if pair else [OutputFile(output, HDF5, inputs, overwrite)]
+    target = ParticleOutput(output, inputs, overwrite)
     with open_copies(file, expanded, source, by is not None) as copies:
-        for each in (copies.source, copies.expanded):
-            for target in targets:
-                target.refuse_input(each.path)
+        target.refuse_inputs([copies.source, copies.table])
         if by is not None:
             _refuse_other_poses(copies)
         count, best = _gather(copies, by, keep == "max", progress)
         table = CollapsedTable(copies, count, best)
-        found = _export(table, copies, pair) if pair else _write(table, file, targets[0])
+        attributes = {"collapsed_from": os.path.basename(file)}
+        known = copies.expanded
+        found = target.write(table, known.pose_columns, known.psize_given_A, attributes)
         numbers, particles = np.unique(count, return_counts=True)
         if by is not None and table.left:
             named = ", ".join(table.left)
@@ -150,27 +142,8 @@ def collapse(
             keep=keep if by else None,
             notes=(*_notes(copies, by, int(count.sum())), *found),
             counts=dict(zip(numbers.tolist(), particles.tolist(), strict=True)),
-            files=tuple(target.name for target in targets),
+            files=target.names,
         )
-
-
-def _write(table: "CollapsedTable", file: str, target: OutputFile) -> list[str]:
-    """Write particles as an HDF5 table; return what a user should know."""
-    with target.writing([table], size_of(table)) as draft:
-        write_table(draft.path, table, {"collapsed_from": os.path.basename(file)}, None)
-    return draft.notes
-
-
-def _export(table: "CollapsedTable", copies: Copies, pair: OutputPair) -> list[str]:
-    """Write particles for another program, as if read back from HDF5; return what to know."""
-    table.columns = in_order_of_file(table.columns)
-    pose, shift, pose_format = copies.expanded.pose_columns
-    own = pixel_size_column(table.columns, shift)
-    psize_A = copies.expanded.psize_given_A if own is None else None
-    columns = find_columns(table, pose, pose_format, shift, psize_A is not None)
-    rows = Poses(table, columns, psize_A)
-    check_rows(rows)
-    return export_rows(pair, rows)
 
 
 def _notes(copies: Copies, by: str | None, counted: int) -> list[str]:
@@ -236,7 +209,7 @@ class CollapsedTable(ParticleTable):
             self.columns[name] = Column(both)
         if further and not set(further) <= {*self._taken}:
             self._taken, self._moved = [], reader
-            self.columns.update(dict.fromkeys(further, Column(_WORD)))
+            self.columns.update(dict.fromkeys(further, Column(WORD)))
         done = {*self._taken, *(further if self._moved else ())}
         self.left = [name for name in turning if name not in done]
 
@@ -309,7 +282,7 @@ class CollapsedTable(ParticleTable):
         }
         moved = reader.move_further(told, copies.expanded.operators, operator.astype(np.int64))
         return {
-            name: np.where(moved[name] == told[name], words[name], _words(moved[name]))
+            name: np.where(moved[name] == told[name], words[name], as_words(moved[name]))
             for name in names
             if name in moved
         }
@@ -347,11 +320,6 @@ def _gather(
         if progress:
             progress(stop, table.n_rows)
     return copies.counts(), best
-
-
-def _words(values: Array) -> Array:
-    """Numbers as words, with six decimals; 0 has no sign."""
-    return np.array([b"%.6f" % value for value in np.round(values, 6) + 0.0], _WORD)
 
 
 def _refuse_other_poses(copies: Copies) -> None:

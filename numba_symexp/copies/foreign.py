@@ -12,6 +12,7 @@ from numba_symexp.copies.motion_set import MotionSet
 from numba_symexp.copies.names import NONE, UNNAMED, name
 from numba_symexp.copies.recover import Recovered, recover
 from numba_symexp.copies.references import Pairs
+from numba_symexp.copies.returned import Expansion
 from numba_symexp.copies.stated import convention_of, longer_helix, stated_symmetries
 from numba_symexp.errors import SourceError, SymexpError, UsageError
 from numba_symexp.formats import open_table
@@ -35,23 +36,15 @@ _MOST = 0.5
 """Share of the copies that must fit operators for these to be theirs."""
 
 
-class ForeignExpansion:
-    """What is known of an expansion by another program; see `ExpandedTable`.
+class ForeignExpansion(Expansion):
+    """An expansion by another program, of which the particles are at hand.
+
+    The operators are the identity alone, until somebody sets what the poses tell.
 
     Parameters
     ----------
     path : str
         The particles that were expanded.
-
-    Attributes
-    ----------
-    path : str
-    source : ParticleTable
-    operators : Operators
-        The identity alone, until somebody sets what the poses tell.
-    pose_columns : tuple of str
-        Names of the pose and shift columns, and the pose format.
-    psize_given_A : None
 
     Raises
     ------
@@ -59,32 +52,26 @@ class ForeignExpansion:
         The file cannot be read, has no poses, or is expanded itself.
     """
 
-    psize_given_A: float | None = None
-
     def __init__(self, path: str) -> None:
-        self.path, self.source = path, open_table(path)
+        source = open_table(path)
         try:
-            if self.source.says("format", FORMAT):
+            if source.says("format", FORMAT):
                 raise UsageError(
                     f"{path}: is an expanded table: name it with expanded= in place of source="
                 )
-            columns = find_columns(self.source)
-            program = expanded_by(self.source)
+            columns = find_columns(source)
+            program = expanded_by(source)
             if program:
                 raise SourceError(
                     f"{path}: is expanded itself, by {program}: give the particles that it was "
                     "made of"
                 )
         except BaseException:
-            self.source.close()
+            source.close()
             raise
-        self.pose_columns = columns.pose, columns.shift, columns.pose_format.name
-        convention = choose_convention(None, self.source.attributes.get(CONVENTION))
-        self.operators: Operators = point_group("C1", convention)
-
-    def close(self) -> None:
-        """Close the particles."""
-        self.source.close()
+        convention = choose_convention(None, source.attributes.get(CONVENTION))
+        names = columns.pose, columns.shift, columns.pose_format.name
+        super().__init__(path, source, point_group("C1", convention), names)
 
 
 @dataclass(frozen=True)
@@ -134,6 +121,11 @@ def turn_deg(one: Array, other: Array) -> Array:
     return _angle_deg(np.einsum("nij,nij->n", one, other))
 
 
+def turned_between(source: Array, pose: Array) -> Array:
+    """What turned particles (n, 3, 3) into copies (n, 3): R = exp(v) exp(v_g)^T."""
+    return np.asarray(source @ convert(pose, "rotvec", "matrix").swapaxes(1, 2))
+
+
 def limit_deg(closest_deg: float) -> float:
     """How far from an operator a copy may be turned."""
     return min(FAR_DEG, closest_deg / 2)
@@ -168,7 +160,7 @@ def told_by_poses(rows: Poses, some: Turns) -> Operators:
             return min(fitting, key=lambda each: _off_steps(some, each))
     raise SourceError(
         f"{rows.table.path}: the motions from the particles to its rows are the operators of no "
-        "known symmetry: leave out by="
+        "known symmetry: give the particles that they were made of with source="
     )
 
 

@@ -36,6 +36,14 @@ SOURCE_LABEL, OPERATOR_LABEL = "symexpSource", "symexpOperator"
 Where particles have no ids, it is their row. RELION keeps labels that it does not know.
 """
 
+ARRANGEMENT, LABELS = "arrangement", "labels"
+ARRANGEMENT_LABEL, TURNED_BY_LABEL, LABELS_LABEL = (
+    "symexpArrangement",
+    "symexpTurnedBy",
+    "symexpLabels",
+)
+"""What `arrange` says of particles: columns, beside ``operator_index``, and labels of a .star."""
+
 DYNAMO_TAG, DYNAMO_PARENT = "dynamo/tag", "dynamo/otag"
 """Columns of every table that came from Dynamo; a copy's parent is the tag of its particle."""
 

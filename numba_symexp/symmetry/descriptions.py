@@ -79,6 +79,21 @@ def direction(axis: Array) -> str:
     return "(" + ", ".join(f"{part + 0.0:.3f}" for part in np.round(axis, 3)) + ")"
 
 
+def motion_in_words(angle_deg: float, axis: Array, fold: int, translation_A: Array) -> str:
+    """One motion in words; turns are counterclockwise, seen from the tip of the axis."""
+    words = []
+    up = upward(axis[None])[0]
+    turned_deg = angle_deg if up @ axis > 0 else 360 - angle_deg
+    if angle_deg > 0:
+        part = f"{round(turned_deg * fold / 360)}/{fold} turn" if fold else f"{turned_deg:.3f} deg"
+        words.append(f"{part} about {direction(up)}")
+    if np.any(translation_A[:2]):
+        words.append(f"then moved by ({', '.join(f'{p:.3f}' for p in translation_A)}) A")
+    elif translation_A[2]:
+        words.append(f"{abs(translation_A[2]):.3f} A {'up' if translation_A[2] > 0 else 'down'}")
+    return ", ".join(words) or "stays"
+
+
 def number_ranges(numbers: list[int]) -> str:
     """Numbers in ascending order as ``0,2,5-7``."""
     breaks = np.flatnonzero(np.diff(numbers) != 1) + 1

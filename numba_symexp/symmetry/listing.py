@@ -8,8 +8,8 @@ import numpy as np
 
 from numba_symexp.annotations import AnyPath, Array
 from numba_symexp.errors import UsageError
-from numba_symexp.symmetry.descriptions import describe, direction
-from numba_symexp.symmetry.operators import Operators, upward
+from numba_symexp.symmetry.descriptions import describe, motion_in_words
+from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.request import Point, SymmetryRequest
 from numba_symexp.symmetry.subgroups import Motions, left_cosets
 
@@ -226,22 +226,7 @@ def _places(operators: Operators) -> list[str]:
         operators.translation_A,
         strict=True,
     )
-    return [_place(*turn) for turn in turns]
-
-
-def _place(angle_deg: float, axis: Array, fold: int, translation_A: Array) -> str:
-    """One motion in words; turns are counterclockwise, seen from the tip of the axis."""
-    words = []
-    up = upward(axis[None])[0]
-    turned_deg = angle_deg if up @ axis > 0 else 360 - angle_deg
-    if angle_deg > 0:
-        part = f"{round(turned_deg * fold / 360)}/{fold} turn" if fold else f"{turned_deg:.3f} deg"
-        words.append(f"{part} about {direction(up)}")
-    if np.any(translation_A[:2]):
-        words.append(f"then moved by ({', '.join(f'{p:.3f}' for p in translation_A)}) A")
-    elif translation_A[2]:
-        words.append(f"{abs(translation_A[2]):.3f} A {'up' if translation_A[2] > 0 else 'down'}")
-    return ", ".join(words) or "stays"
+    return [motion_in_words(*turn) for turn in turns]
 
 
 def _products(full: Operators) -> Array:

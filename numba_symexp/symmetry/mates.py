@@ -7,7 +7,7 @@ mates of a table are made by `expand_poses`.
 import numpy as np
 
 from numba_symexp.annotations import Array
-from numba_symexp.kernels.codecs import convert
+from numba_symexp.kernels.codecs import CODECS, convert
 from numba_symexp.symmetry.operators import Operators, multiply
 
 
@@ -28,8 +28,8 @@ def mates(
     Parameters
     ----------
     pose : (n, ..., 3) float
-        One or several poses a row.
-    form : {"rotvec", "euler_zyz"}
+        One or several poses a row; of quaternions (n, ..., 4), of matrices (n, ..., 3, 3).
+    form : {"rotvec", "euler_zyz", "quaternion", "matrix"}
         What they hold.
     operators : Operators
     operator : (n,) int
@@ -41,16 +41,17 @@ def mates(
 
     Returns
     -------
-    pose : (n, ..., 3) float64
+    pose : as it came, float64
     shift : (n, ..., 2) or (n, ..., 3) float64
         Zeros where no shifts are given.
     """
-    each = pose.size // 3 // max(len(pose), 1)
-    number = np.repeat(operator.astype(np.int64), each)
-    quaternion = convert(pose.reshape(-1, 3), form, "quaternion")
+    one = CODECS[form].shape
+    several = pose.shape[: pose.ndim - len(one)]  # rows, and poses of a row
+    number = np.repeat(operator.astype(np.int64), int(np.prod(several[1:])))
+    quaternion = convert(pose.reshape(-1, *one), form, "quaternion")
     turned = multiply(operators.quaternion[number] * (1.0, -1.0, -1.0, -1.0), quaternion)
     turned_pose = convert(turned, "quaternion", form).reshape(pose.shape)
-    moved = np.zeros((*pose.shape[:-1], 2)) if shift is None else shift.astype(np.float64)
+    moved = np.zeros((*several, 2)) if shift is None else shift.astype(np.float64)
     if shift is not None and operators.moves:
         # A = exp(v)^T, so that (A m)_x is the first column of exp(v) times m
         motion_A = np.einsum(

@@ -268,6 +268,10 @@ class Operators:
         moved_A[np.abs(moved_A) < _ROUNDING_A] = 0.0
         return replace(self, translation_A=moved_A + 0.0)
 
+    def about_box_center(self) -> "Operators":
+        """These operators, without the point that is put at the image center."""
+        return replace(self, center_A=np.zeros(3))
+
     def variants(self) -> "list[Operators]":
         """List these operators, and then the symmetry in its other orientations and hands."""
         return [self, *(each.operators() for each in self.symmetry.variants()[1:])]

@@ -5,8 +5,7 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from numba_symexp.annotations import Array
 from numba_symexp.behind import WriteBehind
 from numba_symexp.errors import SourceError
+from numba_symexp.formats.cryosparc.slots import SLOT, Slot, further_slots
 from numba_symexp.formats.cryosparc.table import BELONGS_TO
 from numba_symexp.output import timestamp
 from numba_symexp.particles.findings import refuse_no_length
@@ -32,7 +32,6 @@ from numba_symexp.particles.schema import (
 )
 from numba_symexp.particles.table import CRYOSPARC, Column, ParticleTable
 from numba_symexp.particles.words import mix_bits, word_hash
-from numba_symexp.symmetry.mates import mates
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.spec import Helix
 
@@ -51,9 +50,6 @@ _TELLING: tuple[tuple[str, ...], ...] = (
 
 _SOURCE_UID, _OPERATOR = "sym_expand/src_uid", "sym_expand/idx"
 
-_SLOT, _OWN_SLOT, _FLAT = "alignments", "alignments3D", "alignments2D"
-"""How slots of poses begin; the one that the rows fill; and the one that belongs to the image."""
-
 _PIXEL_SIZE = "/psize_A"
 """Ends the names of columns with the pixel size of images or of their shifts."""
 
@@ -63,46 +59,6 @@ _OWN = {
     SHIFT: Column(np.dtype("<f4"), (2,)),
 }
 """Columns that every dataset of aligned particles has."""
-
-
-@dataclass(frozen=True)
-class _Slot:
-    """A slot with further 3D poses of each particle: names of its columns, and their shape."""
-
-    pose: str
-    shift: str | None
-    psize: str | None
-    is_sound: bool
-
-    @classmethod
-    def of(cls, slot: str, columns: Mapping[str, Column]) -> "_Slot":
-        """Columns of a slot; poses may be one or several a particle."""
-        pose, shift, psize = (f"{slot}/{name}" for name in ("pose", "shift", "psize_A"))
-        poses, shifts, sizes = (columns.get(name) for name in (pose, shift, psize))
-        sound = poses is not None and poses.dtype.kind == "f" and poses.shape[-1:] == (3,)
-        if poses is not None and shifts is not None:
-            sound = sound and shifts.dtype.kind == "f"
-            sound = sound and shifts.shape == (*poses.shape[:-1], 2)
-        if sizes is not None and (sizes.shape or sizes.dtype.kind != "f"):
-            psize = ""
-        return cls(
-            pose if poses else "", shift if shifts else None, psize if sizes else None, sound
-        )
-
-    @property
-    def columns(self) -> list[str]:
-        """Columns that turn and move."""
-        return [name for name in (self.pose, self.shift) if name]
-
-    @property
-    def needed(self) -> list[str]:
-        """Columns that are read."""
-        return [name for name in (self.pose, self.shift, self.psize) if name]
-
-    def turns(self, operators: Operators) -> bool:
-        """Whether it is known how the slot turns and moves with the copies."""
-        stays = not operators.moves or not self.shift
-        return stays if not self.pose else self.is_sound and bool(stays or self.psize)
 
 
 class CsRows:
@@ -133,13 +89,13 @@ class CsRows:
         for name in self.dropped:
             del columns[name]
         for name in rows.replaced - {POSE, SHIFT}:  # poses of another form, or under another name
-            if not (rows.operators and name.startswith(_SLOT)):
+            if not (rows.operators and name.startswith(SLOT)):
                 columns.pop(name, None)
         for name, each in _OWN.items():
             if name not in columns or columns[name].shape != each.shape:
                 columns[name] = each
         self.notes: list[str] = []
-        self._slots = self._further_poses(columns) if rows.operators else []
+        self._slots = self._further_poses(columns)
         self._constants: dict[str, Any] = {}
         self._made_psize = rows.psize_given_A is not None or self._psize_of_a_slot()
         if self._made_psize and PSIZE not in columns:
@@ -174,23 +130,12 @@ class CsRows:
         moved = operators is not None and operators.moves
         return name not in (None, PSIZE) and (name != BLOB_PSIZE or moved)
 
-    def _further_poses(self, columns: dict[str, Column]) -> list["_Slot"]:
+    def _further_poses(self, columns: dict[str, Column]) -> list[Slot]:
         """Slots with further 3D poses, which turn with the copies; those that cannot, go."""
         operators = self._rows.operators
-        slots: list[_Slot] = []
         if operators is None:
-            return slots
-        gone = []
-        for slot in dict.fromkeys(name.partition("/")[0] for name in columns):
-            if slot == _FLAT and operators.center_A.any():
-                gone += [name for name in columns if name.startswith(f"{slot}/")]
-            if slot in (_FLAT, _OWN_SLOT) or not slot.startswith(_SLOT):
-                continue
-            found = _Slot.of(slot, columns)
-            if not found.turns(operators):
-                gone += found.columns
-            elif found.pose:
-                slots.append(found)
+            return []
+        slots, gone = further_slots(columns, operators)
         for name in gone:
             del columns[name]
         if gone:
@@ -302,15 +247,7 @@ class CsRows:
         source = self._source.read_at(names, block.sources)
         for slot in self._slots:
             rows = {name: source[name][block.index] for name in slot.needed}
-            turned = mates(
-                rows[slot.pose],
-                "rotvec",
-                operators,
-                block.operator,
-                rows[slot.shift] if slot.shift else None,
-                rows[slot.psize] if slot.psize else None,
-            )
-            for name, values in zip(slot.columns, turned, strict=False):
+            for name, values in slot.turned(rows, operators, block.operator).items():
                 self._fill(out, name, values)
 
     def _fill(self, out: Array, name: str, values: Array) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -262,3 +263,29 @@ def unquoted(word: bytes) -> str:
 def _shown(word: bytes) -> str:
     """A word for a message, bounded."""
     return repr(word.strip()[:40].decode(errors="replace"))
+
+
+def with_labels(header: Header, added: Sequence[str]) -> Header:
+    """A header with further labels of the particles, after its own."""
+    head = header.head.rstrip() + b"\n" if added else header.head
+    for place, label in enumerate(added, start=len(header.labels) + 1):
+        head += f"_{label} #{place}\n".encode()
+    return Header(head, (*header.labels, *added), header.tail)
+
+
+def without_label(header: Header, label: str) -> Header:
+    """A header whose particles lack a label; those behind it move up."""
+    if label not in header.labels:
+        return header
+    before, loop, after = header.head.rpartition(b"loop_")
+    lines, place = [], 0
+    for line in after.splitlines(keepends=True):
+        name = line.split()[0][1:] if line.strip().startswith(b"_") else None
+        if name == label.encode():
+            continue
+        if name is not None:
+            place += 1
+            line = re.sub(rb"#\s*\d+", b"#%d" % place, line, count=1)
+        lines.append(line)
+    labels = tuple(each for each in header.labels if each != label)
+    return Header(before + loop + b"".join(lines), labels, header.tail)

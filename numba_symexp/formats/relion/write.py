@@ -16,13 +16,13 @@ from numba_symexp.formats.relion.copy_labels import (
     track_label,
 )
 from numba_symexp.formats.relion.labels import (
-    ANGLES,
     ORIGINS_PX,
     PARTICLE_NAME,
     PREMULTIPLIED,
     LabelReader,
 )
-from numba_symexp.formats.relion.text import with_convention
+from numba_symexp.formats.relion.priors import Priors
+from numba_symexp.formats.relion.text import with_convention, with_labels, without_label
 from numba_symexp.formats.words_write import Numbers, WordRows
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.kernels.text import ENDING
@@ -35,21 +35,11 @@ from numba_symexp.particles.schema import (
     UID,
 )
 from numba_symexp.particles.table import RELION, Header, ParticleTable
-from numba_symexp.symmetry.mates import mates
 from numba_symexp.symmetry.operators import Operators
 
 if TYPE_CHECKING:
     from numba_symexp.pose_block import Block
     from numba_symexp.poses import Poses
-
-_PRIORS = ("rlnAngleRotPrior", "rlnAngleTiltPrior", "rlnAnglePsiPrior")
-_ORIGIN_PRIORS = (
-    ("rlnOriginXPriorAngst", "rlnOriginYPriorAngst", "rlnOriginZPriorAngst"),
-    ("rlnOriginXPrior", "rlnOriginYPrior", "rlnOriginZPrior"),
-)
-"""Priors of origins: in A since RELION 3.1, in pixels before."""
-
-_ON_AXIS = 1e-9
 
 _DECIMALS = 6
 
@@ -99,7 +89,7 @@ class StarRows(WordRows):
         if self._reader.in_angstrom:
             rows.require_psize("RELION's origins are in A")
         if rows.expanded is not None and not rows.has_split:
-            header = _without_label(header, self._reader.subset)
+            header = without_label(header, self._reader.subset)
         added = [
             label
             for label in (*self._reader.angles, *self._own_origins, self._reader.subset)
@@ -111,13 +101,12 @@ class StarRows(WordRows):
         if self._tells_copies:
             own = (SOURCE_LABEL, OPERATOR_LABEL)
             added += [label for label in own if label not in header.labels]
-        of_origins = [label for labels in _ORIGIN_PRIORS for label in labels[: rows.components]]
-        self._priors = [each for each in (*_PRIORS, *of_origins) if each in header.labels]
+        self._priors = Priors.of(header.labels, rows.components)
         self._coordinates = self._coordinates_of(recenter)
         self._labels = (*header.labels, *added)
         self._turned_only = self._if_turned_only(header)
         mark = rows.convention if rows.needs_mark(RELION, source) else None
-        self._head = with_convention(_with_labels(header, added), mark)
+        self._head = with_convention(with_labels(header, added).head, mark)
         self._tail = header.tail
         self.size = len(self._head) + len(self._tail)
         self._track = None if keep_track_length else track_label(header.labels)
@@ -235,7 +224,7 @@ class StarRows(WordRows):
             operator = block.operator.astype(np.float64)
             new[OPERATOR_LABEL] = Numbers(operator, 0, np.zeros(len(block), np.bool_))
         operators = self._rows.operators
-        if operators and self._priors:
+        if operators and self._priors.labels:
             new.update(self._turned_priors(block, source, operators))
         if operators and self._reader.further:
             new.update(self._further_poses(block, source, operators))
@@ -258,35 +247,17 @@ class StarRows(WordRows):
     def _turned_priors(
         self, block: "Block", source: dict[str, Array], operators: Operators
     ) -> dict[str, Numbers]:
-        """Priors of the mate's pose; where one is missing, the particle has its own angle."""
-        zero, operator = np.zeros(len(block)), block.operator
-
-        def told(*labels: str) -> Array:
-            label = next((each for each in labels if each in source), None)
-            return zero if label is None else self._told(label, block, source)
-
-        angles = np.stack([told(*pair) for pair in zip(_PRIORS, ANGLES, strict=True)], axis=1)
-        still = np.isin(operator, operators.fixed)
-        new = {}
-        turned = turned_angles(angles, operators, operator)
-        for k, label in enumerate(_PRIORS):
-            new[label] = Numbers(turned[:, k], 6, still | (turned[:, k] == angles[:, k]))
-        for labels, size in zip(_ORIGIN_PRIORS, (1.0, block.psize_A), strict=True):
-            some = labels[: self._rows.components]
-            if not any(label in self._priors for label in some):
-                continue
-            if not operators.moves and not self._coordinates:
-                continue
-            origins = np.stack([told(label) for label in some], axis=1)
-            _, moved = mates(angles, "euler_zyz", operators, operator, origins, size)
-            if self._coordinates:  # they count from the new place of the box
-                moved = moved - (block.shift_A if labels == _ORIGIN_PRIORS[0] else block.shift)
-            same = np.equal(moved, origins) & still[:, None]
-            new.update({each: Numbers(moved[:, k], 6, same[:, k]) for k, each in enumerate(some)})
-        for label in self._priors:
-            if label in new:
-                self._refuse_large(new[label].values, f"a _{label}")
-        return {label: new[label] for label in self._priors if label in new}
+        """Priors of the mate's pose."""
+        told = {
+            label: self._told(label, block, source)
+            for label in self._priors.needs
+            if label in source
+        }
+        place = (block.shift_A, block.shift) if self._coordinates else None
+        turned = self._priors.turned(told, operators, block.operator, block.psize_A, place)
+        for label, (values, _) in turned.items():
+            self._refuse_large(values, f"a _{label}")
+        return {label: Numbers(values, 6, kept) for label, (values, kept) in turned.items()}
 
     def _baked(
         self, coordinates: Coordinates, block: "Block", source: dict[str, Array]
@@ -331,55 +302,3 @@ class StarRows(WordRows):
         for k, other in enumerate(values.T):
             same &= told[block.index, k] == other
         return same
-
-
-def turned_angles(angles: Array, operators: Operators, operator: Array) -> Array:
-    """Angles (n, 3) of the mates of poses, each by one operator, in degrees.
-
-    A turn about z by a keeps tilt and psi, and rot becomes rot - a; a 2-fold across z, about
-    (cos a, sin a, 0), makes (2 a - rot, 180 - tilt, psi + 180). Where one of the three is not
-    known, these forms keep the others right, and so they do where tilt is 0. For other operators
-    the angles are those of R^T exp(v).
-
-    Parameters
-    ----------
-    angles : (n, 3) float64
-        rot, tilt, psi.
-    operators : Operators
-    operator : (n,) int
-        Number of the operator of each row.
-    """
-    w, x, y, z = operators.quaternion[operator.astype(np.int64)].T
-    rot, tilt, psi = angles.T
-    about, across = np.hypot(x, y) < _ON_AXIS, np.hypot(w, z) < _ON_AXIS
-    turned, _ = mates(angles, "euler_zyz", operators, operator)
-    by_z = np.stack([rot - np.rad2deg(2 * np.arctan2(z, w)), tilt, psi], axis=1)
-    flipped = np.stack([np.rad2deg(2 * np.arctan2(y, x)) - rot, 180 - tilt, psi + 180], axis=1)
-    turned = np.where(across[:, None], flipped, np.where(about[:, None], by_z, turned))
-    return np.where(np.abs(turned) > 180, 180 - np.remainder(180 - turned, 360), turned)
-
-
-def _with_labels(header: Header, added: list[str]) -> bytes:
-    """Head of a file with further labels after its own."""
-    head = header.head.rstrip() + b"\n" if added else header.head
-    for place, label in enumerate(added, start=len(header.labels) + 1):
-        head += f"_{label} #{place}\n".encode()
-    return head
-
-
-def _without_label(header: Header, label: str) -> Header:
-    """A header whose particles lack a label; those behind it move up."""
-    if label not in header.labels:
-        return header
-    before, loop, after = header.head.rpartition(b"loop_")
-    lines, place = [], 0
-    for line in after.splitlines(keepends=True):
-        name = line.split()[0][1:] if line.strip().startswith(b"_") else None
-        if name == label.encode():
-            continue
-        if name is not None:
-            place += 1
-            line = re.sub(rb"#\s*\d+", b"#%d" % place, line, count=1)
-        lines.append(line)
-    labels = tuple(each for each in header.labels if each != label)
-    return Header(before + loop + b"".join(lines), labels, header.tail)

@@ -1,0 +1,1 @@
+"""What the labeled copies say about each particle."""

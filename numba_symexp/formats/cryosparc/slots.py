@@ -1,0 +1,85 @@
+"""Slots of CryoSPARC with further 3D poses of a particle, which turn with it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from numba_symexp.annotations import Array
+from numba_symexp.particles.table import Column
+from numba_symexp.symmetry.mates import mates
+from numba_symexp.symmetry.operators import Operators
+
+SLOT, _OWN_SLOT, _FLAT = "alignments", "alignments3D", "alignments2D"
+"""How slots of poses begin; the one that the rows fill; and the one that belongs to the image."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A slot with further 3D poses of each particle: names of its columns, and their shape."""
+
+    pose: str
+    shift: str | None
+    psize: str | None
+    is_sound: bool
+
+    @classmethod
+    def of(cls, slot: str, columns: Mapping[str, Column]) -> "Slot":
+        """Columns of a slot; poses may be one or several a particle."""
+        pose, shift, psize = (f"{slot}/{name}" for name in ("pose", "shift", "psize_A"))
+        poses, shifts, sizes = (columns.get(name) for name in (pose, shift, psize))
+        sound = poses is not None and poses.dtype.kind == "f" and poses.shape[-1:] == (3,)
+        if poses is not None and shifts is not None:
+            sound = sound and shifts.dtype.kind == "f"
+            sound = sound and shifts.shape == (*poses.shape[:-1], 2)
+        if sizes is not None and (sizes.shape or sizes.dtype.kind != "f"):
+            psize = ""
+        return cls(
+            pose if poses else "", shift if shifts else None, psize if sizes else None, sound
+        )
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns that turn and move."""
+        return [name for name in (self.pose, self.shift) if name]
+
+    @property
+    def needed(self) -> list[str]:
+        """Columns that are read."""
+        return [name for name in (self.pose, self.shift, self.psize) if name]
+
+    def turns(self, operators: Operators) -> bool:
+        """Whether it is known how the slot turns and moves with the copies."""
+        stays = not operators.moves or not self.shift
+        return stays if not self.pose else self.is_sound and bool(stays or self.psize)
+
+    def turned(
+        self, rows: Mapping[str, Array], operators: Operators, operator: Array
+    ) -> dict[str, Array]:
+        """Poses and shifts of rows, each turned and moved by its operator."""
+        made = mates(
+            rows[self.pose],
+            "rotvec",
+            operators,
+            operator,
+            rows[self.shift] if self.shift else None,
+            rows[self.psize] if self.psize else None,
+        )
+        return dict(zip(self.columns, made, strict=False))
+
+
+def further_slots(
+    columns: Mapping[str, Column], operators: Operators
+) -> tuple[list[Slot], list[str]]:
+    """Slots with further 3D poses, which turn with particles; and columns of those that cannot."""
+    slots: list[Slot] = []
+    gone: list[str] = []
+    for slot in dict.fromkeys(name.partition("/")[0] for name in columns):
+        if slot == _FLAT and operators.center_A.any():
+            gone += [name for name in columns if name.startswith(f"{slot}/")]
+        if slot in (_FLAT, _OWN_SLOT) or not slot.startswith(SLOT):
+            continue
+        found = Slot.of(slot, columns)
+        if not found.turns(operators):
+            gone += found.columns
+        elif found.pose:
+            slots.append(found)
+    return slots, gone
