@@ -153,9 +153,14 @@ class Sites:
         return found
 
     def angle_deg(self, i, j):
-        """Angle between the rotations of two sites; of cosets it depends on who stands for them."""
+        """Angle between two sites: of their rotations; of cosets, of the axes they stand on."""
         one, other = (self.group.motions[self.members[k]][0] for k in (i, j))
-        return math.degrees(naive.angle_rad(one, other))
+        if len(self.part) == 1:
+            return math.degrees(naive.angle_rad(one, other))
+        onto_axis = sum(self.group.motions[k][0] for k in self.part) / len(self.part)
+        axis = max(onto_axis.T, key=np.linalg.norm)
+        axis = axis / np.linalg.norm(axis)
+        return math.degrees(math.acos(np.clip((one @ axis) @ (other @ axis), -1, 1)))
 
     def place(self, site, center_A):
         """Where a point of the map stands in a site."""
