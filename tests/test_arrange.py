@@ -314,6 +314,24 @@ def test_names_of_a_column_are_labels_too(go, rng, tmp_path):
     assert_arrangements(asked(go, "l.h5", "--by=state"), world, ("empty", "full"))
 
 
+def test_big_numbers_are_different_labels(go, rng, tmp_path):
+    truth = worlds.random_truth(rng, 20, 4, 2)
+    world = worlds.expanded_world(tmp_path, go, rng, truth, "C4")
+    rows, labels = worlds.rows_of_expanded(world)
+    big = np.uint64(2**63) + labels.astype(np.uint64)
+    worlds.write_some(tmp_path / "e.h5", tmp_path / "l.h5", rows, big=big)
+    names = (str(2**63), str(2**63 + 1))
+    assert_arrangements(asked(go, "l.h5", "--by=big"), world, names)
+
+
+def test_one_operator_makes_arrangements_of_one_site(go, rng, tmp_path):
+    truth = worlds.random_truth(rng, 20, 1, 2)
+    world = worlds.expanded_world(tmp_path, go, rng, truth, "C1")
+    report = asked(go, *worlds.as_hdf5(tmp_path, world, go))
+    assert_arrangements(report, world)
+    assert report["pairs"] == []
+
+
 def test_copies_that_came_back_twice_count_once(go, rng, tmp_path):
     truth = worlds.random_truth(rng, 20, 4, 2)
     world = worlds.expanded_world(tmp_path, go, rng, truth, "C4")
@@ -571,6 +589,50 @@ def test_pairs_of_a_helix_by_the_difference_along_it(kind, go, rng, tmp_path):
         assert row["score"] == pytest.approx((seen - expected) / variance**0.5, rel=1e-5)
     scored = [wanted[key] for key in found]
     assert report["limit"] == pytest.approx(twin.limit(scored), abs=1e-3)
+
+
+def test_a_subunit_that_several_boxes_show_counts_once(go, rng, tmp_path):
+    """With the label of most of its copies; here one box of three errs."""
+    n, order = 20, 5
+    columns, _, _ = helix_world(rng, tubes=1, boxes=n, order=1)
+    columns["rlnHelicalTrackLengthAngst"] = [f"{RISE * k:.6f}" for k in range(n)]
+    (tmp_path / "p.star").write_text(star_text(columns))
+    go("expand", "p.star", "e.h5", f"--twist={TWIST}", f"--rise={RISE}", f"--order={order}")
+    true = {j: int(rng.integers(0, 2)) for j in range(-2, n + 2)}
+    units = [box + u for box in range(n) for u in naive.helix_units(order)]
+    said = [true[j] for j in units]
+    for j in range(2, n - 2, 3):  # seen five times: one error leaves four
+        row = units.index(j)
+        said[row] = 1 - said[row]
+    worlds.write_some(
+        tmp_path / "e.h5", tmp_path / "l.h5", np.arange(len(units)), **{"class": np.array(said)}
+    )
+    report = asked(go, "l.h5", "--by=class")
+    places = sorted(true)
+    labels = [true[j] for j in places]
+    wanted = twin.pair_rows(lambda _: twin.tube_edges(places), [labels], 2)
+    for row in report["pairs"]:
+        key = (int(row["relation"].split()[4]), *sorted(map(int, row["labels"])))
+        seen, expected, _ = wanted[key]
+        assert row["pairs"] == seen
+        assert row["expected"] == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("missing", ["rlnMicrographName", "rlnHelicalTubeID"])
+def test_boxes_without_their_tube_are_refused(missing, go, command, rng, tmp_path):
+    """Tubes are numbered in each micrograph anew: without its name, different ones would be one."""
+    columns, _, copies = helix_world(rng)
+    del columns[missing]
+    (tmp_path / "p.star").write_text(star_text(columns))
+    go("expand", "p.star", "e.h5", f"--twist={TWIST}", f"--rise={RISE}", "--order=3")
+    labels = np.array([label or 0 for label in copies])
+    worlds.write_some(
+        tmp_path / "e.h5", tmp_path / "l.h5", np.arange(len(labels)), **{"class": labels}
+    )
+    done = command("arrange", "l.h5", "--by=class")
+    assert done.returncode in (1, 2)
+    assert missing in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 # --- chance

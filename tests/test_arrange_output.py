@@ -429,6 +429,46 @@ def test_particles_that_cryosparc_expanded(go, rng, tmp_path):
     assert_output(tmp_path / "o.h5", world)
 
 
+def test_particles_of_another_program_without_their_source(go, rng, tmp_path):
+    """Each is the copy that the identity made, with its own id and all of its columns."""
+    truth = worlds.from_patterns(rng, PATTERNS["D3"], 25)
+    world = worlds.expanded_world(tmp_path, go, rng, truth, "D3")
+    worlds.as_cs(tmp_path, world, go)
+    save(tmp_path / "other.cs", worlds.scrambled(np.load(tmp_path / "l.cs"), rng))
+    go("arrange", "other.cs", "--output=o.cs")
+    rows = worlds.output_rows(tmp_path / "o.cs", world.table)
+    ids = world.ids()
+    assert sorted(row.particle for row in rows) == list(range(25))
+    for row in rows:
+        labels = world.labels[row.particle]
+        assert row.id == ids[world.sites.pattern(labels)]
+        assert row.turned == min(world.sites.turners(labels))
+        turned_as_it_should(world, row)
+        coincides(world, row)
+    go("expand", "o.cs", "again.h5", "--symmetry=D3")
+
+
+@pytest.mark.parametrize("suffix", ["star", "cs", "h5"])
+@pytest.mark.parametrize(
+    "words", [("empty", "half full"), ("it's", 'a"b'), ("#1", "_2"), ("data_x", "loop_")]
+)
+def test_labels_in_odd_words_are_kept_or_refused(words, suffix, go, command, rng, tmp_path):
+    """Whatever the words of a column: what is written can be read, or nothing is."""
+    truth = worlds.from_patterns(rng, PATTERNS["C4"][:4], 20)
+    world = worlds.expanded_world(tmp_path, go, rng, truth, "C4")
+    rows, labels = worlds.rows_of_expanded(world)
+    names = sorted(words)
+    state = np.array([name.encode() for name in names])[labels]
+    worlds.write_some(tmp_path / "e.h5", tmp_path / "l.h5", rows, state=state)
+    done = command("arrange", "l.h5", "--by=state", f"--output=o.{suffix}")
+    if done.returncode:
+        assert (done.returncode, done.stderr.count("\n")) in ((1, 1), (2, 1))
+        assert not (tmp_path / f"o.{suffix}").exists()
+    else:
+        go("inspect", f"o.{suffix}")
+        assert_output(tmp_path / f"o.{suffix}", world, names)
+
+
 def test_the_picture_is_drawn(go, rng, tmp_path):
     truth = worlds.random_truth(rng, 40, 6, 2)
     world = worlds.expanded_world(tmp_path, go, rng, truth, "D3")
