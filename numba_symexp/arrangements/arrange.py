@@ -124,7 +124,7 @@ def arrange(
     of, particles = (None if each is None else os.fspath(each) for each in (expanded, source))
     inputs = [*paths, of, particles]
     if output is None and (kept or score is not None):
-        raise UsageError("keep= and score= say what is written, and output= is missing: add it")
+        raise UsageError("keep= and score= say what is written: add output=")
     target = None if output is None else ParticleOutput(os.fspath(output), inputs, overwrite)
     with open_labeled(paths, of, particles) as copies:
         if target is not None:
@@ -212,7 +212,7 @@ class _Job:
                 for k in range(gaps.start, gaps.stop)
             ),
             "further_incomplete": _rest(patterns, gaps.stop, told),
-            "unlabelled": int(patterns.particles[told:].sum()),
+            "unlabeled": int(patterns.particles[told:].sum()),
             "pairs": tuple(_pairs(counts, sites, labels.names)),
             "limit": counts.limit,
             "notes": tuple(self._notes()),
@@ -395,7 +395,7 @@ def _helix(paths: Sequence[str], copies: Copies, labels: Labels) -> ArrangeRepor
         further=(0, 0),
         incomplete=(),
         further_incomplete=(0, 0),
-        unlabelled=int((told == 0).sum()),
+        unlabeled=int((told == 0).sum()),
         pairs=tuple(pairs),
         limit=counts.limit,
         notes=(*copies.notes, *notes),

@@ -86,8 +86,8 @@ class LabelColumn:
                 f"{table.path}: no column {self.name} (columns: {table.columns_in_words()}): check "
                 "by="
             )
-        one_or_more = column.shape == () or (len(column.shape) == 1 and column.dtype.kind == "f")
-        if not one_or_more or column.dtype.kind not in "iufbS":
+        is_share = self.name.endswith("class_posterior") and len(column.shape) == 1
+        if (column.shape and not is_share) or column.dtype.kind not in "iufbS":
             raise SourceError(
                 f"{table.path}: {self.name} is {column}, not one label per row: check by="
             )
