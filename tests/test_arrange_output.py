@@ -80,8 +80,18 @@ PATTERNS = {
 }
 
 
-@pytest.mark.parametrize("suffix", ["h5", "cs", "star"])
-@pytest.mark.parametrize("symbol", PATTERNS)
+@pytest.mark.parametrize(
+    ("symbol", "suffix"),
+    [
+        ("C4", "h5"),
+        ("C4", "cs"),
+        ("D3", "star"),
+        pytest.param("D3", "cs", marks=pytest.mark.slow),
+        pytest.param("D3", "h5", marks=pytest.mark.slow),
+        ("T", "h5"),
+        pytest.param("T", "star", marks=pytest.mark.slow),
+    ],
+)
 def test_true_arrangements_come_back_and_coincide(symbol, suffix, go, rng, tmp_path):
     truth = worlds.from_patterns(rng, PATTERNS[symbol], 40)
     world = worlds.expanded_world(tmp_path, go, rng, truth, symbol)
@@ -129,8 +139,17 @@ def test_a_subset_is_turned_by_what_keeps_it(go, rng, tmp_path):
     assert {row.turned for row in rows} == {h for h, _ in world.sites.acting}
 
 
-@pytest.mark.parametrize("writer", [worlds.as_star, worlds.as_bare_star, worlds.as_cs])
-@pytest.mark.parametrize("suffix", ["h5", "star", "cs"])
+@pytest.mark.parametrize(
+    ("writer", "suffix"),
+    [
+        (worlds.as_star, "star"),
+        (worlds.as_bare_star, "h5"),
+        (worlds.as_cs, "cs"),
+        pytest.param(worlds.as_star, "cs", marks=pytest.mark.slow),
+        pytest.param(worlds.as_bare_star, "star", marks=pytest.mark.slow),
+        pytest.param(worlds.as_cs, "star", marks=pytest.mark.slow),
+    ],
+)
 def test_shuffled_rows_with_gaps(writer, suffix, go, rng, tmp_path):
     truth = worlds.from_patterns(rng, PATTERNS["D3"], 40)
     world = worlds.expanded_world(tmp_path, go, rng, truth, "D3", missing=0.1)
@@ -448,9 +467,16 @@ def test_particles_of_another_program_without_their_source(go, rng, tmp_path):
     go("expand", "o.cs", "again.h5", "--symmetry=D3")
 
 
-@pytest.mark.parametrize("suffix", ["star", "cs", "h5"])
+ODD = [("empty", "half full"), ("it's", 'a"b'), ("#1", "_2"), ("data_x", "loop_")]
+
+
 @pytest.mark.parametrize(
-    "words", [("empty", "half full"), ("it's", 'a"b'), ("#1", "_2"), ("data_x", "loop_")]
+    ("words", "suffix"),
+    [
+        *((words, "star") for words in ODD),
+        *(pytest.param(words, "cs", marks=pytest.mark.slow) for words in ODD),
+        *(pytest.param(words, "h5", marks=pytest.mark.slow) for words in ODD),
+    ],
 )
 def test_labels_in_odd_words_are_kept_or_refused(words, suffix, go, command, rng, tmp_path):
     """Whatever the words of a column: what is written can be read, or nothing is."""
