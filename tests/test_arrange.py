@@ -38,7 +38,7 @@ def assert_arrangements(report, world, names=NAMES):
     assert report["particles"] == len(said)
     assert report["sites"] == len(sites)
     assert report["complete"] == sum(map(twin.is_complete, said))
-    assert report["unlabelled"] == sum(set(each) == {None} for each in said)
+    assert report["unlabeled"] == sum(set(each) == {None} for each in said)
     assert report["group_order"] == len(sites.acting)
     copies = [c for each in said for c in each if c is not None]
     found = {name: number for name, number in report["labels"].items() if number}

@@ -467,7 +467,7 @@ def test_particles_of_another_program_without_their_source(go, rng, tmp_path):
     go("expand", "o.cs", "again.h5", "--symmetry=D3")
 
 
-ODD = [("empty", "half full"), ("it's", 'a"b'), ("#1", "_2"), ("data_x", "loop_")]
+ODD = [("empty", "half full"), ("a;b", "c$d"), ("#1", "_2"), ("data_x", "loop_")]
 
 
 @pytest.mark.parametrize(
