@@ -1,6 +1,6 @@
 """The slow, obvious twin of `arrange`: matrices, tuples and loops, from the conventions alone.
 
-A labelling f gives each site a label. Had a particle been refined to the equivalent pose A h, its
+A labeling f gives each site a label. Had a particle been refined to the equivalent pose A h, its
 copy g would be today's copy hg: f(g) -> f(hg). An arrangement is an orbit under that. A site is a
 left coset m H; of a full set H is the identity alone, and of a chosen part S of the operators the
 h with h S = S act. Labels are numbers from 0, and None is a copy that did not come back, which
@@ -103,11 +103,11 @@ class Sites:
         return None
 
     def orbit(self, labels):
-        """All labellings that a change to an equivalent pose makes of one."""
+        """All labelings that a change to an equivalent pose makes of one."""
         return {tuple(labels[site] for site in moved) for _, moved in self.acting}
 
     def pattern(self, labels):
-        """The smallest labelling of the orbit; missing copies sort last."""
+        """The smallest labeling of the orbit; missing copies sort last."""
         return min(self.orbit(labels), key=lambda f: [(c is None, c) for c in f])
 
     def turners(self, labels):
@@ -173,22 +173,22 @@ def is_complete(labels):
     return None not in labels
 
 
-def frequencies(labellings):
-    """Label -> its share of all labelled copies."""
-    count = Counter(c for labels in labellings for c in labels if c is not None)
+def frequencies(labelings):
+    """Label -> its share of all labeled copies."""
+    count = Counter(c for labels in labelings for c in labels if c is not None)
     return {label: number / sum(count.values()) for label, number in count.items()}
 
 
-def arrangements(sites, labellings):
+def arrangements(sites, labelings):
     """Pattern -> what is seen and expected of it, of complete particles, most frequent first.
 
-    ``expected`` is under independence with the frequencies of the labelled copies;
+    ``expected`` is under independence with the frequencies of the labeled copies;
     ``given_counts``, with its score, among the particles with the same number of each label.
     """
-    complete = [labels for labels in labellings if is_complete(labels)]
+    complete = [labels for labels in labelings if is_complete(labels)]
     seen = Counter(sites.pattern(labels) for labels in complete)
     same_counts = Counter(tuple(sorted(labels)) for labels in complete)
-    share = frequencies(labellings)
+    share = frequencies(labelings)
     found = {}
     for pattern, particles in sorted(seen.items(), key=lambda each: (-each[1], each[0])):
         orbit, counts = len(sites.orbit(pattern)), Counter(pattern)
@@ -210,17 +210,17 @@ def arrangements(sites, labellings):
     return found
 
 
-def incomplete(sites, labellings):
+def incomplete(sites, labelings):
     """Pattern -> particles, of those with some labels and some missing; most frequent first."""
-    some = [f for f in labellings if not is_complete(f) and set(f) != {None}]
+    some = [f for f in labelings if not is_complete(f) and set(f) != {None}]
     seen = Counter(sites.pattern(labels) for labels in some)
     order = sorted(seen.items(), key=lambda each: (-each[1], [(c is None, c) for c in each[0]]))
     return dict(order)
 
 
-def numbered(sites, labellings):
+def numbered(sites, labelings):
     """Pattern -> id: from 1 by number of particles, those with missing copies behind."""
-    patterns = [*arrangements(sites, labellings), *incomplete(sites, labellings)]
+    patterns = [*arrangements(sites, labelings), *incomplete(sites, labelings)]
     return {pattern: number for number, pattern in enumerate(patterns, start=1)}
 
 
@@ -235,7 +235,7 @@ def falling(n, k):
 
 
 def by_formula(edges, labels, a, b):
-    """Mean and variance of `together` when the labels are permuted over the labelled sites."""
+    """Mean and variance of `together` when the labels are permuted over the labeled sites."""
     inside = [(i, j) for i, j in edges if labels[i] is not None and labels[j] is not None]
     count = Counter(c for c in labels if c is not None)
     m, n_a, n_b, pairs = sum(count.values()), count[a], count[b], len(inside)
@@ -275,18 +275,18 @@ def by_permutations(edges, labels, a, b):
     return mean, sum((value - mean) ** 2 for value in values) / len(values)
 
 
-def pair_rows(edges_of, labellings, labels, chance=by_formula):
+def pair_rows(edges_of, labelings, labels, chance=by_formula):
     """(relation, a, b) -> pairs seen, expected and variance, summed over the particles.
 
     ``edges_of`` gives relation -> edges of each particle (or tube), by its number.
     """
     found = {}
-    for particle, labelling in enumerate(labellings):
+    for particle, labeling in enumerate(labelings):
         for relation, edges in edges_of(particle).items():
             for a, b in itertools.combinations_with_replacement(range(labels), 2):
                 row = found.setdefault((relation, a, b), [0, 0.0, 0.0])
-                mean, variance = chance(edges, labelling, a, b)
-                row[0] += together(edges, labelling, a, b)
+                mean, variance = chance(edges, labeling, a, b)
+                row[0] += together(edges, labeling, a, b)
                 row[1] += mean
                 row[2] += variance
     return found

@@ -114,7 +114,7 @@ def assert_pairs(report, world, names=NAMES, edges_of=None, chance=twin.by_formu
     return found
 
 
-def every_labelling(sites, labels):
+def every_labeling(sites, labels):
     return list(itertools.product(range(labels), repeat=sites))
 
 
@@ -130,8 +130,8 @@ def every_labelling(sites, labels):
         pytest.param("D3", 3, 138, marks=pytest.mark.slow),
     ],
 )
-def test_every_labelling_falls_into_its_orbit(symbol, labels, number, go, rng, tmp_path):
-    truth = every_labelling(len(naive.group(symbol)), labels)
+def test_every_labeling_falls_into_its_orbit(symbol, labels, number, go, rng, tmp_path):
+    truth = every_labeling(len(naive.group(symbol)), labels)
     world = worlds.expanded_world(tmp_path, go, rng, truth, symbol)
     report = asked(go, *worlds.as_hdf5(tmp_path, world, go), "--most=1000")
     assert len(report["arrangements"]) == report["possible"] == number
@@ -143,8 +143,8 @@ def test_every_labelling_falls_into_its_orbit(symbol, labels, number, go, rng, t
 
 
 @pytest.mark.slow
-def test_all_labellings_of_d6(go, rng, tmp_path):
-    world = worlds.expanded_world(tmp_path, go, rng, every_labelling(12, 2), "D6")
+def test_all_labelings_of_d6(go, rng, tmp_path):
+    world = worlds.expanded_world(tmp_path, go, rng, every_labeling(12, 2), "D6")
     report = asked(go, *worlds.as_hdf5(tmp_path, world, go), "--most=1000")
     assert len(report["arrangements"]) == report["possible"] == 382
     assert sum(row["orbit"] for row in report["arrangements"]) == 2**12
@@ -173,7 +173,7 @@ VERTICES = {
 def test_cosets(case, go, rng, tmp_path):
     symbol, part, flags, number = VERTICES[case]
     sites = len(naive.group(symbol)) // part[0]
-    truth = every_labelling(sites, 2)
+    truth = every_labeling(sites, 2)
     if len(truth) > 100:
         some = rng.choice(len(truth), 60, replace=False)
         truth = [truth[k] for k in some for _ in range(2)]
@@ -638,7 +638,7 @@ def test_boxes_without_their_tube_are_refused(missing, go, command, rng, tmp_pat
 # --- chance
 
 
-def labelled_again(folder, world, name="l.h5"):
+def labeled_again(folder, world, name="l.h5"):
     """Write the labels of a world beside the poses of e.h5, quickly."""
     rows, labels = worlds.rows_of_expanded(world)
     worlds.write_some(folder / "e.h5", folder / name, rows, **{"class": labels})
@@ -664,8 +664,8 @@ def test_scores_of_independent_labels(symbol, particles, go, rng, tmp_path):
     pairs, expected, arrangements, likely = {}, {}, {}, {}
     for number in range(sets):
         truth = worlds.random_truth(rng, particles, sites, 2, (3, 7))
-        world = worlds.relabelled(first, truth, rng, missing=0.2)
-        labelled_again(tmp_path, world)
+        world = worlds.relabeled(first, truth, rng, missing=0.2)
+        labeled_again(tmp_path, world)
         report = arrange(str(tmp_path / "l.h5"), by="class", most=10**6).as_dict()
         if number % 50 == 0:
             names = list(report["labels"])

@@ -33,7 +33,7 @@ def turned_as_it_should(world, row, off=TIGHT, off_A=TIGHT_A):
 
 
 def coincides(world, row, off=TIGHT, off_A=TIGHT_A):
-    """Whether a row stands at its true pose, but for one motion of each true labelling.
+    """Whether a row stands at its true pose, but for one motion of each true labeling.
 
     The motion is the one that leads from the true labels to the pattern; the pattern's own
     symmetry may follow.
@@ -512,7 +512,7 @@ def test_the_output_can_be_expanded_again(go, rng, tmp_path):
 
 
 @pytest.fixture
-def labelled(go, rng, tmp_path):
+def labeled(go, rng, tmp_path):
     """Copies of C4 with labels: l.h5, l.cs and l.star, of e.h5."""
     truth = worlds.random_truth(rng, 10, 4, 2)
     world = worlds.expanded_world(tmp_path, go, rng, truth, "C4")
@@ -555,12 +555,12 @@ BAD = {
     "no number of rows": (("l.h5", "--by=class", "--most=-1"), ""),
     "other particles": (("strangers.cs", "--expanded=e.h5"), ""),
     "no file": (("nowhere.h5", "--by=class"), "nowhere.h5"),
-    "no labelled file": ((), ""),
+    "no labeled file": ((), ""),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_refused_in_one_line(case, labelled, command, tmp_path):
+def test_bad_input_is_refused_in_one_line(case, labeled, command, tmp_path):
     words, say = BAD[case]
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     done = command("arrange", *words, "--output=o.h5")
@@ -576,7 +576,7 @@ def test_bad_input_is_refused_in_one_line(case, labelled, command, tmp_path):
     [("there.h5", "overwrite"), ("p.h5", "p.h5"), ("l.cs", "l.cs"), ("e.h5", "e.h5"),
      ("o.tbl", ".tbl"), ("nowhere/o.h5", "nowhere")],
 )  # fmt: skip
-def test_outputs_that_are_refused(output, say, labelled, command, tmp_path):
+def test_outputs_that_are_refused(output, say, labeled, command, tmp_path):
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     flags = [] if output == "there.h5" else ["--overwrite"]
     done = command("arrange", "l.cs", "--expanded=e.h5", f"--output={output}", *flags)
@@ -586,25 +586,25 @@ def test_outputs_that_are_refused(output, say, labelled, command, tmp_path):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_an_output_is_replaced_when_asked(labelled, go, tmp_path):
+def test_an_output_is_replaced_when_asked(labeled, go, tmp_path):
     go("arrange", "l.h5", "--by=class", "--output=there.h5", "--overwrite")
-    assert_output(tmp_path / "there.h5", labelled)
+    assert_output(tmp_path / "there.h5", labeled)
 
 
-def test_a_row_with_another_label_is_named(labelled, command):
+def test_a_row_with_another_label_is_named(labeled, command):
     done = command("arrange", "twice.cs", "--expanded=e.h5")
     assert done.returncode == 1
     assert "twice.cs: row 9 " in done.stderr or "twice.cs: row 40 " in done.stderr
     assert done.stdout == ""
 
 
-def test_nothing_is_written_without_an_output(labelled, go, tmp_path):
+def test_nothing_is_written_without_an_output(labeled, go, tmp_path):
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     go("arrange", "l.h5", "--by=class")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_source_that_changed_is_refused(labelled, command, tmp_path):
+def test_a_source_that_changed_is_refused(labeled, command, tmp_path):
     with h5py.File(tmp_path / "p.h5", "r+") as file:
         file["particles"][worlds.POSE][0] += 0.1
     done = command("arrange", "l.h5", "--by=class", "--output=o.h5")

@@ -36,7 +36,7 @@ def test_numbers_of_arrangements_on_vertices():
 def test_burnside_counts_the_orbits(symbol, labels):
     sites = twin.Sites(twin.point_group(symbol))
     every = list(itertools.product(range(labels), repeat=len(sites)))
-    patterns = {sites.pattern(labelling) for labelling in every}
+    patterns = {sites.pattern(labeling) for labeling in every}
     assert len(patterns) == sites.possible(labels)
     assert sum(len(sites.orbit(pattern)) for pattern in patterns) == len(every)
     for pattern in patterns:
@@ -82,7 +82,7 @@ def test_permuting_confirms_the_closed_forms(symbol):
 
 
 def test_permuting_confirms_what_the_counts_allow():
-    """(a): of the labellings with the same counts, so many belong to an arrangement."""
+    """(a): of the labelings with the same counts, so many belong to an arrangement."""
     sites = twin.Sites(twin.point_group("D3"))
     every = sorted(set(itertools.permutations((0, 0, 0, 1, 1, 1))))
     found = twin.arrangements(sites, every)

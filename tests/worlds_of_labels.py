@@ -289,7 +289,7 @@ def from_patterns(rng, patterns, particles):
     return [tuple(patterns[k]) for k in rng.integers(0, len(patterns), particles)]
 
 
-def relabelled(world, truth, rng, missing=0.0):
+def relabeled(world, truth, rng, missing=0.0):
     """The same particles with other labels."""
     return refined(rng, world.sites, truth, world.table, missing)
 
