@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numba_symexp.maps.report import MapReport
     from numba_symexp.pictures.plot import PlotReport, PlottedSet, plot
     from numba_symexp.public import expand
+    from numba_symexp.selection.select import SelectReport, select
     from numba_symexp.symmetry.listing import ListedOperator, OperatorList, list_operators
     from numba_symexp.symmetry.operator_files import read_operators
     from numba_symexp.symmetry.operators import Operators
@@ -56,6 +57,7 @@ _HOME = {
     "PlotReport": "pictures.plot",
     "PlottedSet": "pictures.plot",
     "ReorientReport": "conversion.reorient",
+    "SelectReport": "selection.select",
     "Summary": "expansion.job",
     "SymexpError": "errors",
     "VerificationReport": "verification.report",
@@ -76,6 +78,7 @@ _HOME = {
     "point_group": "symmetry.spec",
     "read_operators": "symmetry.operator_files",
     "reorient": "conversion.reorient",
+    "select": "selection.select",
     "verify": "verification.verify",
     "write_example": "example",
 }
@@ -101,6 +104,7 @@ __all__ = [
     "PlotReport",
     "PlottedSet",
     "ReorientReport",
+    "SelectReport",
     "Summary",
     "SymexpError",
     "VerificationReport",
@@ -122,6 +126,7 @@ __all__ = [
     "point_group",
     "read_operators",
     "reorient",
+    "select",
     "verify",
     "write_example",
 ]

@@ -3,9 +3,10 @@
 import functools
 import math
 from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, Self
+from typing import Protocol, Self
 
 from numba_symexp import interrupts
+from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.expanded.table import ExpandedTable, open_expanded
 from numba_symexp.formats import open_table
@@ -35,9 +36,6 @@ from numba_symexp.pose_block import Block
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.point_groups import HOUSE
 from numba_symexp.symmetry.spec import choose_convention
-
-if TYPE_CHECKING:
-    from numba_symexp.expansion.made_rows import PlannedExpansion
 
 INDEX, PSIZE_A, HALF_SET, ID, MOVED_DEFOCUS, KEY = (
     "index",
@@ -108,6 +106,37 @@ def open_poses(
         raise
 
 
+class ExpandedRows(Protocol):
+    """Rows that were expanded, in a file or not; see `ExpandedTable`."""
+
+    path: str
+    operators: Operators
+    defocus: dict[str, float]
+    made_of_words: bool
+
+    @property
+    def table(self) -> ParticleTable:
+        """The rows."""
+
+    @property
+    def source(self) -> ParticleTable:
+        """The table that was expanded."""
+
+    @property
+    def pose_columns(self) -> tuple[str, str, str]:
+        """Names of the pose and shift columns, and the pose format."""
+
+    @property
+    def psize_given_A(self) -> float | None:  # noqa: N802 - the unit is A
+        """A per pixel that was given for the expansion."""
+
+    def checked_sources(self, index: Array, start: int) -> Array:
+        """Rows of the source that an index names."""
+
+    def close(self) -> None:
+        """Close the files."""
+
+
 class Poses:
     """Poses and shifts of a table, and what belongs to them, to be read in blocks.
 
@@ -119,7 +148,7 @@ class Poses:
         Of these rows.
     psize_A : float, optional
         A per pixel of the shifts, in place of what the table says.
-    expanded : ExpandedTable or PlannedExpansion, optional
+    expanded : ExpandedRows, optional
         Knows operators and particles, where the table is expanded.
     into_A : bool
         Whether shifts must be turned into A; see `pixel_size_column`.
@@ -128,7 +157,7 @@ class Poses:
     ----------
     table : ParticleTable
         The rows; of an expanded table the expanded ones.
-    expanded : ExpandedTable, PlannedExpansion or None
+    expanded : ExpandedRows or None
     operators : Operators or None
         None where nothing was expanded.
     defocus : tuple of str
@@ -149,7 +178,7 @@ class Poses:
         table: ParticleTable,
         columns: PoseColumns,
         psize_A: float | None = None,
-        expanded: "ExpandedTable | PlannedExpansion | None" = None,
+        expanded: ExpandedRows | None = None,
         into_A: bool = True,
     ) -> None:
         if not table.n_rows:
@@ -168,7 +197,7 @@ class Poses:
     @classmethod
     def of_expanded(
         cls,
-        expanded: "ExpandedTable | PlannedExpansion",
+        expanded: ExpandedRows,
         psize_A: float | None = None,
         into_A: bool = True,
     ) -> "Poses":

@@ -170,8 +170,8 @@ class LabelColumn:
         odd = next((name for name in names if odd_name(name)), None)
         if odd is not None:
             raise SourceError(
-                f"{self._table.path}: the label {odd!r} ({self.name}) has a blank, a quote or one of "
-                "the marks : , #, and cannot stand in a pattern: name the labels with label="
+                f"{self._table.path}: the label {odd!r} ({self.name}) has a blank, a quote, or one "
+                "of the marks : , #, and cannot stand in a pattern: name the labels with label="
             )
         final = {name: code for code, name in enumerate(dict.fromkeys(names), start=1)}
         lookup = np.full(256, MISSING, np.uint8)

@@ -19,6 +19,7 @@ from numba_symexp.cli.expansion import expand, operators
 from numba_symexp.cli.frames import reorient
 from numba_symexp.cli.help import command_help, completion, program_help
 from numba_symexp.cli.maps_and_pictures import mapcheck, plot
+from numba_symexp.cli.selection import select
 from numba_symexp.cli.tables import example, export_particles, import_particles, inspect, verify
 from numba_symexp.cli.terminal import (
     DONE,
@@ -50,6 +51,7 @@ COMMANDS: dict[str, Callable[..., Request]] = {
     "verify": verify,
     "collapse": collapse,
     "arrange": arrange,
+    "select": select,
     "reorient": reorient,
     "import": import_particles,
     "export": export_particles,

@@ -20,7 +20,15 @@ from numba_symexp.kernels.codecs import convert
 from numba_symexp.particles.columns import find_columns, pixel_size_column
 from numba_symexp.particles.halves import torn_particles
 from numba_symexp.particles.scan import blocks
-from numba_symexp.particles.schema import OPERATOR_LABEL, POSE, SHIFT, SOURCE_LABEL, UID
+from numba_symexp.particles.schema import (
+    OPERATOR_INDEX,
+    OPERATOR_LABEL,
+    POSE,
+    SHIFT,
+    SOURCE_INDEX,
+    SOURCE_LABEL,
+    UID,
+)
 from numba_symexp.particles.table import DYNAMO, ParticleTable
 from numba_symexp.particles.words import mix_bits
 
@@ -115,16 +123,22 @@ class ReturnedCopies(Copies):
         return found, missing
 
     def _find_ids(self) -> None:
-        """Find the range of ids that the expansion gave to mates."""
+        """Find the range of ids that the expansion gave to mates, by the first row of a mate."""
         expanded = self.expanded
-        if not isinstance(expanded, ExpandedTable):
+        if not isinstance(expanded, ExpandedTable) or UID not in self.source.columns:
             return
-        mates = np.flatnonzero(expanded.operators.full_index)
-        if UID in self.source.columns and len(mates) and len(expanded):
+        full = expanded.operators.full_index.astype(np.int64)
+        for start, stop in blocks(expanded.table, [OPERATOR_INDEX, SOURCE_INDEX]):
+            operator = expanded.table.read([OPERATOR_INDEX], start, stop)[OPERATOR_INDEX]
+            mate = full[np.minimum(operator, len(full) - 1)]
+            if not mate.any():
+                continue
+            row = start + int(np.argmax(mate != 0))
             self._id_stride = expanded.operators.full_order - 1
-            operator = int(expanded.operators.full_index[mates[0]])
-            row = int(mates[0])
-            self._first_id = int(expanded[UID][row]) - (operator - 1)
+            before = int(expanded.source_rows(row, row + 1)[0]) * self._id_stride
+            before += int(mate[row - start]) - 1
+            self._first_id = (int(expanded[UID][row]) - before) % 2**64
+            return
 
     def _is_mate(self, ids: Array) -> Array:
         """Whether ids are of the range that the expansion gave to mates."""

@@ -24,7 +24,14 @@ from numba_symexp.expanded.columns import OutputColumn
 from numba_symexp.files import sync_file
 from numba_symexp.formats.hdf5.table import Hdf5Table, object_at, small_array
 from numba_symexp.formats.hdf5.write import writing
-from numba_symexp.particles.schema import FORMAT, NEWEST_VERSION, OPERATORS, SOURCE, TABLE
+from numba_symexp.particles.schema import (
+    FORMAT,
+    FORMAT_VERSION,
+    NEWEST_VERSION,
+    OPERATORS,
+    SOURCE,
+    TABLE,
+)
 from numba_symexp.symmetry.operators import FARTHEST_A, MAX_OPERATORS, Operators, Symmetry
 from numba_symexp.symmetry.spec import Unknown, parse
 
@@ -117,6 +124,7 @@ def create(
     operators: Operators,
     source: SourceRecord,
     attributes: Mapping[str, Any],
+    least_version: int = FORMAT_VERSION,
 ) -> dict[str, int]:
     """Write everything but the rows; return the file offset of each column's first byte.
 
@@ -124,7 +132,7 @@ def create(
     anyone who knows the row size, in any order, without HDF5.
     """
     with writing(path, "w") as file:
-        version = max(column.format_version for column in columns)
+        version = max(least_version, *(column.format_version for column in columns))
         file.attrs.update({"format": FORMAT, "format_version": version, **attributes})
         write_operators(_group(file, OPERATORS), operators)
         source.write(file)

@@ -36,9 +36,7 @@ from numba_symexp.particles.fingerprint import (
     full_fingerprint,
 )
 from numba_symexp.particles.scan import blocks
-from numba_symexp.particles.schema import (
-    SOURCE_INDEX,
-)
+from numba_symexp.particles.schema import SELECTION, SOURCE_INDEX
 from numba_symexp.particles.table import Column, ParticleTable
 
 if TYPE_CHECKING:
@@ -167,8 +165,9 @@ class ExpandedTable(Mapping[str, ExpandedColumn]):
             return f"<ExpandedTable {self.path}: closed>"
         joined = len(self.keys()) - len(self.columns)
         return (
-            f"<ExpandedTable {self.path}: {len(self):,} rows = {self.n_sources:,} particles x "
-            f"{len(self.operators):,} operators of {self.operators.symmetry}, "
+            f"<ExpandedTable {self.path}: {len(self):,} rows {'of' if self.is_selected else '='} "
+            f"{self.n_sources:,} particles x {len(self.operators):,} operators of "
+            f"{self.operators.symmetry}, "
             f"{len(self.columns)} columns and {joined} joined from {self.source_path}>"
         )
 
@@ -273,6 +272,11 @@ class ExpandedTable(Mapping[str, ExpandedColumn]):
     def n_rows(self) -> int:
         """Number of rows."""
         return len(self)
+
+    @property
+    def is_selected(self) -> bool:
+        """Whether rows were left out; see `select`."""
+        return SELECTION in self.attributes
 
     def _refuse_closed(self) -> None:
         """Refuse to go on with a table that was closed."""

@@ -6,7 +6,10 @@ import numpy as np
 
 FORMAT = "numba_symexp/expanded-particles"
 FORMAT_VERSION, NEWEST_VERSION = 1, 2
-"""Version 2 is that of tables which version 1 cannot say: shifts have a z."""
+"""Version 2 is that of tables which version 1 cannot say: shifts have a z, or rows are left out."""
+
+SELECTION, SELECTION_VERSION = "selection", 2
+"""Attribute of a table of which rows were left out, and its version: JSON, a list of steps."""
 
 TABLE = "/particles"
 OPERATORS = "/operators"

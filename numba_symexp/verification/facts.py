@@ -5,6 +5,7 @@ Facts that files of older versions do not state are not missed.
 
 import datetime
 import hashlib
+import json
 import os
 from dataclasses import fields, replace
 from typing import Any
@@ -18,7 +19,7 @@ from numba_symexp.expansion.job import ONLY_HOW, ExpandJob
 from numba_symexp.formats.hdf5.table import object_at
 from numba_symexp.particles.columns import pixel_size_column
 from numba_symexp.particles.fingerprint import RULE_2
-from numba_symexp.particles.schema import OPERATORS
+from numba_symexp.particles.schema import OPERATORS, SELECTION
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.request import CORNER, corner_of
@@ -58,6 +59,24 @@ def records_disagree(expanded: ExpandedTable) -> str | None:
     for name, value in stated.items():
         if not isinstance(source, dict) or source.get(name, value) != value:
             return f"the source's {name} is not the one of the provenance"
+    return None
+
+
+def selection_disagrees(expanded: ExpandedTable) -> str | None:
+    """Say how the record of the rows that were left out is wrong, or None.
+
+    The steps go from all rows to those that are there: each tells how many it dropped and left.
+    """
+    left = expanded.n_sources * len(expanded.operators)
+    try:
+        for step in json.loads(str(expanded.attributes[SELECTION])):
+            left -= sum(step["dropped"].values())
+            if left != step["rows"]:
+                return f"its selection says that {step['rows']!s:.20} rows were left, not {left:,}"
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return "the record of its selection is damaged"
+    if left != len(expanded):
+        return f"its selection says that {left:,} rows were left, and it has {len(expanded):,}"
     return None
 
 

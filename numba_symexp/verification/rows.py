@@ -173,6 +173,7 @@ class _RowChecker:
             if column.halves is not None:
                 seed = column.halves.seed
                 self._drawn = drawn_halves(seed, self._source, column.made_from)
+        self._is_selected, self._last_pair = expanded.is_selected, -1
         self._first_id = self._find_first_id()
         self._id_stride = operators.full_order - 1
         eps = float(np.finfo(self._table.columns[self._pose].dtype).eps)
@@ -207,13 +208,19 @@ class _RowChecker:
     def _find_first_id(self) -> int:
         """First of the mates' ids, as the first row of a mate has it."""
         full = self._operators.full_index.astype(np.int64)
-        mates = np.flatnonzero(full)
         column = self._table.columns.get(UID)
-        if not len(mates) or column is None or column.dtype.kind != "u" or not self._table.n_rows:
+        if not full.any() or column is None or column.dtype.kind != "u":
             return 0
-        row = int(mates[0])
-        own = int(self._table.read([UID], row, row + 1)[UID][0])
-        return (own - int(full[row]) + 1) % 2**64
+        for start in range(0, self._table.n_rows, _BLOCK_ROWS):
+            names, stop = [SOURCE_INDEX, OPERATOR_INDEX, UID], start + _BLOCK_ROWS
+            rows = self._table.read(names, start, min(stop, self._table.n_rows))
+            number = full[np.minimum(rows[OPERATOR_INDEX], len(full) - 1)]
+            if number.any():
+                row = int(np.argmax(number != 0))
+                particle = int(rows[SOURCE_INDEX][row]) if self._is_selected else start // len(full)
+                steps = particle * (self._operators.full_order - 1) + int(number[row]) - 1
+                return (int(rows[UID][row]) - steps) % 2**64
+        return 0
 
     def read(self, start: int, stop: int) -> _Read:
         """Read rows ``start`` to ``stop`` and their sources."""
@@ -222,9 +229,15 @@ class _RowChecker:
         place = np.arange(start, stop, dtype=np.int64)
         source = rows[SOURCE_INDEX].astype(np.int64)
         operator = rows[OPERATOR_INDEX].astype(np.int64)
-        off = (source != place // order) | (operator != place % order)
+        if self._is_selected:  # rows must follow each other, with others left out
+            pair = source * order + operator
+            off = np.append(pair[:1] <= self._last_pair, pair[1:] <= pair[:-1])
+            off |= (source < 0) | (source >= count) | (operator >= order)
+            self._last_pair = int(pair[-1]) if len(pair) else self._last_pair
+        else:
+            off = (source != place // order) | (operator != place % order)
         astray = place[off]
-        if len(astray):
+        if len(astray) or self._is_selected:
             known = (source >= 0) & (source < count) & (operator < order)
             rows = {name: column[known] for name, column in rows.items()}
             source, operator, place = source[known], operator[known], place[known]
@@ -239,6 +252,8 @@ class _RowChecker:
         """Check rows."""
         found, astray = RowFindings(), read.astray
         text = "is not (source row // G, operator row % G)"
+        if self._is_selected:
+            text = "does not follow the row before it, or is no (source, operator)"
         found.of("pairs").add(np.ones(len(astray), np.bool_), astray, text)
         if not len(read.place):
             return found

@@ -16,6 +16,7 @@ from numba_symexp.particles.schema import (
     FORMAT,
     NEWEST_VERSION,
     OPERATOR_INDEX,
+    SELECTION_VERSION,
     SOURCE_INDEX,
     SPLIT,
     UID,
@@ -26,6 +27,7 @@ from numba_symexp.verification.facts import (
     not_of_its_job,
     not_stated,
     records_disagree,
+    selection_disagrees,
     source_disagrees,
 )
 from numba_symexp.verification.operators import not_as_stated, not_rotations
@@ -81,12 +83,13 @@ def verify(
         except SymexpError as error:
             return VerificationReport(path, (*checks, Check("carried columns", False, str(error))))
         found = check_rows(expanded, wanted, progress)
-        count, has = len(expanded), expanded.table.columns
+        count, has, selected = len(expanded), expanded.table.columns, expanded.is_selected
         moved = ", ".join(expanded.defocus)
     largest_deg = float(np.degrees(found.largest_angle_rad))
     rows = f"{count:,} rows"
+    once = "twice" if selected else "exactly once"
     details = {
-        "pairs": "every (source, operator) exactly once, in order",
+        "pairs": f"{'no' if selected else 'every'} (source, operator) {once}, in order",
         "poses": f"{rows} recomputed, largest error {largest_deg:.2g} deg",
         "shifts": f"{rows} recomputed, largest error {found.largest_shift_px:.2g} px",
         "unmoved rows": "equal to their sources, bit for bit",
@@ -130,13 +133,18 @@ def _check_structure(expanded: ExpandedTable) -> Check:
     if wrong:
         return Check("structure", False, wrong)
     wanted = expanded.n_sources * len(expanded.operators)
-    if len(expanded) != wanted:
+    if len(expanded) > wanted or (len(expanded) < wanted and not expanded.is_selected):
         return Check(
             "structure",
             False,
             f"{len(expanded):,} rows, not {expanded.n_sources:,} x {len(expanded.operators):,}",
         )
     version = max(column.format_version for column in expanded.output_columns)
+    if expanded.is_selected:
+        version = max(version, SELECTION_VERSION)
+        wrong = selection_disagrees(expanded)
+        if wrong:
+            return Check("structure", False, wrong)
     if not expanded.table.says("format_version", version):
         return Check("structure", False, f"its columns are those of format version {version}")
     for name in (SOURCE_INDEX, OPERATOR_INDEX):
@@ -144,6 +152,8 @@ def _check_structure(expanded: ExpandedTable) -> Check:
         if column is None or column.shape or column.dtype.kind != "u":
             return Check("structure", False, f"{name} is {column or 'missing'}, not indices")
     rows = f"{expanded.n_sources:,} x {len(expanded.operators):,} = {len(expanded):,} rows"
+    if expanded.is_selected:
+        rows = f"{len(expanded):,} selected of {wanted:,} rows"
     missing = not_stated(expanded)
     silent = f" ({', '.join(missing)}: not stated)" if missing else ""
     return Check("structure", True, rows + silent)

@@ -1,0 +1,154 @@
+"""The verb that chooses rows of an expanded set: `select`."""
+
+from dataclasses import asdict
+from typing import Any
+
+from numba_symexp.cli.argv import Request, integer, is_on, number, numbers
+from numba_symexp.cli.terminal import ProgressBar
+from numba_symexp.errors import UsageError
+
+
+def select(
+    file: str,
+    output: str,
+    *,
+    operators: str | None = None,
+    half: str | None = None,
+    where: str | None = None,
+    view: str | None = None,
+    inside: bool = False,
+    edge_A: str | None = None,
+    one_per_particle: bool = False,
+    same_pose: str | None = None,
+    min_distance_A: str | None = None,
+    within: str = "particle",
+    score: str | None = None,
+    random: str | None = None,
+    micrograph_psize: str | None = None,
+    micrograph_px: str | None = None,
+    psize: str | None = None,
+    source: str | None = None,
+    overwrite: bool = False,
+    json: bool = False,
+    quiet: bool = False,
+) -> Request:
+    """Write some rows of an expanded set, which still know their source and their operator.
+
+    Example: numba-symexp select expanded.h5 apart.h5 --min_distance_A=80 --within=micrograph
+
+    The criteria are looked at in this order, each among the rows that are left.
+
+    Parameters
+    ----------
+    file
+        Expanded HDF5 table, or an expanded .cs or .star.
+    output
+        What to write: .star, .cs (and a .csg beside it), else an expanded HDF5 table.
+    operators
+        Keep rows of these operators, such as 0,2,5-7.
+    half
+        Keep rows of half-set 1 or 2.
+    where
+        Keep rows by columns: COLUMN=VALUE or COLUMN=LOW..HIGH, several with commas.
+    view
+        Keep rows whose center is seen at these angles, such as 0-30 (degrees, 0 to 180).
+    inside
+        Keep rows whose center lies on the micrograph.
+    edge_A
+        Margin of the micrograph for --inside (A); else 0.
+    one_per_particle
+        Keep one copy of each particle.
+    same_pose
+        Of copies of a particle that are within A,DEG of each other, keep one.
+    min_distance_A
+        Keep rows of which no other one that stays is nearer, in projection.
+    within
+        particle or micrograph: among which rows distances are looked at.
+    score
+        Column that tells which one stays: the largest value; else the first in the file.
+    random
+        Seed: draw which one stays.
+    micrograph_psize
+        A per pixel of the micrographs, where the table does not say.
+    micrograph_px
+        Width and height of the micrographs, W,H, where the table does not say.
+    psize
+        A per pixel of the shifts, where the table does not say.
+    source
+        The table that was expanded, if the file has moved.
+    overwrite
+        Replace an existing file.
+    json
+        Print one JSON object.
+    quiet
+        No progress bar, no summary.
+    """
+    from numba_symexp.cli.probe import probe
+    from numba_symexp.selection.select import select as choose
+
+    silent = is_on(quiet)
+    chosen, half_set, seed = numbers("operators", operators), integer("half", half), random
+    margin_A, least_A = number("edge_A", edge_A), number("min_distance_A", min_distance_A)
+    micrograph_A, psize_A = number("micrograph_psize", micrograph_psize), number("psize", psize)
+    alike, seen = _pair("same_pose", same_pose, ","), _pair("view", view, "-")
+    size = _pair("micrograph_px", micrograph_px, ",")
+    shape = None if size is None else (int(size[0]), int(size[1]))
+    columns, drawn = _columns(where), integer("random", seed)
+
+    def act() -> dict[str, Any]:
+        probe(file, source)
+        with ProgressBar(silent) as bar:
+            made = choose(
+                file,
+                output,
+                operators=chosen,
+                half=half_set,
+                where=columns,
+                view=seen,
+                inside=is_on(inside),
+                edge_A=margin_A or 0.0,
+                one_per_particle=is_on(one_per_particle),
+                same_pose=alike,
+                min_distance_A=least_A,
+                within=within,
+                score=score,
+                random=drawn,
+                micrograph_psize=micrograph_A,
+                micrograph_px=shape,
+                psize=psize_A,
+                source=source,
+                overwrite=is_on(overwrite),
+                progress=bar.show,
+            )
+        return asdict(made)
+
+    return Request(act, selection_text, is_on(json), silent)
+
+
+def _pair(name: str, text: str | None, between: str) -> tuple[float, float] | None:
+    """Two numbers of a flag's text."""
+    if text is None:
+        return None
+    parts = [number(name, part) for part in text.split(between)]
+    if len(parts) != 2 or parts[0] is None or parts[1] is None:
+        raise UsageError(f"--{name}={text} is not understood: give two numbers, A{between}B")
+    return parts[0], parts[1]
+
+
+def _columns(text: str | None) -> dict[str, str]:
+    """Columns and their values, of a flag's text."""
+    found: dict[str, str] = {}
+    for part in text.split(",") if text else ():
+        name, equals, value = part.partition("=")
+        if not equals or not name or not value:
+            raise UsageError(f"--where={part} is not understood: give COLUMN=VALUE")
+        found[name] = value
+    return found
+
+
+def selection_text(made: dict[str, Any]) -> str:
+    """Lines about rows that were chosen."""
+    lines = [f"note: {note}" for note in made["notes"]]
+    lines += [f"left out: {count:,} {why}" for why, count in made["dropped"].items()]
+    files = " and ".join(made["files"])
+    return "\n".join([*lines, f"wrote {files}: {made['rows']:,} of {made['of']:,} rows"])

@@ -1,0 +1,1 @@
+"""Some rows of an expanded set, chosen by what they are."""

@@ -1,0 +1,138 @@
+"""Some rows of an expanded set, as a table, and written as an expanded table."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from numba_symexp import interrupts
+from numba_symexp.annotations import Array, Progress
+from numba_symexp.expanded.format import create, finish, size_of
+from numba_symexp.expanded.table import ExpandedTable
+from numba_symexp.expansion.writer import RowWriter
+from numba_symexp.files import reserve
+from numba_symexp.output import OutputFile
+from numba_symexp.particles.schema import SELECTION, SELECTION_VERSION
+from numba_symexp.particles.table import Header, ParticleTable, TableView
+
+_ROWS = 1 << 16
+"""Rows that are copied at a time."""
+
+_OWN = {"format", "format_version", "complete", SELECTION}
+"""Attributes that a selected table has anew."""
+
+
+class SomeRows(TableView):
+    """Rows of a table, in its order.
+
+    Parameters
+    ----------
+    table : ParticleTable
+    rows : (n,) int64
+        Ascending.
+    """
+
+    def __init__(self, table: ParticleTable, rows: Array) -> None:
+        super().__init__(table)
+        self._rows, self.columns = rows, table.columns
+        self.is_text = table.is_text  # type: ignore[misc]  # of the rows, not of the class
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self._rows)
+
+    @property
+    def header(self) -> Header | None:
+        """What stands around the rows."""
+        return self._source.header
+
+    @property
+    def vocabulary(self) -> str:
+        """Whose names the columns have."""
+        return self._source.vocabulary
+
+    def column_attributes(self, name: str) -> Mapping[str, Any]:
+        """What the file says of a column."""
+        return self._source.column_attributes(name)
+
+    def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
+        """Rows ``start`` to ``stop`` of some columns, by name."""
+        return self._source.read_at(names, self._rows[start:stop])
+
+
+class SelectedExpansion:
+    """An expanded table of which some rows are left; see `ExpandedTable`.
+
+    Parameters
+    ----------
+    expanded : ExpandedTable
+        Stays open when this is closed.
+    rows : (n,) int64
+        Ascending.
+    """
+
+    made_of_words = False
+
+    def __init__(self, expanded: ExpandedTable, rows: Array) -> None:
+        self.path, self._expanded = expanded.path, expanded
+        self.table: ParticleTable = SomeRows(expanded.table, rows)
+        self.operators, self.pose_columns = expanded.operators, expanded.pose_columns
+        self.psize_given_A, self.defocus = expanded.psize_given_A, expanded.defocus
+        self.checked_sources = expanded.checked_sources
+
+    @property
+    def source(self) -> ParticleTable:
+        """The table that was expanded."""
+        return self._expanded.source
+
+    def close(self) -> None:
+        """Nothing of its own is open."""
+
+
+def write_selected(
+    target: OutputFile,
+    expanded: ExpandedTable,
+    rows: Array,
+    dropped: Mapping[str, int],
+    progress: Progress | None,
+) -> list[str]:
+    """Write rows of an expanded table as one of format version 2; return what to know.
+
+    Parameters
+    ----------
+    target : OutputFile
+    expanded : ExpandedTable
+    rows : (n,) int64
+        Ascending.
+    dropped : mapping of str to int
+        Why how many rows were left out, for the record.
+    progress : callable, optional
+        Called as ``progress(rows_done, rows)`` now and then.
+    """
+    columns, operators = expanded.output_columns, expanded.operators
+    record = expanded.source_record
+    before = os.path.join(os.path.dirname(os.path.realpath(expanded.path)), record.relative_path)
+    source = replace(record, relative_path=os.path.relpath(before, target.folder))
+    size = size_of(columns, len(rows), operators, source)
+    kept = {name: value for name, value in expanded.attributes.items() if name not in _OWN}
+    earlier = json.loads(str(expanded.attributes.get(SELECTION, "[]")))
+    kept[SELECTION] = json.dumps([*earlier, {"rows": len(rows), "dropped": dict(dropped)}])
+    with target.writing([expanded.table], size) as draft:
+        offsets = create(draft.path, columns, len(rows), operators, source, kept, SELECTION_VERSION)
+        reserve(draft.descriptor, os.fstat(draft.descriptor).st_size)
+        if len(rows):
+            names = [column.name for column in columns]
+            with RowWriter(draft.descriptor, columns, offsets, _ROWS) as sink:
+                for start in range(0, len(rows), _ROWS):
+                    interrupts.check()
+                    part = rows[start : start + _ROWS]
+                    found, buffer = expanded.table.read_at(names, part), sink.free()
+                    for name in names:
+                        buffer[name][: len(part)] = found[name]
+                    sink.submit(buffer, start, len(part))
+                    if progress:
+                        progress(start + len(part), len(rows))
+        finish(draft.path, {})
+    return draft.notes

@@ -1,0 +1,239 @@
+"""Choose rows of an expanded set."""
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from numba_symexp.annotations import AnyPath, Progress
+from numba_symexp.conversion.export_table import OutputPair, check_rows, export_rows
+from numba_symexp.conversion.particle_output import ParticleOutput
+from numba_symexp.errors import SourceError, UsageError
+from numba_symexp.expanded.table import ExpandedTable
+from numba_symexp.formats import format_of_output
+from numba_symexp.kinds import HDF5
+from numba_symexp.output import OutputFile
+from numba_symexp.particles.columns import expanded_by
+from numba_symexp.poses import Poses, open_poses
+from numba_symexp.selection.criteria import (
+    Apart,
+    Best,
+    ByHalf,
+    ByOperator,
+    ByValue,
+    ByView,
+    Criterion,
+    OnePerParticle,
+    Unlike,
+    apply,
+)
+from numba_symexp.selection.micrographs import Inside, Located
+from numba_symexp.selection.rows import SelectedExpansion, SomeRows, write_selected
+
+PARTICLE, MICROGRAPH = "particle", "micrograph"
+
+
+@dataclass(frozen=True)
+class SelectReport:
+    """What `select` wrote.
+
+    Attributes
+    ----------
+    source, output : str
+    rows, of : int
+        Rows that were written, and rows of the source.
+    dropped : dict of str to int
+        How many rows were left out for which reason, in the order in which they were looked at.
+    notes : tuple of str
+        What the user should know.
+    files : tuple of str
+        All files that were written.
+    """
+
+    source: str
+    output: str
+    rows: int
+    of: int
+    dropped: dict[str, int]
+    notes: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+def select(
+    file: AnyPath,
+    output: AnyPath,
+    *,
+    operators: Sequence[int] = (),
+    half: int | None = None,
+    where: Mapping[str, str | float] | None = None,
+    view: tuple[float, float] | None = None,
+    inside: bool = False,
+    edge_A: float = 0.0,
+    one_per_particle: bool = False,
+    same_pose: tuple[float, float] | None = None,
+    min_distance_A: float | None = None,
+    within: str = PARTICLE,
+    score: str | None = None,
+    random: int | None = None,
+    micrograph_psize: float | None = None,
+    micrograph_px: tuple[int, int] | None = None,
+    psize: float | None = None,
+    source: AnyPath | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> SelectReport:
+    """Write some rows of an expanded set, which still know their source and their operator.
+
+    Criteria are looked at in the order of these parameters, each among the rows that are left.
+
+    Parameters
+    ----------
+    file : str or path
+        Expanded table; or an expanded .cs or .star.
+    output : str or path
+        What to write, in the format that its suffix names: an expanded table of format version 2
+        in HDF5, or RELION's or CryoSPARC's particles.
+    operators : sequence of int
+        Keep rows of these operators, by their numbers in the file.
+    half : {1, 2}, optional
+        Keep rows of a half-set, as RELION counts.
+    where : mapping, optional
+        Keep rows whose columns have these values, or values in a range such as ``"0.5..2"``.
+    view : tuple of float, optional
+        Keep rows whose center is seen at these angles, from 0 (towards the viewer) to 180 deg.
+    inside : bool
+        Keep rows whose center lies on the micrograph, ``edge_A`` from its edge or more.
+    one_per_particle : bool
+        Keep one copy of each particle.
+    same_pose : tuple of float, optional
+        Of copies of a particle that are within so many A and degrees of each other, keep one.
+    min_distance_A : float, optional
+        Keep rows of which no other one that stays is nearer, in projection.
+    within : {"particle", "micrograph"}
+        Among which rows distances are looked at.
+    score : str, optional
+        Column that tells which one stays: the largest value; else the first in the file.
+    random : int, optional
+        Seed: draw which one stays.
+    micrograph_psize, micrograph_px : float, tuple of int, optional
+        A per pixel of the micrographs, and their width and height, where the table does not say.
+    psize : float, optional
+        A per pixel of the shifts, where the table does not say.
+    source : str or path, optional
+        The table that was expanded, if the file has moved.
+    overwrite : bool
+        Replace an existing file.
+    progress : callable, optional
+        Called as ``progress(rows_done, rows)`` now and then.
+
+    Returns
+    -------
+    SelectReport
+
+    Raises
+    ------
+    UsageError
+        No criterion, or one that cannot be.
+    SymexpError
+        What is wrong, where, and what to do. Nothing was written then.
+    """
+    if within not in (PARTICLE, MICROGRAPH):
+        raise UsageError(f"within={within} is neither {PARTICLE} nor {MICROGRAPH}")
+    if score is not None and random is not None:
+        raise UsageError("score= and random= both say which row stays: give one of them")
+    located = Located(micrograph_psize, micrograph_px)
+    best = Best(score, random)
+    criteria: list[Criterion] = []
+    if operators:
+        criteria.append(ByOperator(tuple(operators)))
+    if half is not None:
+        if half not in (1, 2):
+            raise UsageError(f"half={half} is neither 1 nor 2")
+        criteria.append(ByHalf(half))
+    criteria += [ByValue(name, str(value)) for name, value in (where or {}).items()]
+    if view is not None:
+        criteria.append(ByView(*_range("view", view, 180)))
+    if inside:
+        criteria.append(Inside(located, edge_A))
+    if one_per_particle:
+        criteria.append(OnePerParticle(best))
+    if same_pose is not None:
+        far_A, turned_deg = same_pose
+        if not (0 <= far_A < math.inf and 0 <= turned_deg <= 180):
+            raise UsageError(f"same_pose={far_A:g},{turned_deg:g}: give A and degrees, not below 0")
+        criteria.append(Unlike(far_A, turned_deg, best))
+    if min_distance_A is not None:
+        if not 0 < min_distance_A < math.inf:
+            raise UsageError(f"min_distance_A={min_distance_A:g} is not a length above 0")
+        of_micrographs = located if within == MICROGRAPH else None
+        criteria.append(Apart(min_distance_A, within, best, of_micrographs))
+    if not criteria:
+        raise UsageError(
+            "nothing to select by: give operators=, half=, where=, view=, inside=, "
+            "one_per_particle=, same_pose= or min_distance_A="
+        )
+    return _select(
+        os.fspath(file),
+        os.fspath(output),
+        criteria,
+        psize,
+        None if source is None else os.fspath(source),
+        overwrite,
+        progress,
+    )
+
+
+def _range(name: str, ends: tuple[float, float], most: float) -> tuple[float, float]:
+    """Two ends of a range of angles."""
+    low, high = ends
+    if not 0 <= low <= high <= most:
+        raise UsageError(f"{name}={low:g}-{high:g}: give a range of degrees from 0 to {most:g}")
+    return low, high
+
+
+def _select(
+    file: str,
+    output: str,
+    criteria: Sequence[Criterion],
+    psize: float | None,
+    source: str | None,
+    overwrite: bool,
+    progress: Progress | None,
+) -> SelectReport:
+    """Choose rows and write them."""
+    inputs = [file, source]
+    is_own = format_of_output(output).is_own
+    target = OutputFile(output, HDF5, inputs, overwrite) if is_own else None
+    pair = None if is_own else OutputPair(output, inputs, overwrite)
+    with open_poses(file, psize, source) as poses:
+        expanded = poses.expanded
+        if expanded is None and expanded_by(poses.table) is None:
+            raise SourceError(
+                f"{file}: is not expanded: select chooses among the copies of an expanded set"
+            )
+        rows, dropped = apply(criteria, poses)
+        if not len(rows):
+            raise SourceError(f"{file}: no row is left: {_told(dropped)}")
+        if not isinstance(expanded, ExpandedTable):
+            plain = ParticleOutput(output, inputs, overwrite)
+            columns = poses.columns
+            names = columns.pose, columns.shift, columns.pose_format.name
+            table = SomeRows(poses.table, rows)
+            attributes = {"selected_from": os.path.basename(file)}
+            notes = plain.write(table, names, poses.psize_given_A, attributes, progress)
+            files = plain.names
+        elif target is not None:
+            notes = write_selected(target, expanded, rows, dropped, progress)
+            files = (target.name,)
+        else:
+            assert pair is not None  # one of both is
+            some = Poses.of_expanded(SelectedExpansion(expanded, rows), psize)
+            check_rows(some)
+            notes = export_rows(pair, some, progress=progress)
+            files = tuple(pair.names)
+        return SelectReport(file, output, len(rows), len(poses), dropped, tuple(notes), files)
+
+
+def _told(dropped: Mapping[str, int]) -> str:
+    """What was left out and why, for a message."""
+    return "; ".join(f"{count:,} {why}" for why, count in dropped.items() if count)
