@@ -108,7 +108,8 @@ def arrangements_text(report: dict[str, Any]) -> str:
         lines.append(f"{report['unlabelled']:,} particle(s) without any labeled copy")
     lines += ["", *_pairs(report)]
     if report["outputs"]:
-        lines += ["", f"wrote {' and '.join(report['outputs'])}: {report['written']:,} particles"]
+        of = f": {report['written']:,} particles" if report["written"] else ""
+        lines += ["", f"wrote {' and '.join(report['outputs'])}{of}"]
     return "\n".join(lines)
 
 

@@ -30,7 +30,11 @@ class Page:
 
     def text(self, left: float, bottom: float, text: str, **options: Any) -> None:
         """One line of text."""
-        self.figure.text(left / self._size[0], bottom / self._size[1], text, **options)
+        self.figure.text(*self.place(left, bottom), text, **options)
+
+    def place(self, left: float, bottom: float) -> tuple[float, float]:
+        """A place as parts of the width and of the height."""
+        return float(left / self._size[0]), float(bottom / self._size[1])
 
 
 def axis_mark(fold: int) -> dict[str, Any]:
