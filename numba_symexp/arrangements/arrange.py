@@ -50,6 +50,9 @@ from numba_symexp.particles.schema import (
 from numba_symexp.particles.table import Column
 from numba_symexp.symmetry.descriptions import describe
 
+_AT_ONCE = 1 << 23
+"""Labels of so many copies are counted at a time."""
+
 
 def arrange(
     files: AnyPath | Sequence[AnyPath],
@@ -125,7 +128,7 @@ def arrange(
     of, particles = (None if each is None else os.fspath(each) for each in (expanded, source))
     inputs = [*paths, of, particles]
     if output is None and (kept or score is not None):
-        raise UsageError("keep= and score= say what is written, and output= is missing: add it")
+        raise UsageError("keep= and score= say what is written: add output=")
     target = None if output is None else ParticleOutput(os.fspath(output), inputs, overwrite)
     drawn = None if picture is None else ArrangementPicture(picture, inputs, overwrite)
     with open_labeled(paths, of, particles) as copies:
@@ -192,7 +195,10 @@ class _Job:
             self._add_projected(tally, labels.codes, self._least_A)
         patterns = self.patterns = find_patterns(labels.codes, sites, labels.score)
         if self._least_A is None:
-            tally.add(patterns.labels[: patterns.told], patterns.particles[: patterns.told])
+            step = max(1, _AT_ONCE // len(sites))
+            for start in range(0, patterns.told, step):
+                part = slice(start, min(start + step, patterns.told))
+                tally.add(patterns.labels(part), patterns.particles[part])
         counts = tally.counts()
         by_chance = chance(patterns, sites, labels.copies)
         shown, told = min(most, patterns.complete), patterns.told
@@ -208,11 +214,15 @@ class _Job:
             "arrangements": tuple(self._arrangement(k, by_chance) for k in range(shown)),
             "further": _rest(patterns, shown, patterns.complete),
             "incomplete": tuple(
-                Incomplete(k + 1, self._pattern(patterns.labels[k]), int(patterns.particles[k]))
+                Incomplete(
+                    k + 1,
+                    self._pattern(patterns.labels(slice(k, k + 1))[0]),
+                    int(patterns.particles[k]),
+                )
                 for k in range(gaps.start, gaps.stop)
             ),
             "further_incomplete": _rest(patterns, gaps.stop, told),
-            "unlabelled": int(patterns.particles[told:].sum()),
+            "unlabeled": int(patterns.particles[told:].sum()),
             "pairs": tuple(_pairs(counts, sites, labels.names)),
             "limit": counts.limit,
             "notes": tuple(self._notes()),
@@ -227,7 +237,7 @@ class _Job:
     ) -> ArrangeReport:
         """Write the particles, turned; give the report that says so."""
         copies, patterns, sites = self._copies, self.patterns, self.sites
-        wanted = np.zeros(len(patterns.labels), np.bool_)
+        wanted = np.zeros(len(patterns.first), np.bool_)
         wanted[self._kept(keep) if keep else slice(patterns.told)] = True
         rows = np.flatnonzero(wanted[patterns.number])
         known = copies.expanded
@@ -273,20 +283,17 @@ class _Job:
                 Column(np.dtype(f"S{width}")),
                 LABELS_LABEL,
                 "labels of the copies of the turned particle",
-                lambda part: text.words(patterns.labels[number[part]]).astype(f"S{width}"),
+                lambda part: text.words(patterns.labels(number[part])).astype(f"S{width}"),
             ),
         }
 
     def _kept(self, keep: Sequence[str]) -> list[int]:
         """Numbers of the patterns that somebody names."""
-        text, patterns = PatternText(self._names, GAP), self.patterns
-        known = {text(each): k for k, each in enumerate(patterns.labels[: patterns.told])}
-        found = []
+        patterns, found = self.patterns, []
         for word in keep:
             codes = self._codes(word)
             if codes is not None:
-                turned = find_patterns(codes[None].copy(), self.sites).labels[0]
-                number = known.get(text(turned), -1)
+                number = self._number_of(codes)
             else:
                 number = int(word) - 1 if word.isdecimal() and len(word) < 10 else -1
             if not 0 <= number < patterns.told:
@@ -297,6 +304,12 @@ class _Job:
                 )
             found.append(number)
         return found
+
+    def _number_of(self, codes: Array) -> int:
+        """Number of the pattern of a labeling; -1 where no particle has it."""
+        turned = find_patterns(codes[None].copy(), self.sites).turned[0]
+        alike = (self.patterns.turned == turned).all(axis=1)
+        return int(self.patterns.number[int(np.argmax(alike))]) if alike.any() else -1
 
     def _codes(self, word: str) -> Array | None:
         """Codes of a pattern that somebody typed; None where it is none."""
@@ -310,7 +323,8 @@ class _Job:
     def _arrangement(self, number: int, by_chance: Chance) -> Arrangement:
         """One arrangement."""
         patterns, sites = self.patterns, self.sites
-        labels, score = patterns.labels[number], float(by_chance.score[number])
+        labels = patterns.labels(slice(number, number + 1))[0]
+        score = float(by_chance.score[number])
         same = np.flatnonzero((labels[sites.mates] == labels).all(axis=1))
         return Arrangement(
             id=number + 1,
@@ -391,7 +405,7 @@ def _helix(paths: Sequence[str], copies: Copies, labels: Labels) -> ArrangeRepor
         further=(0, 0),
         incomplete=(),
         further_incomplete=(0, 0),
-        unlabelled=int((told == 0).sum()),
+        unlabeled=int((told == 0).sum()),
         pairs=tuple(pairs),
         limit=counts.limit,
         notes=(*copies.notes, *notes),

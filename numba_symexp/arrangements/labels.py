@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numba_symexp import interrupts
 from numba_symexp.annotations import Array, Progress
 from numba_symexp.arrangements.patterns import MISSING, MOST_LABELS
 from numba_symexp.copies.returned import Copies
 from numba_symexp.errors import SourceError, UsageError
-from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.stacked import StackedTable
 from numba_symexp.particles.table import ParticleTable
 
@@ -18,6 +18,9 @@ _POSTERIOR = "alignments3D_multi/class_posterior"
 _BY_DEFAULT = ("rlnClassNumber", "alignments3D/class", _POSTERIOR)
 
 _UNSEEN = 0
+
+_ROWS = 1 << 18
+"""Rows that are worked on at a time."""
 
 GAP = "-"
 """How a copy that did not come back is shown."""
@@ -83,8 +86,8 @@ class LabelColumn:
                 f"{table.path}: no column {self.name} (columns: {table.columns_in_words()}): check "
                 "by="
             )
-        one_or_more = column.shape == () or (len(column.shape) == 1 and column.dtype.kind == "f")
-        if not one_or_more or column.dtype.kind not in "iufbS":
+        is_share = self.name.endswith("class_posterior") and len(column.shape) == 1
+        if (column.shape and not is_share) or column.dtype.kind not in "iufbS":
             raise SourceError(
                 f"{table.path}: {self.name} is {column}, not one label per row: check by="
             )
@@ -189,7 +192,9 @@ def read_labels(
     flat = codes.reshape(-1)
     scores = None if score is None else _Scores(table, score, codes.shape)
     names = [*column.reads, *([score] if score else [])]
-    for start, stop in blocks(table, names or [next(iter(table.columns))]):
+    for start in range(0, table.n_rows, _ROWS):
+        interrupts.check()
+        stop = min(start + _ROWS, table.n_rows)
         sources = copies.sources(start, stop)
         place = sources * width + copies.operators(start, stop, sources)
         rows = table.read(names, start, stop) if names else {}
@@ -206,15 +211,13 @@ def read_labels(
         if progress:
             progress(stop, table.n_rows)
     known, lookup = column.in_order(label)
-    step = max(1, (1 << 24) // width)
-    for first in range(0, len(codes), step):
-        codes[first : first + step] = lookup[codes[first : first + step]]
-    counts = sum(
-        np.bincount(codes[first : first + step].ravel(), minlength=256)
-        for first in range(0, len(codes), step)
-    )
-    copies_of = np.asarray(counts)[1 : len(known) + 1]
-    return Labels(known, codes, copies_of, None if scores is None else scores.best, column.name)
+    counts = np.zeros(256, np.int64)
+    for first in range(0, len(flat), _ROWS):
+        part = flat[first : first + _ROWS]
+        part[:] = lookup[part]
+        counts += np.bincount(part, minlength=256)
+    found_scores = None if scores is None else scores.best
+    return Labels(known, codes, counts[1 : len(known) + 1], found_scores, column.name)
 
 
 class _Scores:

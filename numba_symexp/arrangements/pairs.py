@@ -8,7 +8,7 @@ import numpy as np
 
 from numba_symexp import interrupts
 from numba_symexp.annotations import Array
-from numba_symexp.arrangements.patterns import MISSING, counts_of_labels
+from numba_symexp.arrangements.patterns import MISSING, counts_of_labels, kinds_of_rows
 from numba_symexp.kernels.arrangements import count_pairs, count_pairs_with_gaps
 
 _AT_ONCE = 1 << 22
@@ -91,16 +91,16 @@ class PairTally:
                 continue
             whole = (labels[part] != MISSING).all(axis=1)
             self._add_whole(labels[part][whole], weight[part][whole])
-            nowhere = np.empty((0, labels.shape[1], 2))
-            self._add_with_gaps(labels[part][~whole], weight[part][~whole], nowhere, 0.0)
+            if not whole.all():
+                nowhere = np.empty((0, labels.shape[1], 2))
+                self._add_with_gaps(labels[part][~whole], weight[part][~whole], nowhere, 0.0)
 
     def _add_whole(self, labels: Array, weight: Array) -> None:
         """Add particles that have all labels: those with as many of each share their moments."""
         count_pairs(labels - np.uint8(1), weight, self._relation, self._seen)
-        counts, place = np.unique(
-            counts_of_labels(labels, self._labels), axis=0, return_inverse=True
-        )
-        times = np.bincount(place.reshape(-1), weights=weight, minlength=len(counts))
+        counts = counts_of_labels(labels, self._labels)
+        _, first, place = np.unique(kinds_of_rows(counts), return_index=True, return_inverse=True)
+        counts, times = counts[first], np.bincount(place, weights=weight, minlength=len(first))
         degree = np.stack([(self._relation == which).sum(axis=1) for which in self._numbers])
         edges = np.broadcast_to(degree.sum(axis=1) // 2, (len(counts), self._relations))
         stars = (degree * (degree - 1) // 2).sum(axis=1)

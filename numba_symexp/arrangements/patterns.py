@@ -23,6 +23,9 @@ MOST_LABELS = 250
 _AT_ONCE = 1 << 20
 """Labels of so many copies are turned at a time."""
 
+_NUMBERED_AT_ONCE = 1 << 24
+"""Labels of so many copies are told from those before at a time."""
+
 
 @dataclass(frozen=True)
 class Patterns:
@@ -32,8 +35,10 @@ class Patterns:
 
     Attributes
     ----------
-    labels : (P, S) uint8
-        Codes of the labels.
+    turned : (N, S) uint8
+        Codes of the labels of each particle, turned to its pattern.
+    first : (P,) int64
+        A particle with each pattern.
     particles : (P,) int64
         How many particles have each.
     fixed : (P,) int64
@@ -46,13 +51,27 @@ class Patterns:
         Place, among the turns of the sites, of the h that makes a particle's labels the pattern.
     """
 
-    labels: Array
+    turned: Array
+    first: Array
     particles: Array
     fixed: Array
     complete: int
     told: int
     number: Array
     turn: Array
+
+    def labels(self, which: Array | slice) -> Array:
+        """Codes of the labels of some patterns, (n, S) uint8."""
+        return np.asarray(self.turned[self.first[which]])
+
+    def counts(self, labels: int) -> Array:
+        """How often each of L labels stands in each complete pattern, (P, L) int64."""
+        step = max(1, _AT_ONCE // self.turned.shape[1])
+        parts = [np.zeros((0, labels), np.int64)]
+        for start in range(0, self.complete, step):
+            part = slice(start, min(start + step, self.complete))
+            parts.append(counts_of_labels(self.labels(part), labels))
+        return np.concatenate(parts)
 
 
 @dataclass(frozen=True)
@@ -96,7 +115,7 @@ def find_patterns(labels: Array, sites: Sites, score: Array | None = None) -> Pa
     count, width = labels.shape
     turn, fixed = np.empty(count, np.uint16), np.empty(count, np.uint16)
     number = np.empty(count, np.uint32)
-    known = _Known(width)
+    known = _Known(labels)
     step = max(1, _AT_ONCE // width)
     buffer = np.empty((min(step, count), width), np.uint8)
     for start in range(0, count, step):
@@ -106,23 +125,29 @@ def find_patterns(labels: Array, sites: Sites, score: Array | None = None) -> Pa
         scores = np.empty((len(turned), 0), np.float32) if score is None else score[part]
         turn_to_smallest(labels[part], sites.mates, scores, turned, turn[part], fixed[part])
         labels[part] = turned
-    chunk = max(1, 32 * _AT_ONCE // width)
-    for start in range(0, count, chunk):
+    step = max(1, _NUMBERED_AT_ONCE // width)
+    for start in range(0, count, step):
         interrupts.check()
-        part = slice(start, min(start + chunk, count))
-        number[part] = known.numbers_of(labels[part], fixed[part])
-    particles = np.bincount(number, minlength=len(known.labels))
-    gaps = np.count_nonzero(known.labels == MISSING, axis=1)
+        part = slice(start, min(start + step, count))
+        number[part] = known.numbers_of(part)
+    first = known.first
+    particles = np.bincount(number, minlength=len(first))
+    patterns = labels[first]
+    gaps = np.zeros(len(patterns), np.int64)
+    for site in patterns.T:
+        gaps += site == MISSING
+    order = np.argsort(patterns.view(f"S{width}").ravel(), kind="stable")
+    del patterns
     kind = (gaps > 0).astype(np.int8) + (gaps == width)
-    words = np.ascontiguousarray(known.labels).view(f"S{width}").ravel()
-    order = np.argsort(words, kind="stable")
     order = order[np.lexsort((-particles[order], kind[order]))]
     place = np.empty(len(order), np.uint32)
     place[order] = np.arange(len(order), dtype=np.uint32)
+    first = first[order]
     return Patterns(
-        known.labels[order],
+        labels,
+        first,
         particles[order],
-        known.fixed[order].astype(np.int64),
+        fixed[first].astype(np.int64),
         int(np.count_nonzero(kind == 0)),
         int(np.count_nonzero(kind < 2)),
         place[number],
@@ -131,35 +156,36 @@ def find_patterns(labels: Array, sites: Sites, score: Array | None = None) -> Pa
 
 
 class _Known:
-    """Patterns that were seen, in the order of their hashes."""
+    """Patterns that were seen among turned labels (N, S), in the order of their hashes."""
 
-    def __init__(self, width: int) -> None:
-        self.labels = np.empty((0, width), np.uint8)
-        self.fixed = np.empty(0, np.uint16)
+    def __init__(self, labels: Array) -> None:
+        self._labels = labels
+        self.first = np.empty(0, np.int64)
         self._hash = np.empty(0, np.uint64)
         self._given = np.empty(0, np.uint32)
 
-    def numbers_of(self, labels: Array, fixed: Array) -> Array:
-        """Numbers of patterns, in the order in which they were first seen.
+    def numbers_of(self, part: slice) -> Array:
+        """Numbers of the patterns of some particles, in the order in which they were first seen.
 
         Raises
         ------
         SymexpError
             Two patterns have one hash.
         """
-        hashes = word_hash(np.ascontiguousarray(labels).view(f"S{labels.shape[1]}").ravel())
+        labels = self._labels[part]
+        hashes = word_hash(labels.view(f"S{labels.shape[1]}").ravel())
         unique, first, place = np.unique(hashes, return_index=True, return_inverse=True)
-        new = unique[~np.isin(unique, self._hash)]
-        rows = first[np.searchsorted(unique, new)]
-        given = np.arange(len(self.labels), len(self.labels) + len(new), dtype=np.uint32)
-        self.labels = np.concatenate([self.labels, labels[rows]])
-        self.fixed = np.concatenate([self.fixed, fixed[rows]])
-        everything = np.concatenate([self._hash, new])
+        near = np.searchsorted(self._hash, unique)
+        new = np.append(self._hash, np.uint64(0))[near] != unique
+        new |= near == len(self._hash)
+        given = np.arange(len(self.first), len(self.first) + np.count_nonzero(new), dtype=np.uint32)
+        self.first = np.concatenate([self.first, part.start + first[new]])
+        everything = np.concatenate([self._hash, unique[new]])
         order = np.argsort(everything, kind="stable")
         self._hash = everything[order]
         self._given = np.concatenate([self._given, given])[order]
         number = self._given[np.searchsorted(self._hash, unique)][place]
-        if (self.labels[number] != labels).any():
+        if (self._labels[self.first[number]] != labels).any():
             raise SymexpError("two patterns of labels have one hash: report it")
         return number
 
@@ -167,6 +193,15 @@ class _Known:
 def counts_of_labels(labels: Array, count: int) -> Array:
     """How often each of L labels stands in each row, (P, L) int64."""
     return np.stack([(labels == code).sum(axis=1) for code in range(1, count + 1)], axis=1)
+
+
+def kinds_of_rows(counts: Array) -> Array:
+    """Number the different rows of counts (P, L), from 0 on in ascending order, (P,) int64."""
+    kind = np.zeros(len(counts), np.int64)
+    for column in counts.T:
+        pairs = kind * (int(column.max(initial=0)) + 1) + column
+        kind = np.unique(pairs, return_inverse=True)[1].reshape(-1)
+    return kind
 
 
 def chance(patterns: Patterns, sites: Sites, copies: Array) -> Chance:
@@ -179,12 +214,10 @@ def chance(patterns: Patterns, sites: Sites, copies: Array) -> Chance:
     copies : (L,) int64
         Copies with each label, those of incomplete particles too.
     """
-    labels, particles = (
-        patterns.labels[: patterns.complete],
-        patterns.particles[: patterns.complete],
-    )
-    orbit = len(sites.turns) // patterns.fixed[: patterns.complete]
-    counts = counts_of_labels(labels, len(copies))
+    whole = slice(patterns.complete)
+    particles = patterns.particles[whole]
+    orbit = len(sites.turns) // patterns.fixed[whole]
+    counts = patterns.counts(len(copies))
     log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, len(sites) + 1)))])
     log_labelings = log_factorial[-1] - log_factorial[counts].sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -193,8 +226,7 @@ def chance(patterns: Patterns, sites: Sites, copies: Array) -> Chance:
         independent = particles.sum() * orbit * np.exp(log_chance)
         share = np.minimum(orbit * np.exp(-log_labelings), 1.0)
         alone = orbit == np.rint(np.exp(log_labelings))
-        _, alike = np.unique(counts, axis=0, return_inverse=True)
-        alike = alike.reshape(-1)
+        alike = kinds_of_rows(counts)
         total = np.bincount(alike, weights=particles)[alike] if len(particles) else particles
         given = np.where(alone, total, total * share)
         spread = np.sqrt(total * share * (1 - share))

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+_NEARLY = 0.9
+
 
 @dataclass(frozen=True)
 class Arrangement:
@@ -119,7 +121,7 @@ class ArrangeReport:
         The most frequent ones.
     further_incomplete : tuple of int
         Likewise.
-    unlabelled : int
+    unlabeled : int
         Particles without any labeled copy.
     pairs : tuple of PairOfLabels
     limit : float or None
@@ -145,7 +147,7 @@ class ArrangeReport:
     further: tuple[int, int]
     incomplete: tuple[Incomplete, ...]
     further_incomplete: tuple[int, int]
-    unlabelled: int
+    unlabeled: int
     pairs: tuple[PairOfLabels, ...]
     limit: float | None
     notes: tuple[str, ...] = ()
@@ -154,16 +156,22 @@ class ArrangeReport:
 
     @property
     def strongest(self) -> PairOfLabels | None:
-        """The pair with the largest score, of either sign, where that passes the limit."""
-        scored = [pair for pair in self.pairs if pair.score is not None]
-        best = max(scored, key=lambda pair: abs(pair.score or 0.0), default=None)
-        if best is None or self.limit is None or abs(best.score or 0.0) <= self.limit:
-            return None
-        return best
+        """The pair with the largest score, of either sign; None where there are no scores.
+
+        Of pairs that are about as strong, such as both sides of one finding about two labels, the
+        one of the rarest labels.
+        """
+        scores = {pair: abs(pair.score) for pair in self.pairs if pair.score is not None}
+        near = [each for each in scores if scores[each] >= _NEARLY * max(scores.values())]
+        return min(
+            near, key=lambda pair: sum(map(self.labels.__getitem__, pair.labels)), default=None
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
         record = dict(vars(self))
         for name in ("arrangements", "incomplete", "pairs"):
             record[name] = [dict(vars(each)) for each in record[name]]
+        strongest = self.strongest
+        record["strongest"] = None if strongest is None else dict(vars(strongest))
         return record

@@ -104,8 +104,8 @@ def arrangements_text(report: dict[str, Any]) -> str:
         lines += ["", *_arrangements(report)]
     if report["incomplete"]:
         lines += ["", *_incomplete(report)]
-    if report["unlabelled"]:
-        lines.append(f"{report['unlabelled']:,} particle(s) without any labeled copy")
+    if report["unlabeled"]:
+        lines.append(f"{report['unlabeled']:,} particle(s) without any labeled copy")
     lines += ["", *_pairs(report)]
     if report["outputs"]:
         of = f": {report['written']:,} particles" if report["written"] else ""
@@ -196,10 +196,9 @@ def _pairs(report: dict[str, Any]) -> list[str]:
 
 def _strongest(report: dict[str, Any]) -> str:
     """Sentence about the pair with the largest score."""
-    scored = [each for each in report["pairs"] if each["score"] is not None]
-    if not scored or report["limit"] is None:
+    best = report["strongest"]
+    if best is None:
         return "no pair can be tested: a permutation changes nothing"
-    best = max(scored, key=lambda each: abs(each["score"]))
     what = f"{best['labels'][0]} and {best['labels'][1]}, {best['relation']}"
     seen = f"{best['pairs']:,} pairs, {best['expected']:,.1f} expected, score {best['score']:+.1f}"
     limit = f"{report['limit']:.1f}, which chance passes anywhere in one of 20 sets"
