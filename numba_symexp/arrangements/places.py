@@ -4,7 +4,6 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.arrangements.sites import Sites
-from numba_symexp.symmetry.descriptions import direction
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.subgroups import principal_axis
 
@@ -46,8 +45,8 @@ def places_of_sites(sites: Sites) -> tuple[Array, str]:
         if axis is not None and _nearest(operators.matrix @ axis) > _APART:
             return operators.matrix @ axis, "on the axes that they stand for"
     chosen = _well_apart(operators)
-    told = direction(np.round(chosen, 2))
-    return operators.matrix @ chosen, f"where the operators turn the direction {told}"
+    told = ", ".join(f"{part:.2f}" for part in np.round(chosen, 2) + 0.0)
+    return operators.matrix @ chosen, f"where the operators turn the direction ({told})"
 
 
 def _well_apart(operators: Operators) -> Array:
