@@ -31,7 +31,7 @@ TABLES = {
     "direct": "One command in the user's own format",
     "interop": "Import and export",
     "trust": "Verify and collapse",
-    "subunits": "Match, mapcheck and centers",
+    "subunits": "Match, arrange, mapcheck and centers",
     "dask": "Dask",
 }
 _PACKAGES = ("numba_symexp", "numpy", "numba", "llvmlite", "h5py")

@@ -1,8 +1,9 @@
-"""Match, mapcheck and subparticles: whole processes, and what a point of interest costs."""
+"""Match, arrange, mapcheck and subparticles: whole processes, and what a point of interest costs."""
 
 import os
 import statistics
 
+import h5py
 import numpy as np
 from interop_bench import Conversion, read_whole
 from pipeline_bench import million
@@ -15,10 +16,17 @@ _FULL_SIDE = 256
 _BLOBS = 40
 _MB = 1e6
 
+_FULL_PARTICLES = 1_000_000
+_LABELS_AT_ONCE = 1 << 22
+
 
 def subunit_rows(folder: str, particles: int, side: int, runs: int) -> list[Row]:
-    """Seconds of match and mapcheck, and of an expansion with a center against one without."""
-    return [*_match_rows(folder, particles, runs), *_map_rows(folder, side, runs)]
+    """Seconds of match, arrange and mapcheck, and of an expansion with a center."""
+    return [
+        *_match_rows(folder, particles, runs),
+        *_arrange_rows(folder, particles, runs),
+        *_map_rows(folder, side, runs),
+    ]
 
 
 def _match_rows(folder: str, particles: int, runs: int) -> list[Row]:
@@ -65,6 +73,40 @@ def _match_rows(folder: str, particles: int, runs: int) -> list[Row]:
     plain.remove()
     centered.remove()
     deep.remove()
+    return rows
+
+
+def _arrange_rows(folder: str, particles: int, runs: int) -> list[Row]:
+    """Arrangements of two labels on 60 sites, of which a third has the second label."""
+    plain = Conversion(
+        "expand", table(folder, particles), os.path.join(folder, "labeled.h5"), "--symmetry=I"
+    )
+    plain.seconds()
+    random, order = np.random.default_rng(5), 60
+    with h5py.File(plain.output, "r+") as file:
+        labels = file.create_dataset("particles/class", (particles * order,), "u4")
+        for start in range(0, len(labels), _LABELS_AT_ONCE):
+            stop = min(start + _LABELS_AT_ONCE, len(labels))
+            labels[start:stop] = 1 + (random.random(stop - start) < 1 / 3)
+    command = program("arrange", plain.output, "--by=class", "--quiet")
+    finish(command)
+    seconds = [finish(command).seconds for _ in range(runs)]
+    size, is_full = million(particles), particles >= _FULL_PARTICLES
+    rows = [
+        Row(
+            f"{size}: arrange",
+            seconds,
+            bar=Bar(15, "60M rows: <= 15 s", applies=is_full),
+            value=statistics.median(seconds),
+        ),
+        Row(
+            f"{size}: arrange, peak memory",
+            [peak_bytes(command) / _MB],
+            unit="MB",
+            bar=Bar(400, "60M rows: <= 400 MB", applies=is_full),
+        ),
+    ]
+    plain.remove()
     return rows
 
 
