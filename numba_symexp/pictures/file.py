@@ -58,9 +58,9 @@ class PictureFile:
         self.name = os.fspath(name)
         self._suffix = os.path.splitext(self.name)[1].lower()
         if self._suffix not in SUFFIXES:
-            given = f"{parameter}={self.name}" if parameter else self.name
+            given = f"give {parameter}= a name" if parameter else "give a name"
             endings = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
-            raise UsageError(f"{given}: is no picture: give a name that ends in {endings}")
+            raise UsageError(f"{self.name}: is no picture: {given} that ends in {endings}")
         _require_matplotlib(self.name)
         self._file = OutputFile(self.name, kind_of_suffix(self._suffix), inputs, overwrite)
 
