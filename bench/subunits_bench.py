@@ -1,4 +1,4 @@
-"""Match, arrange, mapcheck and subparticles: whole processes, and what a point of interest costs."""
+"""Match, arrange, mapcheck and subparticles: whole processes; and what a center costs."""
 
 import os
 import statistics
@@ -92,6 +92,7 @@ def _arrange_rows(folder: str, particles: int, runs: int) -> list[Row]:
     finish(command)
     seconds = [finish(command).seconds for _ in range(runs)]
     size, is_full = million(particles), particles >= _FULL_PARTICLES
+    peak = peak_bytes(command) / _MB
     rows = [
         Row(
             f"{size}: arrange",
@@ -101,9 +102,10 @@ def _arrange_rows(folder: str, particles: int, runs: int) -> list[Row]:
         ),
         Row(
             f"{size}: arrange, peak memory",
-            [peak_bytes(command) / _MB],
+            [peak],
             unit="MB",
             bar=Bar(400, "60M rows: <= 400 MB", applies=is_full),
+            value=peak,
         ),
     ]
     plain.remove()

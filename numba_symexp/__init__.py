@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numba_symexp.arrangements.report import ArrangeReport
     from numba_symexp.conversion.export_table import ExportReport, export_particles
     from numba_symexp.conversion.import_table import ImportReport, import_particles
+    from numba_symexp.conversion.reorient import ReorientReport, reorient
     from numba_symexp.copies.collapse import CollapseReport, collapse
     from numba_symexp.copies.match import match
     from numba_symexp.copies.match_report import CopyReport, MatchReport
@@ -54,6 +55,7 @@ _HOME = {
     "Operators": "symmetry.operators",
     "PlotReport": "pictures.plot",
     "PlottedSet": "pictures.plot",
+    "ReorientReport": "conversion.reorient",
     "Summary": "expansion.job",
     "SymexpError": "errors",
     "VerificationReport": "verification.report",
@@ -73,6 +75,7 @@ _HOME = {
     "plot": "pictures.plot",
     "point_group": "symmetry.spec",
     "read_operators": "symmetry.operator_files",
+    "reorient": "conversion.reorient",
     "verify": "verification.verify",
     "write_example": "example",
 }
@@ -97,6 +100,7 @@ __all__ = [
     "Operators",
     "PlotReport",
     "PlottedSet",
+    "ReorientReport",
     "Summary",
     "SymexpError",
     "VerificationReport",
@@ -117,6 +121,7 @@ __all__ = [
     "plot",
     "point_group",
     "read_operators",
+    "reorient",
     "verify",
     "write_example",
 ]

@@ -153,10 +153,10 @@ def _places(source: ParticleTable) -> tuple[Array, Array]:
     columns = source.columns
     track = next((name for name in (TRACKS[0], _CS_TRACK) if name in columns), None)
     in_text = source.header is not None
-    wanted = [TUBE_ID, MICROGRAPH] if in_text else [TUBE]
-    names = [name for name in wanted if name in columns]
-    if track is None or wanted[0] not in names:
-        lacks = f"{TRACKS[0]} or {_CS_TRACK}" if track is None else wanted[0]
+    names = [TUBE_ID, MICROGRAPH] if in_text else [TUBE]
+    missing = [name for name in names if name not in columns]
+    if track is None or missing:
+        lacks = f"{TRACKS[0]} or {_CS_TRACK}" if track is None else missing[0]
         raise SourceError(
             f"{source.path}: has no {lacks}, which tells where on its tube a box lies: give "
             "particles that were picked along tubes"

@@ -10,7 +10,7 @@ import numpy as np
 
 from numba_symexp.annotations import AnyPath, Array, Progress
 from numba_symexp.arrangements.along_tubes import pairs_along_tubes
-from numba_symexp.arrangements.labels import GAP, LabelColumn, Labels, read_labels
+from numba_symexp.arrangements.labels import GAP, LabelColumn, Labels, odd_name, read_labels
 from numba_symexp.arrangements.pairs import PairCounts, PairTally
 from numba_symexp.arrangements.patterns import (
     MISSING,
@@ -171,10 +171,10 @@ def _listed(name: str, given: str | Sequence[str]) -> list[str]:
     if any(not isinstance(word, str) or not word for word in words if given):
         raise UsageError(f"{name}= has an empty name: give names with commas between them")
     for word in words if given else ():
-        if name == "label" and (word == GAP or ":" in word or any(c.isspace() for c in word)):
+        if name == "label" and odd_name(word):
             raise UsageError(
-                f"label={word!r}: a name has no blank and no colon, and {GAP} is a copy that did "
-                "not come back: choose another"
+                f"label={word!r}: a name has no blank, quote, colon or #, and {GAP} is a copy that "
+                "did not come back: choose another"
             )
     return words if given else []
 

@@ -1,6 +1,7 @@
 """The label of every copy: read from a column, or told by the file that a row is in."""
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -166,6 +167,12 @@ class LabelColumn:
                     f"{len(names)} labels ({', '.join(names)}): give one for each, in this order"
                 )
             names = tuple(label)
+        odd = next((name for name in names if odd_name(name)), None)
+        if odd is not None:
+            raise SourceError(
+                f"{self._table.path}: the label {odd!r} ({self.name}) has a blank, a quote or one "
+                "of the marks : , #, and cannot stand in a pattern: name the labels with label="
+            )
         final = {name: code for code, name in enumerate(dict.fromkeys(names), start=1)}
         lookup = np.full(256, MISSING, np.uint8)
         for value, name in zip(values, names, strict=True):
@@ -264,9 +271,15 @@ def _names_of_files(files: Sequence[str]) -> tuple[str, ...]:
 
 
 def _value(raw: object) -> Value:
-    """Value of a label: a whole number where it is one."""
+    """Value of a label: a whole number where it is one, to the last figure."""
+    if isinstance(raw, int | np.integer):
+        return int(raw)
     text = raw.decode(errors="replace") if isinstance(raw, bytes) else str(raw)
     text = text.strip().strip("'\"")
+    if not text:
+        return GAP
+    if re.fullmatch(r"[+-]?\d{1,30}", text):
+        return int(text)
     try:
         number = float(text)
     except ValueError:
@@ -274,3 +287,8 @@ def _value(raw: object) -> Value:
     if not np.isfinite(number):
         return GAP
     return int(number) if number == int(number) else number
+
+
+def odd_name(name: str) -> bool:
+    """Whether a label's name cannot stand in a pattern, or in a .star."""
+    return name == GAP or not name.isprintable() or any(c in " :,#'\"" for c in name)

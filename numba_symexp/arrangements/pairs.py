@@ -82,6 +82,8 @@ class PairTally:
         least_A : float
             Pairs of sites that are nearer in the image are left out.
         """
+        if not self._relations:
+            return  # of one site
         step = max(1, _AT_ONCE // (self._relations * self._labels**2 + len(self._relation)))
         for start in range(0, len(labels), step):
             interrupts.check()

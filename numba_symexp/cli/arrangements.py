@@ -38,8 +38,8 @@ def arrange(
     source
         The table that was expanded, if the file has moved, or another program expanded it.
     by
-        Column of the labels; else rlnClassNumber, alignments3D/class, or the largest of
-        alignments3D_multi/class_posterior.
+        Column of the labels; else that of the class (rlnClassNumber, alignments3D/class, or the
+        largest class_posterior of alignments3D_multi).
     label
         Names of the labels in their order, with commas; labels of one name are one.
     output

@@ -16,6 +16,7 @@ from numba_symexp.cli.arrangements import arrange
 from numba_symexp.cli.copies import collapse, match
 from numba_symexp.cli.cryosparc import cryosparc
 from numba_symexp.cli.expansion import expand, operators
+from numba_symexp.cli.frames import reorient
 from numba_symexp.cli.help import command_help, completion, program_help
 from numba_symexp.cli.maps_and_pictures import mapcheck, plot
 from numba_symexp.cli.tables import example, export_particles, import_particles, inspect, verify
@@ -49,6 +50,7 @@ COMMANDS: dict[str, Callable[..., Request]] = {
     "verify": verify,
     "collapse": collapse,
     "arrange": arrange,
+    "reorient": reorient,
     "import": import_particles,
     "export": export_particles,
     "example": example,

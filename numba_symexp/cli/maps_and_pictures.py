@@ -124,7 +124,21 @@ def map_text(report: dict[str, Any]) -> str:
             "it counts as a match"
         )
     lines += [f"warning: {note}" for note in report["notes"]]
-    return "\n".join([*lines, f"{report['file']}: {report['verdict']}"])
+    return "\n".join([*lines, f"{report['file']}: {report['verdict']}", *_reorient(report)])
+
+
+def _reorient(report: dict[str, Any]) -> list[str]:
+    """The command that turns and moves the particles instead of the map."""
+    flags = []
+    if report["rotation"] is not None:
+        rows = ",".join(f"{part:.9f}" for row in report["rotation"] for part in row)
+        flags.append(f"--matrix={rows}")
+    if report["center_A"] is not None and any(report["center_A"]):
+        flags.append("--center=" + ",".join(f"{part:g}" for part in report["center_A"]))
+    if not flags:
+        return []
+    command = f"numba-symexp reorient PARTICLES OUTPUT {' '.join(flags)}"
+    return [f"or the particles, which then reconstruct it so: {command}"]
 
 
 def _without(over: str) -> list[str]:

@@ -111,8 +111,8 @@ class ReferencedCopies(Copies):
         return [f"operators told by the poses: {describe(self.expanded.operators)}"]
 
     def sources(self, start: int, stop: int) -> Array:
-        """Particles, in the order of their keys."""
-        return np.searchsorted(self._key, self._read(start, stop).key)
+        """Particles, in the order of the rows that stand for them."""
+        return np.asarray(self._rank[np.searchsorted(self._key, self._read(start, stop).key)])
 
     def operators(self, start: int, stop: int, sources: Array) -> Array:
         """Operators whose rotation is nearest to that from the particle's reference."""
@@ -164,7 +164,10 @@ class ReferencedCopies(Copies):
                 others[first],
                 turns[first],
             )
-        self._key, self._row, self._quaternion = key, row, quaternion
+        order = np.argsort(row)
+        self._key, self._row, self._quaternion = key, row[order], quaternion[order]
+        self._rank = np.empty(len(order), np.int64)
+        self._rank[order] = np.arange(len(order))
 
 
 def _operators(rows: Poses) -> Operators:

@@ -33,6 +33,7 @@ from numba_symexp.maps.orientations import (
     parameters_of,
 )
 from numba_symexp.maps.report import LEAST_CEILING, OrientationFit, best_ceiling, meets_threshold
+from numba_symexp.symmetry.frames import chimerax_turn
 from numba_symexp.symmetry.operator_files import quaternions
 from numba_symexp.symmetry.operators import Operators, canonical, multiply
 from numba_symexp.symmetry.spec import Helix
@@ -208,11 +209,6 @@ def _axes_verdict(grid: Grid, operators: Operators, rotation: Array, about_A: Ar
     one = replace(operators, quaternion=canonical(quaternions(rotation[None])))
     angle, (u, v, w) = one.angle_deg[0], np.round(one.axis[0], 4) + 0.0
     rows = ", ".join("(" + ", ".join(f"{part:.6f}" for part in row) + ")" for row in rotation)
-    moved = -rotation @ about_A + 0.0
-    place = ",".join(
-        f"{part:.6f}" for part in np.round(np.column_stack([rotation, moved]).ravel(), 6) + 0.0
-    )
-    index = ",".join(str(side // 2) for side in grid.box)
     where = "the box center"
     if np.any(about_A):
         where = "({:.1f}, {:.1f}, {:.1f}) A from the box center".format(*_rounded(about_A))
@@ -220,8 +216,7 @@ def _axes_verdict(grid: Grid, operators: Operators, rotation: Array, about_A: Ar
         f"does not have {name_of(operators)} about z, but has it with that axis along "
         f"({x:.4f}, {y:.4f}, {z:.4f}) through {where}: turn the map by {angle:.2f} deg about "
         f"({u:.4f}, {v:.4f}, {w:.4f}), that is by the matrix ({rows}); in ChimeraX open the map "
-        f"twice and type: volume #1,2 originIndex {index}; view matrix models #1,{place}; volume "
-        "resample #1 onGrid #2; save turned.mrc models #3"
+        f"twice and type: {chimerax_turn(rotation, about_A, grid.box)}"
     )
 
 
