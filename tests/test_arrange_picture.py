@@ -1,5 +1,6 @@
 """The picture of arrangements: what is in it, what is refused, and the same bytes every time."""
 
+import os
 import re
 import sys
 
@@ -133,11 +134,14 @@ def test_names_that_cannot_be_drawn_do_no_harm(labeled, tmp_path):
     path, expanded = labeled
     with h5py.File(path, "r+") as file:
         state = file["particles/state"][:]
-        names = np.where(state == b"A", b"$x_{" * 30, b"\x01<&").astype("S120")
+        names = np.where(state == b"A", b"$x_{" * 30, b"<&").astype("S120")
         del file["particles/state"]
         file["particles/state"] = names
-    drawn((path, expanded), tmp_path / "a.svg")
+    odd = str(tmp_path / "odd\x01.h5")
+    os.rename(path, odd)
+    drawn((odd, expanded), tmp_path / "a.svg")
     shown = texts(tmp_path / "a.svg")
+    assert "odd?.h5" in shown
     assert any(words.startswith("$x_{$x_{") and "..." in words for words in shown)
     assert all(len(words) < 120 for words in shown)
     assert "\x01" not in (tmp_path / "a.svg").read_text()

@@ -144,7 +144,8 @@ def _legend(page: Page, bottom: float, report: ArrangeReport, colors: dict[str, 
         (dot(colors[name], 7), f"{_plain(name, _LONGEST_NAME)} ({copies:,})")
         for name, copies in report.labels.items()
     ]
-    gap = [(dot(None, 7), "did not come back")] if report.incomplete else []
+    with_gaps = report.incomplete and len(report.arrangements) < _MOST_PANELS
+    gap = [(dot(None, 7), "did not come back")] if with_gaps else []
     marks = [*labels, *gap]
     while sum(_MARK + LETTER * len(words) for _, words in marks) > _WIDTH - 2 * _EDGE:
         labels.pop()
