@@ -1,17 +1,22 @@
-"""The figure of the README: a D7 particle with one odd subunit, before and after its expansion.
+"""The figure of the README: a D7 particle with one odd subunit, expanded, classified and arranged.
 
 ``python bench/figure.py OUT.png`` draws it (.png, .svg or .pdf) and prints its caption. Needs
 matplotlib. The particle is made of Gaussian blobs; its images are noisy projections. All poses are
-refined as D7, so that they lie in one asymmetric unit of the sphere, whichever subunit is odd.
+refined as D7, so that they lie in one asymmetric unit of the sphere, whichever subunit is odd. What
+follows is what a user does: `expand`, a classification of the copies, `arrange`. It knows neither
+the true poses nor which subunit is odd.
 """
 
 import sys
+import tempfile
 import time
+from pathlib import Path
 
+import h5py
 import numpy as np
 from numba import njit
 
-from numba_symexp import expand_poses, point_group
+from numba_symexp import ArrangeReport, arrange, expand, expand_poses, point_group
 
 BOX, PSIZE_A, WIDTH_A = 72, 2.0, 2.8
 PARTICLES, NOISE, PAD = 300, 0.5, 2 * BOX
@@ -23,7 +28,7 @@ SEED, BLOBS = 3, 24
 ODD_A = np.array([54.0, 0.0, 20.0])
 """The blob that one subunit has and the other 13 lack."""
 
-MASK_A = 66.0
+MASK_A, ROUNDS = 66.0, 100
 LEVELS = (0.5, 0.143)
 
 Array = np.ndarray
@@ -39,21 +44,21 @@ def main(output: str) -> None:
     images = noisy(random, projections(odd, truth, shift))
     refined = in_asymmetric_unit(expand_poses(truth, shift, group, pose_format="matrix")[0])
     pose, shifts = expand_poses(refined, shift, group, pose_format="matrix")
-    pose, shifts = (each.reshape(PARTICLES, len(group), *each.shape[1:]) for each in (pose, shifts))
-    copy = np.argmax(np.einsum("ngij,nij->ng", pose, truth), axis=1)
-    rows = np.arange(PARTICLES)
     several = np.repeat(images, len(group), axis=0)
+    is_odd = classified(images, ring.reshape(-1, 3), refined, shift, pose)
+    report, kept, turned, turned_shift = arranged(refined, shift, is_odd)
     maps = {
         "phantom": density(odd),
         "before expansion": reconstruct(images, refined, shift),
-        "expanded by D7": reconstruct(several, pose.reshape(-1, 3, 3), shifts.reshape(-1, 2)),
-        "picked copies": reconstruct(images, pose[rows, copy], shifts[rows, copy]),
+        "expanded by D7": reconstruct(several, pose, shifts),
+        "arranged": reconstruct(images[kept], turned, turned_shift),
     }
     even = np.mean([density(odd @ rotation.T) for rotation in group.matrix], axis=0)
     curves = {name: shell_correlation(each, even) for name, each in maps.items()}
     contrast = {name: odd_contrast(each, group.matrix) for name, each in maps.items()}
     draw(maps, curves, output)
-    print(caption(curves, contrast, len(group)))
+    truly = np.einsum("ngij,nij->ng", pose.reshape(PARTICLES, -1, 3, 3), truth) > 3 - 1e-6
+    print(caption(curves, contrast, report, float(np.mean(is_odd == truly))))
     print(f"{time.perf_counter() - started:.0f} s", file=sys.stderr)
 
 
@@ -101,6 +106,69 @@ def profiles(places_A: Array) -> Array:
 def noisy(random: np.random.Generator, images: Array) -> Array:
     """Images with white noise."""
     return images + random.normal(0, NOISE * images.std(), images.shape)
+
+
+def classified(images: Array, ring_A: Array, refined: Array, shift_px: Array, pose: Array) -> Array:
+    """Whether each copy is odd, (PARTICLES, 14) bool: two classes, with and without the blob.
+
+    What the model of 14 equal subunits leaves of an image is compared with the blob of each copy;
+    how often a copy is odd is estimated too (expectation maximization).
+    """
+    rest = images - projections(ring_A, refined, shift_px)
+    gain = np.empty((PARTICLES, len(pose) // PARTICLES))
+    for k, of_particle in enumerate(pose.reshape(PARTICLES, -1, 3, 3)):
+        blob = projections(
+            ODD_A[None], of_particle, np.repeat(shift_px[k : k + 1], gain.shape[1], 0)
+        )
+        gain[k] = (
+            np.einsum("yx,gyx->g", rest[k], blob) - (blob**2).sum(axis=(1, 2)) / 2
+        ) / rest.var()
+    frequency = 0.5
+    for _ in range(ROUNDS):
+        chance = 1 / (1 + np.exp(-gain) * (1 - frequency) / frequency)
+        frequency = chance.mean()
+    return chance > 0.5
+
+
+def arranged(
+    refined: Array, shift_px: Array, is_odd: Array
+) -> tuple[ArrangeReport, Array, Array, Array]:
+    """Expand a table, label its rows, and turn the particles of the most frequent arrangement.
+
+    Returns
+    -------
+    ArrangeReport
+    kept : (n,) int64
+        Their images.
+    pose : (n, 3, 3) float64
+    shift : (n, 2) float64
+    """
+    pose, shift = "alignments3D/pose", "alignments3D/shift"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with h5py.File(folder / "particles.h5", "w") as file:
+            image = np.arange(PARTICLES)
+            half = (image % 2).astype(np.uint32)
+            columns = {pose: refined, shift: shift_px, "alignments3D/split": half, "image": image}
+            for column, values in columns.items():
+                file[f"particles/{column}"] = values
+        expanded = folder / "expanded.h5"
+        expand(folder / "particles.h5", expanded, symmetry="D7", pose_format="matrix")
+        with h5py.File(expanded) as file, h5py.File(folder / "classes.h5", "w") as classes:
+            for column in ("source_index", "operator_index"):
+                classes[f"particles/{column}"] = file[f"particles/{column}"][:]
+            classes["particles/class"] = np.where(is_odd, 1, 2).reshape(-1)
+        report = arrange(
+            folder / "classes.h5",
+            expanded=expanded,
+            by="class",
+            label=("odd", "even"),
+            output=folder / "turned.h5",
+            keep="1",
+        )
+        with h5py.File(folder / "turned.h5") as file:
+            found = [file[f"particles/{column}"][:] for column in ("image", pose, shift)]
+    return report, *found
 
 
 def reconstruct(images: Array, pose: Array, shift_px: Array) -> Array:
@@ -204,8 +272,11 @@ def draw(maps: dict[str, Array], curves: dict[str, Array], output: str) -> None:
     figure.savefig(output, dpi=110)
 
 
-def caption(curves: dict[str, Array], contrast: dict[str, float], order: int) -> str:
+def caption(
+    curves: dict[str, Array], contrast: dict[str, float], report: ArrangeReport, right: float
+) -> str:
     """Text under the figure; every number is measured here."""
+    order, first = report.sites, report.arrangements[0]
     reached = {name: [crossing(curve, level) for level in LEVELS] for name, curve in curves.items()}
     told = "; ".join(
         f"{name} {reached[name][0]:.1f} and {reached[name][1]:.1f} A" for name in list(curves)[1:]
@@ -215,9 +286,12 @@ def caption(curves: dict[str, Array], contrast: dict[str, float], order: int) ->
         f"A D7 particle of {order} subunits, of which one has a blob more (ringed), from "
         f"{PARTICLES} images with {NOISE:g} times as much noise as signal (standard deviations). "
         "Refined as D7, every pose lies in one asymmetric unit (before expansion). Expanded by D7, "
-        f"{PARTICLES} x {order} = {PARTICLES * order:,} rows give the average of all subunits. One "
-        "copy of each particle, picked by its known pose so that the odd subunits coincide, shows "
-        "what breaks the symmetry. "
+        f"{PARTICLES} x {order} = {PARTICLES * order:,} rows give the average of all subunits. "
+        "Each row is classified by its image, with the blob or without it "
+        f"({100 * right:.1f} % of the labels are right). The most frequent arrangement is "
+        f"{first.pattern.count('odd')} odd subunit among {order}, in {first.particles} particles, "
+        f"where independent labels would make {first.expected:.0f}; these particles, turned so "
+        "that their odd subunits coincide (arranged), show what breaks the symmetry. "
         f"All maps are reconstructed without symmetry. FSC with the averaged phantom falls below "
         f"{LEVELS[0]:g} and {LEVELS[1]:g} at: {told}. Density of the blob above the mean of the "
         f"{order - 1} other places: {stands}."

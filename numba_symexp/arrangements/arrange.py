@@ -1,7 +1,9 @@
 """What the labeled copies say: which arrangements occur, and which labels stand beside which."""
 
+import contextlib
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from numba_symexp.arrangements.patterns import (
     find_patterns,
     possible_arrangements,
 )
+from numba_symexp.arrangements.picture import ArrangementPicture
 from numba_symexp.arrangements.report import (
     Arrangement,
     ArrangeReport,
@@ -33,6 +36,7 @@ from numba_symexp.copies.returned import Copies
 from numba_symexp.errors import UsageError
 from numba_symexp.files import path_list
 from numba_symexp.kernels.codecs import convert
+from numba_symexp.output import Draft
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import (
     ARRANGEMENT,
@@ -126,9 +130,12 @@ def arrange(
     if output is None and (kept or score is not None):
         raise UsageError("keep= and score= say what is written: add output=")
     target = None if output is None else ParticleOutput(os.fspath(output), inputs, overwrite)
+    drawn = None if picture is None else ArrangementPicture(picture, inputs, overwrite)
     with open_labeled(paths, of, particles) as copies:
         if target is not None:
             target.refuse_inputs([copies.source, copies.table])
+        if drawn is not None:
+            drawn.refuse_inputs([copies.source, copies.table])
         column = LabelColumn(copies.table, by, paths)
         if copies.expanded.operators.symmetry.is_helix:
             if target is not None or min_projected_A is not None or picture is not None:
@@ -138,18 +145,21 @@ def arrange(
                 )
             return _helix(paths, copies, read_labels(copies, column, names, None, progress))
         job = _Job(copies, Sites.of(copies.expanded.operators), min_projected_A)
-        drawn = None
-        if picture is not None:
-            from numba_symexp.pictures.arrangements import ArrangementPicture  # needs Matplotlib
-
-            drawn = ArrangementPicture(os.fspath(picture), inputs, overwrite)
         labels = read_labels(copies, column, names, score, progress)
         found = job.found(labels, most)
         report = ArrangeReport(files=tuple(paths), column=column.name, **found)
-        if target is not None:
-            report = job.write(target, report, kept, progress)
-        if drawn is not None:
-            report = drawn.write(report, job.sites)
+        drafts: contextlib.AbstractContextManager[Draft | None] = contextlib.nullcontext()
+        if drawn is not None:  # before the particles are written, and named after them
+            drafts = drawn.drawing(report, job.sites, [copies.table])
+        with drafts as draft:
+            if target is not None:
+                report = job.write(target, report, kept, progress)
+        if draft is not None:
+            report = replace(
+                report,
+                outputs=(*report.outputs, draft.output.name),
+                notes=(*report.notes, *draft.notes),
+            )
         for table in (copies.table, copies.source) if target else (copies.table,):
             table.check_unchanged()
         return report

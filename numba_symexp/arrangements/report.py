@@ -1,7 +1,10 @@
 """What `arrange` found."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
+
+_LARGE, _LARGE_SCORE = 10**15, 1e6
 
 _NEARLY = 0.9
 
@@ -175,3 +178,13 @@ class ArrangeReport:
         strongest = self.strongest
         record["strongest"] = None if strongest is None else dict(vars(strongest))
         return record
+
+
+def in_short(number: int) -> str:
+    """A whole number, of so many digits as it may have: the first three of a large one."""
+    return f"{number:,}" if number < _LARGE else f"{Decimal(number):.2e}"
+
+
+def signed(score: float) -> str:
+    """A score with its sign; one that rounds to zero has +."""
+    return f"{round(score, 1) + 0.0:+.1f}" if abs(score) < _LARGE_SCORE else f"{score:+.0e}"

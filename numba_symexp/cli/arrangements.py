@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from numba_symexp.arrangements.report import in_short, signed
 from numba_symexp.cli.argv import Request, integer, is_on, number
 from numba_symexp.cli.terminal import ProgressBar
-
-_MOST_DIGITS = 15
 
 
 def arrange(
@@ -108,7 +107,8 @@ def arrangements_text(report: dict[str, Any]) -> str:
         lines.append(f"{report['unlabeled']:,} particle(s) without any labeled copy")
     lines += ["", *_pairs(report)]
     if report["outputs"]:
-        lines += ["", f"wrote {' and '.join(report['outputs'])}: {report['written']:,} particles"]
+        of = f": {report['written']:,} particles" if report["written"] else ""
+        lines += ["", f"wrote {' and '.join(report['outputs'])}{of}"]
     return "\n".join(lines)
 
 
@@ -123,7 +123,7 @@ def _arrangements(report: dict[str, Any]) -> list[str]:
             f"{100 * each['particles'] / complete:.2f} %",
             f"{each['expected']:,.1f}",
             f"{each['expected_given_counts']:,.1f}",
-            "-" if each["score"] is None else f"{each['score']:+.1f}",
+            "-" if each["score"] is None else signed(each["score"]),
             f"{each['orbit']:,}",
             each["symmetry"],
         )
@@ -133,12 +133,10 @@ def _arrangements(report: dict[str, Any]) -> list[str]:
         *("id", "pattern", "particles", "share", "if independent", "given counts", "score"),
         *("orbit", "symmetry"),
     )
-    possible = report["possible"]
     count = len(found) + report["further"][0]
-    many = f"{possible:,}" if possible < 10**_MOST_DIGITS else f"{possible:.3g}"
     lines = [
-        f"{complete:,} particles with all {report['sites']:,} labels: {count:,} of {many} possible "
-        "arrangements",
+        f"{complete:,} particles with all {report['sites']:,} labels: {count:,} of "
+        f"{in_short(report['possible'])} possible arrangements",
         *_table(head, rows, left=(1, 8)),
     ]
     if report["further"][0]:
@@ -179,7 +177,7 @@ def _pairs(report: dict[str, Any]) -> list[str]:
             " ".join(each["labels"]),
             f"{each['pairs']:,}",
             f"{each['expected']:,.1f}",
-            "-" if each["score"] is None else f"{each['score']:+.1f}",
+            "-" if each["score"] is None else signed(each["score"]),
         )
         for each in report["pairs"]
     ]
@@ -199,7 +197,9 @@ def _strongest(report: dict[str, Any]) -> str:
     if best is None:
         return "no pair can be tested: a permutation changes nothing"
     what = f"{best['labels'][0]} and {best['labels'][1]}, {best['relation']}"
-    seen = f"{best['pairs']:,} pairs, {best['expected']:,.1f} expected, score {best['score']:+.1f}"
+    seen = (
+        f"{best['pairs']:,} pairs, {best['expected']:,.1f} expected, score {signed(best['score'])}"
+    )
     limit = f"{report['limit']:.1f}, which chance passes anywhere in one of 20 sets"
     if abs(best["score"]) <= report["limit"]:
         return f"no pair passes the limit of {limit}: the largest is {what} ({seen})"

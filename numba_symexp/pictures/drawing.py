@@ -1,25 +1,21 @@
-"""How a picture is drawn and written: places in inches, text as it stands, no date.
+"""How a picture of a table is drawn: places in inches, text as it stands.
 
 A picture has hemispheres of viewing directions, maps of shifts, copies, color bars, marks of axes.
 """
 
-import logging
 import textwrap
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from numba_symexp.annotations import Array
+from numba_symexp.pictures.page import LETTER, LINE, Page, axis_mark
 from numba_symexp.pictures.picture import SIDE, Picture, Shown, corners, merged, on_disc
 
-_DPI = 150
 _DISC, _SQUARE = 2.3, 2.3
 """Sides of a hemisphere and of a map of shifts, inches."""
 
@@ -32,53 +28,18 @@ _APART, _PAIR = 2.8, 5.75
 _HEAD, _SPHERES, _FOOT = 0.6, 3.5, 3.4
 """Heights: title, spheres, shifts."""
 
-_LINE, _LETTER = 0.2, 0.073
-"""Height of a line of text, and width of a letter."""
-
 _STRONG = 10.0
 """From such a density on colors follow the root of it, else little but the peak would show."""
-
-_NO_DATE: dict[str, dict[str, Any]] = {
-    "png": {},
-    "svg": {"Date": None},
-    "pdf": {"CreationDate": None},
-}
 
 _COLORS = "viridis"
 _RIM = 1e-6
 """Axes whose z is less than this lie on the rim of both hemispheres."""
 
-_MOST_SIDES = 8
 _MOST_BARS = 40
 _ENOUGH = 5
 _PLACES = (64, 32, 16)
 
 _Axes = Sequence[tuple[int, Array]]
-
-
-def save(picture: Picture, path: str, suffix: str) -> None:
-    """Draw a picture and write it.
-
-    Parameters
-    ----------
-    picture : Picture
-    path : str
-        File to write, whatever its name ends in.
-    suffix : {"png", "svg", "pdf"}
-        What to write.
-
-    Raises
-    ------
-    OSError
-        The file cannot be written.
-    """
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it speaks of its font cache
-    with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of letters that its fonts lack
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update({"svg.hashsalt": "numba_symexp", "font.size": 9})
-        matplotlib.rcParams.update({"text.parse_math": False, "axes.unicode_minus": False})
-        draw(picture).savefig(path, format=suffix, dpi=_DPI, metadata=_NO_DATE[suffix])
 
 
 def draw(picture: Picture) -> Any:
@@ -87,14 +48,13 @@ def draw(picture: Picture) -> Any:
     width = len(picture.sets) * _PAIR + 1.0 + (0.0 if beside else 4.2)
     if picture.sets[0].depths is not None:
         width += _STRIP + _GAP
-    words = textwrap.wrap(picture.symmetry or "", int((width - 0.6) / _LETTER))
-    head = _HEAD + _LINE * len(words)
+    words = textwrap.wrap(picture.symmetry or "", int((width - 0.6) / LETTER))
+    head = _HEAD + LINE * len(words)
     height = head + _SPHERES + (_FOOT if beside else 0.0)
-    figure = Figure(figsize=(width, height))
-    page = _Page(figure, width, height)
-    figure.text(0.3 / width, 1 - 0.3 / height, picture.title, fontsize=12, va="center")
+    page = Page(width, height)
+    page.text(0.3, height - 0.3, picture.title, fontsize=12, va="center")
     for number, line in enumerate(words):
-        page.text(0.3, height - 0.6 - _LINE * number, line)
+        page.text(0.3, height - 0.6 - LINE * number, line)
     floor = _FOOT if beside else 0.0
     norm = _norm(picture)
     for number, shown in enumerate(picture.sets):
@@ -104,12 +64,12 @@ def draw(picture: Picture) -> Any:
         page.text(0.3 + number * _PAIR, floor + _SPHERES - 0.2, shown.heading, weight="bold")
     bar = page.axes(len(picture.sets) * _PAIR + 0.12, floor + 0.75, 0.13, _DISC - 0.4)
     color_bar(bar, colors, "views per solid angle (1 = even)")
-    legend(figure, picture.axes, (0.2 / width, (floor + 0.02) / height))
+    legend(page.figure, picture.axes, (0.2 / width, (floor + 0.02) / height))
     _shifts(page, picture, beside)
-    return figure
+    return page.figure
 
 
-def _shifts(page: "_Page", picture: Picture, beside: bool) -> None:
+def _shifts(page: Page, picture: Picture, beside: bool) -> None:
     """Maps of shifts, and the copies of the particles if they differ."""
     lefts = [1.9, 1.9 + _PAIR] if beside else [_PAIR + 1.85]
     if picture.copies:
@@ -134,21 +94,6 @@ def _norm(picture: Picture) -> Any:
     return Normalize(0, most) if most <= _STRONG else PowerNorm(0.5, 0, most)
 
 
-class _Page:
-    """A figure on which places are in inches from below and from the left."""
-
-    def __init__(self, figure: Any, width: float, height: float) -> None:
-        self._figure, self._size = figure, np.array([width, height, width, height])
-
-    def axes(self, left: float, bottom: float, width: float, height: float) -> Any:
-        """Empty axes."""
-        return self._figure.add_axes((left, bottom, width, height) / self._size)
-
-    def text(self, left: float, bottom: float, text: str, **options: Any) -> None:
-        """One line of text."""
-        self._figure.text(left / self._size[0], bottom / self._size[1], text, **options)
-
-
 def hemispheres(discs: Sequence[Any], shown: Shown, axes: _Axes, norm: Any) -> Any:
     """Draw the directions of a set on two discs; gives what a color bar needs."""
     x, y = corners(SIDE)
@@ -158,14 +103,14 @@ def hemispheres(discs: Sequence[Any], shown: Shown, axes: _Axes, norm: Any) -> A
         colors = disc.pcolormesh(x, y, fine, cmap=_COLORS, norm=norm, rasterized=True)
         _rim(disc, half)
         for fold, places in marks_on(axes, half).items():
-            disc.plot(*places.T, **_style(fold), clip_on=False)
+            disc.plot(*places.T, **axis_mark(fold), clip_on=False)
     return colors
 
 
 def legend(figure: Any, axes: _Axes, place: tuple[float, float]) -> None:
     """Say which mark is which fold."""
     folds = sorted({fold for fold, _ in axes}, reverse=True)
-    marks = [Line2D([], [], label=f"{fold}-fold axis", **_style(fold)) for fold in folds]
+    marks = [Line2D([], [], label=f"{fold}-fold axis", **axis_mark(fold)) for fold in folds]
     if marks:
         figure.legend(
             handles=marks, loc="lower left", bbox_to_anchor=place, ncols=len(marks), frameon=False
@@ -281,17 +226,3 @@ def marks_on(axes: _Axes, half: int) -> dict[int, Array]:
         here = ends[:, 2] > -_RIM if half == 0 else ends[:, 2] < _RIM
         found[fold] = on_disc(ends[here])
     return found
-
-
-def _style(fold: int) -> dict[str, Any]:
-    """Marks of an axis: as many corners as it has turns, a lens for two, a ring for many."""
-    shape: Any = (fold, 0, 45 * (fold == 4)) if fold > 2 else "d"
-    return {
-        "marker": shape if fold <= _MOST_SIDES else "o",
-        "linestyle": "none",
-        "markersize": 6.5 if fold > 2 else 6,
-        "markerfacecolor": "none",
-        "markeredgecolor": "white",
-        "markeredgewidth": 1.0,
-        "path_effects": [withStroke(linewidth=2.4, foreground="black")],
-    }

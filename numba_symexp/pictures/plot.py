@@ -7,15 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from numba_symexp.annotations import AnyPath, Array, Progress
-from numba_symexp.errors import OutputError, UsageError
 from numba_symexp.files import path_list
-from numba_symexp.kinds import kind_of_suffix
-from numba_symexp.output import OutputFile
+from numba_symexp.pictures.file import PictureFile
 from numba_symexp.pictures.picture import Picture, Shown, relative_density
 from numba_symexp.pictures.subject import Subject, open_subject
 from numba_symexp.pictures.tally import Tally, tally
-
-SUFFIXES = (".png", ".svg", ".pdf")
 
 
 @dataclass(frozen=True)
@@ -131,14 +127,10 @@ def plot(
     """
     file, output = os.fspath(file), os.fspath(output)
     source = None if source is None else os.fspath(source)
-    suffix = os.path.splitext(output)[1].lower()
-    if suffix not in SUFFIXES:
-        raise UsageError(f"{output}: is no picture: give a name that ends in {_listed(SUFFIXES)}")
-    _require_matplotlib(output)
-    from numba_symexp.pictures.drawing import save
-
     further = path_list(passthrough)
-    target = OutputFile(output, kind_of_suffix(suffix), [file, source, *further], overwrite)
+    target = PictureFile(output, [file, source, *further], overwrite)
+    from numba_symexp.pictures.drawing import draw  # needs Matplotlib
+
     columns = {"table": table, "pose": pose, "pose_format": pose_format, "shift": shift}
     with open_subject(
         file, symmetry, convention, source, passthrough=further, **columns
@@ -148,8 +140,8 @@ def plot(
             target.refuse_input(each.path)
         tallies = tally(subject.sets, subject.particles, progress)
         picture = _picture(os.path.basename(file), subject, tallies)
-        with target.writing(tables) as draft:
-            save(picture, draft.path, suffix[1:])
+        with target.drawing(lambda: draw(picture), tables) as draft:
+            pass
     return PlotReport(
         output=output,
         source=file,
@@ -208,22 +200,3 @@ def _plotted(shown: Shown) -> PlottedSet:
         shift_limit=shown.limit,
         beyond_limit=shown.outside,
     )
-
-
-def _require_matplotlib(output: str) -> None:
-    """Refuse before anything is read, where pictures cannot be drawn."""
-    try:
-        import matplotlib  # noqa: F401 - only pictures need it
-    except ImportError:
-        raise OutputError(
-            f"{output}: pictures need matplotlib: install numba_symexp[plot]"
-        ) from None
-    except ValueError:  # it reads MPLBACKEND when it is imported
-        raise UsageError(
-            f"MPLBACKEND={os.environ.get('MPLBACKEND')} is unknown to matplotlib: unset it"
-        ) from None
-
-
-def _listed(words: tuple[str, ...]) -> str:
-    """Words, the last one after ``or``."""
-    return f"{', '.join(words[:-1])} or {words[-1]}"
