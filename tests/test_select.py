@@ -1,0 +1,339 @@
+"""Some rows of an expanded set: which ones, by loops; and what other verbs make of them."""
+
+import json
+
+import h5py
+import naive
+import numpy as np
+import pytest
+from conftest import random_columns, write_table
+from star_files import particles, read_star, star_text
+
+import numba_symexp
+
+CENTER = (30.0, -8.0, 21.0)
+ORDER = 6
+MICROGRAPH = (400, 300)
+"""Height and width, px."""
+
+
+def read(path, *names):
+    """Columns of an HDF5 table."""
+    with h5py.File(path) as file:
+        return [file[f"particles/{name}"][:] for name in names]
+
+
+def pairs(path):
+    """(source, operator) of each row."""
+    return list(
+        zip(*(each.tolist() for each in read(path, "source_index", "operator_index")), strict=True)
+    )
+
+
+def attributes(path):
+    with h5py.File(path) as file:
+        return dict(file.attrs)
+
+
+@pytest.fixture
+def expanded(go, rng, tmp_path):
+    """40 particles by D3, about a point, on two micrographs; with a score."""
+    columns = random_columns(rng, 40, np.float64)
+    columns["location/micrograph_path"] = np.array([b"a.mrc", b"b.mrc"] * 20)
+    columns["location/micrograph_shape"] = np.tile(np.uint32(MICROGRAPH), (40, 1))
+    columns["location/micrograph_psize_A"] = np.full(40, 1.7, np.float32)
+    for axis in "xy":
+        columns[f"location/center_{axis}_frac"] = rng.uniform(0, 1, 40).astype(np.float32)
+    write_table(tmp_path / "p.h5", columns)
+    center = ",".join(map(str, CENTER))
+    go("expand", "p.h5", "e.h5", "--symmetry=D3", f"--center={center}", "--carry=ctf/df1_A")
+    with h5py.File(tmp_path / "e.h5", "r+") as file:
+        file["particles/score"] = rng.permutation(40 * ORDER).astype(np.float64)
+    return columns
+
+
+def matched(rotation):
+    """Number in the file of a naive operator, by its matrix."""
+    operators = numba_symexp.point_group("D3").matrix
+    return int(np.argmin([np.abs(each - rotation).max() for each in operators]))
+
+
+def test_operators_and_half_sets(go, expanded, tmp_path):
+    go("select", "e.h5", "s.h5", "--operators=1,4-5", "--half=2")
+    wanted = [
+        (i, g) for i in range(40) for g in (1, 4, 5) if expanded["alignments3D/split"][i] == 1
+    ]
+    assert pairs("s.h5") == wanted
+    assert attributes("s.h5")["format_version"] == 2
+
+
+def test_views(go, expanded):
+    go("select", "e.h5", "s.h5", "--view=20-75.5")
+    wanted = set()
+    for i, v in enumerate(expanded["alignments3D/pose"]):
+        for element in naive.group("D3"):
+            a_g = naive.exp(v).T @ element
+            angle = np.degrees(np.arccos((a_g @ CENTER)[2] / np.linalg.norm(CENTER)))
+            if 20 <= angle <= 75.5:
+                wanted.add((i, matched(element)))
+    assert set(pairs("s.h5")) == wanted
+
+
+def places(columns, i, element):
+    """Where the point of a mate stands on its micrograph, A."""
+    height, width = MICROGRAPH
+    a_g = naive.exp(columns["alignments3D/pose"][i]).T @ element
+    fractions = [float(columns[f"location/center_{axis}_frac"][i]) for axis in "xy"]
+    own_A = np.float32(1.7) * np.array(fractions) * (width, height)
+    shift_A = columns["alignments3D/shift"][i] * columns["alignments3D/psize_A"][i]
+    return own_A - (shift_A - (a_g @ CENTER)[:2])
+
+
+def test_inside_the_micrograph(go, expanded):
+    go("select", "e.h5", "s.h5", "--inside", "--edge_A=25")
+    height, width = MICROGRAPH
+    most = np.float32(1.7) * np.array([width, height]) - 25
+    wanted = set()
+    for i in range(40):
+        for element in naive.group("D3"):
+            place = places(expanded, i, element)
+            if (place >= 25).all() and (place <= most).all():
+                wanted.add((i, matched(element)))
+    assert set(pairs("s.h5")) == wanted
+    assert 0 < len(wanted) < 40 * ORDER
+
+
+@pytest.mark.parametrize("within", ["particle", "micrograph"])
+@pytest.mark.parametrize("by_score", [True, False])
+def test_rows_that_stay_are_apart(go, expanded, within, by_score):
+    far = 41.0
+    flags = ["--score=score"] if by_score else []
+    go("select", "e.h5", "s.h5", f"--min_distance_A={far}", f"--within={within}", *flags)
+    score = read("e.h5", "score")[0]
+    rows = [
+        (i, matched(element), places(expanded, i, element))
+        for i in range(40)
+        for element in naive.group("D3")
+    ]
+    rows.sort(key=lambda row: row[:2])
+    order = range(len(rows))
+    if by_score:
+        order = sorted(order, key=lambda k: -score[rows[k][0] * ORDER + rows[k][1]])
+    kept = []
+    for k in order:
+        i, g, place = rows[k]
+
+        def same(j, i=i):
+            if within == "particle":
+                return j == i
+            return (
+                expanded["location/micrograph_path"][j] == expanded["location/micrograph_path"][i]
+            )
+
+        if all(np.linalg.norm(place - other) >= far for j, _, other in kept if same(j)):
+            kept.append((i, g, place))
+    assert pairs("s.h5") == sorted((i, g) for i, g, _ in kept)
+
+
+def test_of_a_chain_the_middle_goes_or_both_ends(go, rng, tmp_path):
+    columns = random_columns(rng, 1, np.float64)
+    columns["alignments3D/pose"][:] = 0
+    columns["alignments3D/shift"][:] = 0
+    columns["alignments3D/psize_A"][:] = 1
+    write_table(tmp_path / "p.h5", columns)
+    (tmp_path / "ops.txt").write_text(
+        "".join(f"1 0 0 {x}\n0 1 0 0\n0 0 1 0\n\n" for x in (0, 10, 20))
+    )
+    go("expand", "p.h5", "e.h5", "--operators_file=ops.txt")
+    for scores, wanted in (((1, 3, 2), [1]), ((3, 1, 2), [0, 2]), ((1, 2, 3), [0, 2])):
+        with h5py.File(tmp_path / "e.h5", "r+") as file:
+            if "score" in file["particles"]:
+                del file["particles/score"]
+            file["particles/score"] = np.array(scores, float)
+        go("select", "e.h5", "s.h5", "--min_distance_A=15", "--score=score", "--overwrite")
+        assert read("s.h5", "operator_index")[0].tolist() == wanted
+    go("select", "e.h5", "s.h5", "--min_distance_A=10", "--overwrite")
+    assert read("s.h5", "operator_index")[0].tolist() == [0, 1, 2]  # none is nearer than 10 A
+
+
+def test_one_copy_of_each_particle(go, expanded):
+    go("select", "e.h5", "s.h5", "--one_per_particle", "--score=score")
+    score = read("e.h5", "score")[0].reshape(40, ORDER)
+    assert pairs("s.h5") == list(enumerate(score.argmax(axis=1).tolist()))
+    go("select", "e.h5", "a.h5", "--one_per_particle", "--random=5")
+    go("select", "e.h5", "b.h5", "--one_per_particle", "--random=5")
+    go("select", "e.h5", "c.h5", "--one_per_particle", "--random=6")
+    assert pairs("a.h5") == pairs("b.h5") != pairs("c.h5")
+    assert [source for source, _ in pairs("a.h5")] == list(range(40))
+    assert len({operator for _, operator in pairs("a.h5")}) > 1
+
+
+def test_columns_by_value_and_range(go, expanded):
+    defocus = expanded["ctf/df1_A"]
+    low, high = np.sort(defocus)[[10, 30]].astype(float)
+    go("select", "e.h5", "s.h5", f"--where=ctf/df1_A={low:.17g}..{high:.17g}")
+    wanted = [i for i in range(40) if low <= defocus[i] <= high]
+    assert sorted({source for source, _ in pairs("s.h5")}) == wanted
+    go("select", "e.h5", "t.h5", "--where=blob/path=stack_3.mrc,score=..100")
+    score = read("e.h5", "score")[0]
+    assert pairs("t.h5") == [
+        (i, g)
+        for i in range(40)
+        for g in range(ORDER)
+        if i % 7 == 3 and score[i * ORDER + g] <= 100
+    ]
+
+
+def test_copies_that_converged_to_one_pose_are_one(go, rng, tmp_path):
+    columns = random_columns(rng, 12, np.float64)
+    write_table(tmp_path / "p.h5", columns)
+    go("expand", "p.h5", "e.cs", "--symmetry=C2")
+    rows = np.load(tmp_path / "e.cs")
+    turned = rows["alignments3D/pose"].astype(float)
+    for k in range(0, 24, 4):  # of every second particle both copies end up beside each other
+        small = naive.turn((1, 2, 3), 0.5)
+        merged = naive.exp(turned[k]) @ small
+        turned[k + 1] = _rotvec(merged)
+    moved = rows["alignments3D/shift"].astype(float)
+    moved[1::4] = moved[0::4] + 0.4 / rows["alignments3D/psize_A"][0::4, None]
+    rows["alignments3D/pose"], rows["alignments3D/shift"] = turned, moved
+    with open(tmp_path / "r.cs", "wb") as file:
+        np.save(file, rows)
+    kept = {
+        "1,1": 18,  # within 0.57 A and 0.5 deg
+        "0.5,1": 24,
+        "1,0.4": 24,
+    }
+    for flag, count in kept.items():
+        go("select", "r.cs", "s.cs", f"--same_pose={flag}", "--overwrite")
+        found = np.load(tmp_path / "s.cs")
+        assert len(found) == count
+    assert set(found.dtype.names) >= {"sym_expand/src_uid", "sym_expand/idx"}
+
+
+def _rotvec(matrix):
+    """Rotation vector of a matrix, whose angle is neither 0 nor pi."""
+    angle = np.arccos((np.trace(matrix) - 1) / 2)
+    skew = np.array(
+        [matrix[2, 1] - matrix[1, 2], matrix[0, 2] - matrix[2, 0], matrix[1, 0] - matrix[0, 1]]
+    )
+    return angle * skew / (2 * np.sin(angle))
+
+
+@pytest.fixture
+def selected(go, expanded):
+    go("select", "e.h5", "s.h5", "--view=0-70", "--min_distance_A=20")
+    return pairs("s.h5")
+
+
+def test_a_selection_verifies_and_a_damaged_one_does_not(go, command, selected, tmp_path):
+    assert "selected of 240 rows" in go("verify", "s.h5")
+    whole = (tmp_path / "s.h5").read_bytes()
+
+    def damage(change):
+        (tmp_path / "d.h5").write_bytes(whole)
+        with h5py.File(tmp_path / "d.h5", "r+") as file:
+            change(file)
+        done = command("verify", "d.h5")
+        assert done.returncode == 1
+        return done.stdout
+
+    def swap(file):
+        first = file["particles/operator_index"][0]
+        file["particles/operator_index"][0] = (first + 1) % ORDER
+
+    def repeat(file):
+        for each in ("source_index", "operator_index"):
+            file[f"particles/{each}"][1] = file[f"particles/{each}"][0]
+
+    def move(file):
+        file["particles/alignments3D/shift"][3, 0] += 0.01
+
+    def forget(file):
+        del file.attrs["selection"]
+
+    def lie(file):
+        steps = json.loads(file.attrs["selection"])
+        steps[0]["rows"] += 1
+        file.attrs["selection"] = json.dumps(steps)
+
+    def other_id(file):
+        file["particles/uid"][2] += 1
+
+    for change in (swap, repeat, move, forget, lie, other_id):
+        damage(change)
+
+
+def test_later_verbs_take_a_selection(go, selected, tmp_path):
+    go("export", "s.h5", "s.star")
+    rows = read_star((tmp_path / "s.star").read_text())
+    assert [int(word) for word in rows["symexpOperator"]] == [g for _, g in selected]
+    go("export", "s.h5", "s.cs")
+    assert np.load(tmp_path / "s.cs")["sym_expand/idx"].tolist() == [g for _, g in selected]
+    for suffix in ("h5", "cs", "star"):
+        expanded = [] if suffix == "h5" else ["--expanded=s.h5"]
+        told = go("collapse", f"s.{suffix}", f"c_{suffix}.h5", *expanded, "--json")
+        assert json.loads(told)["particles"] == len({i for i, _ in selected})
+    go("select", "s.h5", "again.h5", "--one_per_particle")
+    assert "verified" in go("verify", "again.h5")
+    assert len(json.loads(attributes("again.h5")["selection"])) == 2
+    told = json.loads(go("arrange", "s.h5", "--by=operator_index", "--json"))
+    assert sum(told["labels"].values()) == len(selected)
+
+
+@pytest.mark.parametrize("suffix", ["star", "cs"])
+def test_into_a_format_at_once_is_the_export_of_the_selection(go, selected, tmp_path, suffix):
+    go("export", "s.h5", f"a.{suffix}")
+    go("select", "e.h5", f"b.{suffix}", "--view=0-70", "--min_distance_A=20")
+    assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
+
+
+def test_rows_of_a_star_keep_their_words(go, rng, tmp_path):
+    (tmp_path / "p.star").write_text(star_text(particles(rng, 9)))
+    go("expand", "p.star", "e.star", "--symmetry=C3")
+    before = read_star((tmp_path / "e.star").read_text())
+    told = json.loads(go("select", "e.star", "s.star", "--one_per_particle", "--json"))
+    assert told["rows"] == 9
+    assert list(told["dropped"].values()) == [18]
+    after = read_star((tmp_path / "s.star").read_text())
+    assert after == {label: words[::3] for label, words in before.items()}
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ([], "nothing to select by"),
+        (["--operators=9"], "has operators 0 to 5"),
+        (["--half=3"], "neither 1 nor 2"),
+        (["--view=10"], "two numbers"),
+        (["--view=50-10"], "a range of degrees"),
+        (["--where=nope=3"], "no column nope"),
+        (["--where=uid"], "COLUMN=VALUE"),
+        (["--where=score=a..b"], "is no number"),
+        (["--one_per_particle", "--score=a", "--random=1"], "give one of them"),
+        (["--min_distance_A=0"], "not a length"),
+        (["--min_distance_A=5", "--within=map"], "neither particle nor micrograph"),
+        (["--same_pose=1"], "two numbers"),
+        (["--where=score=-5"], "no row is left"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(command, expanded, tmp_path, flags, told):
+    done = command("select", "e.h5", "s.h5", *flags)
+    assert done.returncode in (1, 2)
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "s.h5").exists()
+
+
+def test_particles_that_are_not_expanded_are_refused(command, expanded):
+    done = command("select", "p.h5", "s.h5", "--one_per_particle")
+    assert done.returncode == 1
+    assert "is not expanded" in done.stderr
+
+
+def test_a_set_without_a_center_has_no_views(go, command, rng, tmp_path):
+    write_table(tmp_path / "p.h5", random_columns(rng, 4))
+    go("expand", "p.h5", "e.h5", "--symmetry=C2")
+    done = command("select", "e.h5", "s.h5", "--view=0-30")
+    assert done.returncode == 2
+    assert "direction to the center" in done.stderr
