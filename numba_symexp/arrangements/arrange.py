@@ -16,7 +16,6 @@ from numba_symexp.arrangements.patterns import (
     MISSING,
     Chance,
     Patterns,
-    PatternText,
     chance,
     find_patterns,
     possible_arrangements,
@@ -29,8 +28,8 @@ from numba_symexp.arrangements.report import (
     PairOfLabels,
 )
 from numba_symexp.arrangements.sites import Sites
+from numba_symexp.arrangements.turned_particles import TurnedParticles
 from numba_symexp.conversion.particle_output import ParticleOutput
-from numba_symexp.conversion.turned import Tag, TurnedTable
 from numba_symexp.copies.opening import open_labeled
 from numba_symexp.copies.returned import Copies
 from numba_symexp.errors import UsageError
@@ -38,16 +37,6 @@ from numba_symexp.files import path_list
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.output import Draft
 from numba_symexp.particles.scan import blocks
-from numba_symexp.particles.schema import (
-    ARRANGEMENT,
-    ARRANGEMENT_LABEL,
-    LABELS,
-    LABELS_LABEL,
-    OPERATOR_INDEX,
-    OPERATOR_INDEX_DTYPE,
-    TURNED_BY_LABEL,
-)
-from numba_symexp.particles.table import Column
 from numba_symexp.symmetry.descriptions import describe
 
 _AT_ONCE = 1 << 23
@@ -236,89 +225,9 @@ class _Job:
         progress: Progress | None,
     ) -> ArrangeReport:
         """Write the particles, turned; give the report that says so."""
-        copies, patterns, sites = self._copies, self.patterns, self.sites
-        wanted = np.zeros(len(patterns.first), np.bool_)
-        wanted[self._kept(keep) if keep else slice(patterns.told)] = True
-        rows = np.flatnonzero(wanted[patterns.number])
-        known = copies.expanded
-        operator = sites.turns[patterns.turn[rows]]
-        table = TurnedTable(
-            copies.source,
-            known.pose_columns,
-            rows,
-            sites.full,
-            operator,
-            known.psize_given_A,
-            self._tags(rows, operator),
-        )
-        attributes = {"arranged_from": os.path.basename(copies.table.path)}
-        notes = target.write(table, known.pose_columns, known.psize_given_A, attributes, progress)
-        if table.left_out:
-            notes = [
-                f"left out, since nothing says how they turn: {', '.join(table.left_out)}",
-                *notes,
-            ]
-        changed = {"outputs": target.names, "written": len(rows)}
-        return ArrangeReport(**{**vars(report), **changed, "notes": (*report.notes, *notes)})
-
-    def _tags(self, rows: Array, operator: Array) -> dict[str, Tag]:
-        """New columns of the particles."""
-        number, patterns = self.patterns.number[rows], self.patterns
-        text = PatternText(self._names, GAP)
-        width = text.width(len(self.sites))
-        return {
-            ARRANGEMENT: Tag(
-                Column(np.dtype("<u4")),
-                ARRANGEMENT_LABEL,
-                "arrangement of the labels of its copies; 1 is the most frequent",
-                lambda part: (number[part] + 1).astype(np.uint32),
-            ),
-            OPERATOR_INDEX: Tag(
-                Column(OPERATOR_INDEX_DTYPE),
-                TURNED_BY_LABEL,
-                "operator of the full set by which the pose was turned",
-                lambda part: operator[part].astype(OPERATOR_INDEX_DTYPE),
-            ),
-            LABELS: Tag(
-                Column(np.dtype(f"S{width}")),
-                LABELS_LABEL,
-                "labels of the copies of the turned particle",
-                lambda part: text.words(patterns.labels(number[part])).astype(f"S{width}"),
-            ),
-        }
-
-    def _kept(self, keep: Sequence[str]) -> list[int]:
-        """Numbers of the patterns that somebody names."""
-        patterns, found = self.patterns, []
-        for word in keep:
-            codes = self._codes(word)
-            if codes is not None:
-                number = self._number_of(codes)
-            else:
-                number = int(word) - 1 if word.isdecimal() and len(word) < 10 else -1
-            if not 0 <= number < patterns.told:
-                raise UsageError(
-                    f"keep={word}: no particle has this arrangement: give a pattern of "
-                    f"{len(self.sites)} labels ({', '.join(self._names)}, or {GAP}), or an id from "
-                    f"1 to {patterns.told:,}"
-                )
-            found.append(number)
-        return found
-
-    def _number_of(self, codes: Array) -> int:
-        """Number of the pattern of a labeling; -1 where no particle has it."""
-        turned = find_patterns(codes[None].copy(), self.sites).turned[0]
-        alike = (self.patterns.turned == turned).all(axis=1)
-        return int(self.patterns.number[int(np.argmax(alike))]) if alike.any() else -1
-
-    def _codes(self, word: str) -> Array | None:
-        """Codes of a pattern that somebody typed; None where it is none."""
-        codes = {name: code for code, name in enumerate(self._names, start=1)} | {GAP: MISSING}
-        single = all(len(name) == 1 for name in self._names)
-        parts = list(word) if single else word.split(":")
-        if len(parts) != len(self.sites) or any(part not in codes for part in parts):
-            return None
-        return np.array([codes[part] for part in parts], np.uint8)
+        made = TurnedParticles(self._copies, self.sites, self.patterns, self._names)
+        written, notes = made.write(target, keep, progress)
+        return replace(report, outputs=target.names, written=written, notes=(*report.notes, *notes))
 
     def _arrangement(self, number: int, by_chance: Chance) -> Arrangement:
         """One arrangement."""
