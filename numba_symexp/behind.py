@@ -3,7 +3,7 @@
 import collections
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, BinaryIO, Generic, Protocol, Self, TypeVar
 
@@ -144,7 +144,7 @@ class WriteBehind:
 
 def worked_on(
     items: Iterable[Item], work: Callable[[Item], Result], threads: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Do the same with each item, in threads of its own; results come in order.
 
     Items are taken in this thread, a few ahead of the results. The work must be of a kind that
