@@ -128,11 +128,11 @@ class WriteBehind:
 
     def submit(self, buffer: Array, size: int) -> None:
         """Have the first bytes of a buffer written; it is lent no longer."""
-        self._writer.submit(buffer, size)
-
-    def _write(self, buffer: Array, size: int) -> None:
         data = buffer.data[:size]
         taken = self._digest and self._helper.submit(self._digest.update, data)
+        self._writer.submit(buffer, data, taken)
+
+    def _write(self, buffer: Array, data: memoryview, taken: Future[None] | None) -> None:
         self._file.write(data)
         end = self._file.tell()
         if end - self._behind >= WRITEBACK_BYTES:
