@@ -27,6 +27,10 @@ _TEN, _FIGURE = np.uint64(10), np.uint64(_ZERO)
 
 _WHOLE_POWERS = np.array([10**k for k in range(_MOST_DIGITS + 1)], np.int64)
 
+_STRIDE = 8
+_TOP_BITS, _BEYOND_BLANK = np.uint64(0x8080808080808080), np.uint64(0x2121212121212121)
+"""Seven bits of a byte, with the eighth set, less 33 keep it set where they are beyond a blank."""
+
 _FNV_START, FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 
 LARGEST = 1e9
@@ -47,6 +51,15 @@ def _is_space(byte: int) -> bool:
 @algebra
 def _ends_word(byte: int) -> bool:
     return byte <= _LAST_BLANK and (byte == _NEWLINE or _is_space(byte))
+
+
+@algebra
+def _has_letters(text: Array) -> bool:
+    """Whether no byte of `_STRIDE` is a blank or below, all looked at together."""
+    word = np.uint64(0)
+    for k in range(_STRIDE):
+        word |= np.uint64(text[k]) << np.uint64(8 * k)
+    return ~(((word | _TOP_BITS) - _BEYOND_BLANK) | word) & _TOP_BITS == 0
 
 
 @serial_kernel
@@ -108,6 +121,8 @@ def cut_lines(
                 else:
                     return row, position, MORE if at == size else QUOTE, skipped
             else:
+                while at + _STRIDE <= size and _has_letters(data[at : at + _STRIDE]):
+                    at += _STRIDE
                 while at < size and not _ends_word(data[at]):
                     at += 1
             if words < columns:
@@ -143,9 +158,8 @@ def _is_keyword(data: Array, start: int, length: int) -> bool:
 def take_words(data: Array, starts: Array, lengths: Array, out: Array) -> None:
     """Copy words into rows (n, width) of zeros; no word is longer than a row."""
     for row in range(len(starts)):
-        start = starts[row]
-        for k in range(lengths[row]):
-            out[row, k] = data[start + k]
+        start, size = starts[row], lengths[row]
+        _copy(data[start : start + size], out[row, :size])
 
 
 @serial_kernel
