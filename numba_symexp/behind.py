@@ -3,7 +3,7 @@
 import collections
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, BinaryIO, Generic, Protocol, Self, TypeVar
 
@@ -128,11 +128,11 @@ class WriteBehind:
 
     def submit(self, buffer: Array, size: int) -> None:
         """Have the first bytes of a buffer written; it is lent no longer."""
-        self._writer.submit(buffer, size)
-
-    def _write(self, buffer: Array, size: int) -> None:
         data = buffer.data[:size]
         taken = self._digest and self._helper.submit(self._digest.update, data)
+        self._writer.submit(buffer, data, taken)
+
+    def _write(self, buffer: Array, data: memoryview, taken: Future[None] | None) -> None:
         self._file.write(data)
         end = self._file.tell()
         if end - self._behind >= WRITEBACK_BYTES:
@@ -144,7 +144,7 @@ class WriteBehind:
 
 def worked_on(
     items: Iterable[Item], work: Callable[[Item], Result], threads: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Do the same with each item, in threads of its own; results come in order.
 
     Items are taken in this thread, a few ahead of the results. The work must be of a kind that

@@ -74,8 +74,7 @@ def _run(job: ExpandJob, progress: Progress | None) -> Summary:
         job = replace(job, psize=psize_A)
         plan = make_plan(job, table, pair.files[0].path)
         warn_all(plan.warnings)
-        if job.threads is not None:
-            stack.enter_context(kernel_threads(job.threads))
+        stack.enter_context(kernel_threads(job.threads))
         rows = Poses.of_expanded(PlannedExpansion(job, table, plan))
         check_rows(rows)
         writer, notes = pair.writer(rows, job.keep_track_length, job.recenter)

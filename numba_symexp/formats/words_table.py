@@ -1,6 +1,7 @@
 """A table that is text, one row a line: every column as words, read when they are asked for."""
 
 import abc
+import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Protocol
@@ -9,6 +10,7 @@ import numpy as np
 
 from numba_symexp import interrupts
 from numba_symexp.annotations import Array
+from numba_symexp.behind import worked_on
 from numba_symexp.errors import SourceError
 from numba_symexp.formats.lines import without_comment, words_of
 from numba_symexp.kernels.text import MORE, QUOTE, WIDTH, cut_lines, take_words
@@ -120,28 +122,38 @@ class WordsTable(ParticleTable):
         self._labels = labels
         places = len(labels) + 1
         self._starts, self._lengths = np.empty((2, stripe_rows(places), places), np.int64)
-        named = {label: labels.index(label) for label in reader.id_labels}
         self._widths = np.zeros(len(self._labels) + 1, np.int64)
         self._stripe_rows, self._stripe_places = [0], [first]
         self._skipped = 0
         self._lacks_newline = False
-        ids = []
-        for data, starts, lengths, end in self._stripes(first):
-            self._widths = np.maximum(self._widths, lengths.max(axis=0))
-            if int(self._widths.max()) > _LONGEST_WORD:
-                self._refuse_long_word(lengths)
-            words = {
-                label: words_at(data, starts[:, place], lengths[:, place])
-                for label, place in named.items()
-            }
-            if named:
-                ids.append(reader.ids(words, self.path, self.n_rows))
-            self._stripe_rows.append(self._stripe_rows[-1] + len(starts))
-            self._stripe_places.append(end)
+
+        def ids_of(part: tuple[Array, int, Array, Array]) -> Array:
+            data, row, starts, lengths = part
+            words = map(words_at, itertools.repeat(data), starts, lengths)
+            return reader.ids(dict(zip(reader.id_labels, words, strict=True)), self.path, row)
+
+        named = [labels.index(label) for label in reader.id_labels]
+        ids = list(worked_on(self._surveyed(first, named), ids_of, 1))
         if self.n_rows == 0:
             raise SourceError(f"{self.path}: has no particles: give a file with rows")
         rows = np.arange(1, self.n_rows + 1, dtype=np.uint64)
-        self._ids = np.concatenate(ids) if ids else mix_bits([rows])
+        self._ids = np.concatenate(ids) if named else mix_bits([rows])
+
+    def _surveyed(
+        self, position: int, named: Sequence[int]
+    ) -> Iterator[tuple[Array, int, Array, Array]]:
+        """Go once through the rows, and note how many, where and how wide they are.
+
+        Yields bytes, the first row in them, and starts and lengths of some words of each row.
+        """
+        for data, starts, lengths, end in self._stripes(position):
+            self._widths = np.maximum(self._widths, lengths.max(axis=0))
+            if int(self._widths.max()) > _LONGEST_WORD:
+                self._refuse_long_word(lengths)
+            if named:
+                yield data, self.n_rows, starts[:, named].T.copy(), lengths[:, named].T.copy()
+            self._stripe_rows.append(self._stripe_rows[-1] + len(starts))
+            self._stripe_places.append(end)
 
     def finish(self) -> None:
         """Name all columns."""

@@ -1,6 +1,7 @@
 """Write rows as text: the words of their sources, with new numbers and endings among them."""
 
 import abc
+import contextlib
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
@@ -8,10 +9,9 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from numba_symexp.annotations import Array
-from numba_symexp.behind import WriteBehind
+from numba_symexp.behind import WriteBehind, worked_on
 from numba_symexp.errors import SourceError
 from numba_symexp.formats.words_table import COMMENT
-from numba_symexp.kernels.codecs import ONE_AT_A_TIME
 from numba_symexp.kernels.text import LARGEST, LONGEST_NUMBER, write_lines
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.particles.words import as_bytes, numbers
@@ -80,14 +80,16 @@ class WordRows(abc.ABC):
         file.write(self._head)
         done = 0
         with WriteBehind(file) as behind:
-            for block in self._rows.exported():
-                self._write_lines(block, behind)
-                done += len(block)
-                yield done
+            lines = map(self._lines, self._rows.exported())
+            with contextlib.closing(worked_on(lines, lambda each: each.put(behind), 1)) as written:
+                for buffer, ends in written:
+                    behind.submit(buffer, int(ends[-1]))
+                    done += len(ends)
+                    yield done
         file.write(self._tail)
 
-    def _write_lines(self, block: "Block", behind: WriteBehind) -> None:
-        """Write the text of some rows."""
+    def _lines(self, block: "Block") -> "_Lines":
+        """Make all that the text of some rows consists of."""
         labels = [*self._labels, COMMENT] if COMMENT in self._source.columns else self._labels
         present = [label for label in labels if label in self._source.columns]
         source = self._source.read_at(present, block.sources)
@@ -95,23 +97,14 @@ class WordRows(abc.ABC):
         old.update({label: as_bytes(words) for label, words in self._new_words(block).items()})
         new = self._new_numbers(block, source)
         values = [new[label] for label in labels if label in new]
-        text, places = _lines_of(labels, old, new)
-        longest = int((places[:, -1] - places[:, 0]).max()) + self._endings.shape[1]
-        longest += LONGEST_NUMBER * len(values)
-        out, ends = behind.free(len(block) * longest), np.empty(len(block), np.int64)
-        with ONE_AT_A_TIME:
-            write_lines(
-                text,
-                places,
-                block.index,
-                np.array([each.values for each in values], np.float64).reshape(-1, len(block)),
-                np.array([each.decimals for each in values], np.int64),
-                np.array([each.kept for each in values], np.bool_).reshape(-1, len(block)),
-                self._endings,
-                ends,
-                out,
-            )
-        behind.submit(out, int(ends[-1]))
+        return _Lines(
+            *_lines_of(labels, old, new),
+            block.index,
+            np.array([each.values for each in values], np.float64).reshape(-1, len(block)),
+            np.array([each.decimals for each in values], np.int64),
+            np.array([each.kept for each in values], np.bool_).reshape(-1, len(block)),
+            self._endings,
+        )
 
     def _told(self, label: str, block: "Block", source: dict[str, Array]) -> Array:
         """What the text of each row's source says of a label, as a number."""
@@ -122,6 +115,38 @@ class WordRows(abc.ABC):
         """Refuse numbers that the text cannot hold, and NaN."""
         if not (np.abs(values) < LARGEST).all():
             raise SourceError(f"{self._source.path}: {what} is over {LARGEST:g}: repair it")
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """Lines that are about to be written; see `write_lines`."""
+
+    text: Array
+    places: Array
+    index: Array
+    values: Array
+    decimals: Array
+    kept: Array
+    endings: Array
+
+    def put(self, behind: WriteBehind) -> tuple[Array, Array]:
+        """Write the lines into a buffer that is lent; return it, and where in it lines end."""
+        longest = int((self.places[:, -1] - self.places[:, 0]).max()) + self.endings.shape[1]
+        longest += LONGEST_NUMBER * len(self.values)
+        count = len(self.index)
+        out, ends = behind.free(count * longest), np.empty(count, np.int64)
+        write_lines(
+            self.text,
+            self.places,
+            self.index,
+            self.values,
+            self.decimals,
+            self.kept,
+            self.endings,
+            ends,
+            out,
+        )
+        return out, ends
 
 
 def _lines_of(

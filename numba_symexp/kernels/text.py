@@ -7,10 +7,9 @@ that a word can be written as it was read. Nothing is raised: statuses say what 
 import math
 
 import numpy as np
-from numba import prange
 
 from numba_symexp.annotations import Array
-from numba_symexp.kernels.jit import algebra, kernel, serial_kernel
+from numba_symexp.kernels.jit import algebra, serial_kernel
 
 MORE, END, WIDTH, QUOTE = 0, 1, 2, 3
 """How `cut_lines` ended: out of lines, at the end of the table, at a line with another number of
@@ -23,7 +22,14 @@ _EXACT_MANTISSA = 2**53
 _EXACT_POWER = 22
 _POWERS = np.array([10.0**k for k in range(_EXACT_POWER + 1)])
 _MOST_DIGITS = 18
+_TEN, _FIGURE = np.uint64(10), np.uint64(_ZERO)
+"""Unsigned, which makes a division quicker."""
+
 _WHOLE_POWERS = np.array([10**k for k in range(_MOST_DIGITS + 1)], np.int64)
+
+_STRIDE = 8
+_TOP_BITS, _BEYOND_BLANK = np.uint64(0x8080808080808080), np.uint64(0x2121212121212121)
+"""Seven bits of a byte, with the eighth set, less 33 keep it set where they are beyond a blank."""
 
 _FNV_START, FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 
@@ -45,6 +51,15 @@ def _is_space(byte: int) -> bool:
 @algebra
 def _ends_word(byte: int) -> bool:
     return byte <= _LAST_BLANK and (byte == _NEWLINE or _is_space(byte))
+
+
+@algebra
+def _has_letters(text: Array) -> bool:
+    """Whether no byte of `_STRIDE` is a blank or below, all looked at together."""
+    word = np.uint64(0)
+    for k in range(_STRIDE):
+        word |= np.uint64(text[k]) << np.uint64(8 * k)
+    return ~(((word | _TOP_BITS) - _BEYOND_BLANK) | word) & _TOP_BITS == 0
 
 
 @serial_kernel
@@ -106,6 +121,8 @@ def cut_lines(
                 else:
                     return row, position, MORE if at == size else QUOTE, skipped
             else:
+                while at + _STRIDE <= size and _has_letters(data[at : at + _STRIDE]):
+                    at += _STRIDE
                 while at < size and not _ends_word(data[at]):
                     at += 1
             if words < columns:
@@ -141,9 +158,8 @@ def _is_keyword(data: Array, start: int, length: int) -> bool:
 def take_words(data: Array, starts: Array, lengths: Array, out: Array) -> None:
     """Copy words into rows (n, width) of zeros; no word is longer than a row."""
     for row in range(len(starts)):
-        start = starts[row]
-        for k in range(lengths[row]):
-            out[row, k] = data[start + k]
+        start, size = starts[row], lengths[row]
+        _copy(data[start : start + size], out[row, :size])
 
 
 @serial_kernel
@@ -256,7 +272,7 @@ def write_numbers(values: Array, decimals: int, digits: int, first: int, out: Ar
             at -= 1
 
 
-@kernel
+@serial_kernel
 def write_lines(
     text: Array,
     places: Array,
@@ -269,8 +285,6 @@ def write_lines(
     out: Array,
 ) -> None:
     """Write lines that are those of a source, but that some words are new numbers or endings.
-
-    A first pass finds how long each line is, a second one writes each line in its place.
 
     Parameters
     ----------
@@ -296,24 +310,9 @@ def write_lines(
         Filled; with `LONGEST_NUMBER` bytes for each number, and L for each ending, it is long
         enough.
     """
-    lines, words = len(index), len(decimals)
-    for line in prange(lines):
+    words, at = len(decimals), np.int64(0)
+    for line in range(len(index)):
         place = places[index[line]]
-        size = place[2 * words + 1] - place[0]
-        for word in range(words):
-            if decimals[word] == ENDING:
-                size += _word_length(endings[np.int64(values[word, line])])
-            elif not kept[word, line]:
-                scaled = _scaled(values[word, line], decimals[word])
-                size += _length(scaled, decimals[word]) - (
-                    place[2 * word + 2] - place[2 * word + 1]
-                )
-        ends[line] = size
-    for line in range(1, lines):
-        ends[line] += ends[line - 1]
-    for line in prange(lines):
-        place = places[index[line]]
-        at = np.int64(0) if line == 0 else ends[line - 1]
         first = place[0]
         for word in range(words):
             if decimals[word] == ENDING:
@@ -336,6 +335,8 @@ def write_lines(
                 first = place[2 * word + 2]
         last = place[2 * words + 1]
         _copy(text[first:last], out[at : at + last - first])
+        at += last - first
+        ends[line] = at
 
 
 @algebra
@@ -365,19 +366,19 @@ def _length(scaled: int, decimals: int) -> int:
 @algebra
 def _put(scaled: int, decimals: int, out: Array) -> None:
     """Write a number into the bytes that it takes."""
-    rest, at = abs(scaled), len(out) - 1
+    rest, at = np.uint64(abs(scaled)), len(out) - 1
     for _ in range(decimals):
-        out[at] = _ZERO + rest % 10
-        rest //= 10
+        out[at] = _FIGURE + rest % _TEN
+        rest //= _TEN
         at -= 1
     if decimals > 0:
         out[at] = _POINT
         at -= 1
     while at > 0:
-        out[at] = _ZERO + rest % 10
-        rest //= 10
+        out[at] = _FIGURE + rest % _TEN
+        rest //= _TEN
         at -= 1
-    out[0] = _MINUS if scaled < 0 else _ZERO + rest % 10
+    out[0] = _MINUS if scaled < 0 else _FIGURE + rest % _TEN
 
 
 @algebra

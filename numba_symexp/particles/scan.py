@@ -72,7 +72,9 @@ class Scan:
     all_in_plane: bool = False
 
 
-def scan(table: ParticleTable, columns: PoseColumns, paged: bool = False) -> Scan:
+def scan(
+    table: ParticleTable, columns: PoseColumns, paged: bool = False, others: bool = True
+) -> Scan:
     """Read poses, shifts, pixel sizes and ids once, and check every row.
 
     Parameters
@@ -81,14 +83,16 @@ def scan(table: ParticleTable, columns: PoseColumns, paged: bool = False) -> Sca
         The source.
     paged : bool
         Make the digests of pages too.
+    others : bool
+        Read all other columns too, and make the digests of all.
 
     Raises
     ------
     SourceError
         A row cannot be expanded, or two rows share an id.
     """
-    names = list(dict.fromkeys([*columns.names(), *table.columns]))
-    digests = ColumnDigests(table.columns)
+    digests = ColumnDigests(table.columns if others else {})
+    names = list(dict.fromkeys([*columns.names(), *(table.columns if others else ())]))
     bad, odd, fingerprint = Findings(), Findings(), Fingerprint()
     uids = np.empty(table.n_rows, UID_DTYPE) if columns.uid else None
     psize_least, psize_most, shift_most = np.inf, 0.0, 0.0

@@ -9,7 +9,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from numba_symexp.annotations import Progress
+from numba_symexp.annotations import Array, Progress
+from numba_symexp.behind import worked_on
 from numba_symexp.formats.hdf5.table import HEAD, HEADER, LABELS, TAIL
 from numba_symexp.output import timestamp
 from numba_symexp.particles.scan import blocks
@@ -75,9 +76,16 @@ def write_table(
         datasets = {
             name: _create(group, table, name, column) for name, column in table.columns.items()
         }
-        for start, stop in blocks(table, list(table.columns)):
-            for name, rows in table.read(list(table.columns), start, stop).items():
+        names = list(table.columns)
+
+        def put(part: tuple[int, int, dict[str, Array]]) -> int:
+            start, stop, columns = part
+            for name, rows in columns.items():
                 datasets[name][start:stop] = rows
+            return stop
+
+        parts = ((at, end, table.read(names, at, end)) for at, end in blocks(table, names))
+        for stop in worked_on(parts, put, 1):  # the next rows are read while some are written
             if progress:
                 progress(stop, table.n_rows)
 
