@@ -7,10 +7,9 @@ that a word can be written as it was read. Nothing is raised: statuses say what 
 import math
 
 import numpy as np
-from numba import prange
 
 from numba_symexp.annotations import Array
-from numba_symexp.kernels.jit import algebra, kernel, serial_kernel
+from numba_symexp.kernels.jit import algebra, kernel, prange, serial_kernel
 
 MORE, END, WIDTH, QUOTE = 0, 1, 2, 3
 """How `cut_lines` ended: out of lines, at the end of the table, at a line with another number of
