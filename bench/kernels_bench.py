@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numba
 import numpy as np
-from inside import POSE_FORMATS, Expander
+from inside import POSE_FORMATS, Expander, jit
 from rows import Bar, Row
 from textbook import expand_textbook, store_rows
 from timing import interleaved, repeated
@@ -69,6 +69,7 @@ class Chunk(NamedTuple):
 def kernel_rows(runs: int) -> list[Row]:
     """Rows of the kernels on one thread, and of their scaling with threads."""
     before = numba.get_num_threads()
+    jit.Kernel.seconds_left = 0.0  # those of long runs, which Numba runs
     try:
         numba.set_num_threads(1)
         rows = _icosahedral_rows(runs) + _symmetry_rows(runs)

@@ -11,7 +11,7 @@ import h5py
 import numba
 import numpy as np
 import pytest
-from inside import main
+from inside import main, stored
 
 HERE = Path(__file__).parent
 
@@ -19,6 +19,11 @@ compiled_only = pytest.mark.skipif(
     bool(numba.config.DISABLE_JIT), reason="compilation is switched off"
 )
 """For tests that are about compiled code, or would take too long without it."""
+
+stored_only = pytest.mark.skipif(
+    not stored.is_tried(), reason="stored kernels were not tried with these versions"
+)
+"""For tests of kernels that run without Numba."""
 
 
 def pytest_collection_modifyitems(items):

@@ -11,8 +11,15 @@ import h5py
 import numba
 import numpy as np
 import pytest
-from conftest import HERE, compiled_only
-from inside import UsageError, default_threads, kernel_threads, most_threads
+from conftest import HERE, compiled_only, stored_only
+from inside import (
+    UsageError,
+    default_threads,
+    jit,
+    kernel_threads,
+    most_threads,
+    share_of_threads,
+)
 
 from numba_symexp import expand_poses, point_group
 
@@ -25,12 +32,26 @@ def test_a_cache_that_cannot_be_written_does_not_matter(place, program, source):
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def written_by(program, source, folder, cache, package=None):
+BY_NUMBA = {"NUMBA_WARNINGS": "0"}
+"""A setting that changes nothing, but that only Numba can obey."""
+
+WAYS = pytest.mark.parametrize(
+    ("settings", "endings"),
+    [
+        pytest.param({}, (".nbk",), marks=stored_only, id="stored"),
+        pytest.param(BY_NUMBA, (".nbi", ".nbc"), id="by Numba"),
+    ],
+)
+"""How kernels are run, and the endings of what is in the cache then."""
+
+
+def written_by(program, source, folder, cache, settings, package=None):
     """Expand with the package in a folder and a cache; gives the poses' bytes, and the cache."""
     result = program(
         *("expand", source, "o.h5", "--symmetry=C3", "--overwrite"),
         NUMBA_CACHE_DIR=cache,
         PYTHONPATH=package or folder,
+        **settings,
     )
     assert (result.returncode, result.stderr) == (0, "")
     with h5py.File(folder / "o.h5") as file:
@@ -40,16 +61,20 @@ def written_by(program, source, folder, cache, package=None):
 
 
 @compiled_only
-def test_kernels_are_cached_until_a_source_changes(tmp_path, program, source):
+@WAYS
+def test_kernels_are_cached_until_a_source_changes(tmp_path, program, source, settings, endings):
     shutil.copytree(PACKAGE, tmp_path / "numba_symexp")
-    poses, made = written_by(program, source, tmp_path, tmp_path / "cache")
-    assert sum(name.endswith(".nbc") for name in made) == 3
-    assert written_by(program, source, tmp_path, tmp_path / "cache") == (poses, made)
+    work = program, source, tmp_path, tmp_path / "cache", settings
+    poses, made = written_by(*work)
+    assert sum(name.endswith(endings[-1]) for name in made) == 3
+    assert len(made) == 3 * len(endings)
+    assert written_by(*work) == (poses, made)
     algebra = tmp_path / "numba_symexp" / "kernels" / "polynomials.py"
     algebra.write_text(algebra.read_text() + "\nSINC = tuple(1.01 * part for part in SINC)\n")
-    changed, remade = written_by(program, source, tmp_path, tmp_path / "cache")
+    changed, remade = written_by(*work)
     assert changed != poses
-    assert remade != made
+    assert remade.keys() == made.keys()
+    assert all(remade[name] != made[name] for name in made)
 
 
 CHANGED_BEFORE_THE_FIRST_CALL = """
@@ -105,39 +130,46 @@ def package(tmp_path_factory):
 @compiled_only
 @pytest.mark.slow
 @pytest.mark.parametrize("turn", range(4))
-def test_a_damaged_cache_is_compiled_anew(turn, tmp_path, program, source, package):
+@WAYS
+def test_a_damaged_cache_is_compiled_anew(
+    turn, tmp_path, program, source, package, settings, endings
+):
     """Index or code of each kernel, in each way."""
-    poses, _ = written_by(program, source, tmp_path, package / "cache", package)
+    poses, _ = written_by(program, source, tmp_path, package / "cache", settings, package)
     cache = tmp_path / "cache"
     shutil.copytree(package / "cache", cache)
-    ways = list(itertools.product((".nbi", ".nbc"), DAMAGES.values()))
-    kernels = sorted(path.with_suffix("") for path in cache.rglob("*.nbi"))
+    ways = list(itertools.product(endings, DAMAGES.values()))
+    kernels = sorted(path.with_suffix("") for path in cache.rglob(f"*{endings[0]}"))
     assert len(kernels) * 4 >= len(ways)
     for place, kernel in enumerate(kernels, start=turn * len(kernels)):
         ending, damage = ways[place % len(ways)]
         (path,) = cache.rglob(f"{kernel.name}*{ending}")
         path.write_bytes(damage(path.read_bytes()))
-    damaged = written_by(program, source, tmp_path, cache, package)
+    damaged = written_by(program, source, tmp_path, cache, settings, package)
     assert damaged[0] == poses
-    assert written_by(program, source, tmp_path, cache, package) == damaged
+    assert written_by(program, source, tmp_path, cache, settings, package) == damaged
 
 
 @compiled_only
 @pytest.mark.slow
-def test_a_cache_of_pipes_is_compiled_anew(tmp_path, program, source, package):
+@WAYS
+def test_a_cache_of_pipes_is_compiled_anew(tmp_path, program, source, package, settings, endings):
     """What has no end is not read."""
-    poses, _ = written_by(program, source, tmp_path, package / "cache", package)
+    poses, _ = written_by(program, source, tmp_path, package / "cache", settings, package)
     shutil.copytree(package / "cache", tmp_path / "cache")
     for path in (tmp_path / "cache").rglob("*.nb?"):
         path.unlink()
         os.mkfifo(path)
-    assert written_by(program, source, tmp_path, tmp_path / "cache", package)[0] == poses
+    work = program, source, tmp_path, tmp_path / "cache", settings, package
+    assert written_by(*work)[0] == poses
 
 
 IN_FORKS = """
 import concurrent.futures, multiprocessing, sys
 import numpy as np
 from numba_symexp import expand_poses, point_group
+from numba_symexp.kernels.jit import Kernel
+Kernel.seconds_left = float(sys.argv[1])
 
 def poses(seed):
     rng = np.random.default_rng(seed)
@@ -156,10 +188,12 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-def test_forked_children_work_after_an_expansion(tmp_path):
+@pytest.mark.parametrize("seconds", ["1000", "0"])
+def test_forked_children_work_after_an_expansion(tmp_path, seconds):
+    """Of a parent without threads, and of one with them."""
     (tmp_path / "forks.py").write_text(IN_FORKS)
     done = subprocess.run(
-        [sys.executable, "forks.py"],
+        [sys.executable, "forks.py", seconds],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -191,15 +225,21 @@ def test_a_cache_that_cannot_be_saved_does_not_matter(tmp_path):
     assert (result.stdout, result.returncode) == ("6\n", 0), result.stderr
 
 
+def threads_of_kernels():
+    """How many threads Numba has where it runs a kernel."""
+    with share_of_threads():
+        return numba.get_num_threads()
+
+
 def test_threads_within_what_the_process_may_use(monkeypatch):
     before = numba.get_num_threads()
     for threads, expected in ((1, 1), (2, 1), (most_threads(), max(1, most_threads() - 1))):
         if threads <= most_threads():
             with kernel_threads(threads) as kernel_share:
-                assert numba.get_num_threads() == kernel_share == expected
+                assert threads_of_kernels() == kernel_share == expected
     with kernel_threads(None) as kernel_share:
         assert kernel_share == max(1, min(4, most_threads() - 1))
-    assert numba.get_num_threads() == before
+    assert threads_of_kernels() == numba.get_num_threads() == before
     with pytest.raises(UsageError, match="more than the"), kernel_threads(most_threads() + 1):
         pass
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
@@ -209,7 +249,8 @@ def test_threads_within_what_the_process_may_use(monkeypatch):
         assert default_threads() == most_threads()
 
 
-def test_results_do_not_depend_on_threads(rng):
+def test_results_do_not_depend_on_threads(rng, monkeypatch):
+    monkeypatch.setattr(jit.Kernel, "seconds_left", 0.0)
     pose, shift = rng.normal(size=(300, 3)), rng.normal(size=(300, 2))
     results = set()
     for threads in range(1, most_threads() + 1):

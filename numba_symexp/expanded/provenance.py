@@ -12,6 +12,7 @@ import numpy as np
 
 from numba_symexp.errors import FileFormatError
 from numba_symexp.expanded.format import SourceRecord
+from numba_symexp.kernels.stored import numba_version
 from numba_symexp.output import timestamp
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.symmetry.operators import Operators
@@ -69,13 +70,11 @@ def read_provenance(table: ParticleTable) -> dict[str, Any]:
 
 def _environment() -> dict[str, str]:
     """Versions of what the run used."""
-    import numba  # loaded by the kernels already
-
     return {
         "os": platform.platform(),
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "numba": numba.__version__,
+        "numba": numba_version(),
         "h5py": h5py.__version__,
         "hdf5": h5py.version.hdf5_version,
     }

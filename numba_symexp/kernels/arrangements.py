@@ -1,9 +1,7 @@
 """Labelings of sites: the smallest of those that a turn makes one; pairs of labels."""
 
-from numba import prange
-
 from numba_symexp.annotations import Array
-from numba_symexp.kernels.jit import kernel
+from numba_symexp.kernels.jit import kernel, prange
 
 
 @kernel

@@ -10,11 +10,10 @@ Shapes: ``planes`` (4, P) float64 with P = ``padded(n)``; ``operators`` (4, G) f
 """
 
 import numpy as np
-from numba import prange
 
 from numba_symexp.annotations import Array
 from numba_symexp.kernels.blocks import BLOCK
-from numba_symexp.kernels.jit import algebra, kernel
+from numba_symexp.kernels.jit import algebra, kernel, prange
 from numba_symexp.kernels.quaternion import (
     Scalars,
     conjugate_product,

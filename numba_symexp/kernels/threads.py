@@ -2,19 +2,22 @@
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 
-import numba
-
 from numba_symexp.errors import UsageError
+from numba_symexp.kernels.plain_numba import numba_threads
 
 _USEFUL_KERNEL_THREADS = 4
 """One kernel thread makes rows faster than page cache or disk takes them; a few are plenty."""
 
+_shares = threading.local()
+"""Of each thread that calls kernels: how many threads they may use there, if that is limited."""
+
 
 def most_threads() -> int:
     """As many as Numba was started with: the process's processors, or NUMBA_NUM_THREADS."""
-    return int(getattr(numba.config, "NUMBA_NUM_THREADS", 1))
+    return numba_threads()
 
 
 def default_threads() -> int:
@@ -53,9 +56,33 @@ def kernel_threads(threads: int | None) -> Iterator[int]:
         )
     else:
         kernels = threads - 1
-    before = numba.get_num_threads()
-    numba.set_num_threads(max(1, kernels))
-    try:
+    with limited_threads(max(1, kernels)):
         yield max(1, kernels)
+
+
+@contextlib.contextmanager
+def limited_threads(kernels: int) -> Iterator[None]:
+    """Let kernels that this thread calls within use so many threads, and as before afterwards."""
+    before = getattr(_shares, "kernels", None)
+    _shares.kernels = kernels
+    try:
+        yield
+    finally:
+        _shares.kernels = before
+
+
+@contextlib.contextmanager
+def share_of_threads() -> Iterator[None]:
+    """Give Numba's kernels within as many threads as `limited_threads` says."""
+    import numba
+
+    share = getattr(_shares, "kernels", None)
+    if share is None:
+        yield
+        return
+    before = numba.get_num_threads()
+    numba.set_num_threads(min(share, most_threads()))
+    try:
+        yield
     finally:
         numba.set_num_threads(before)

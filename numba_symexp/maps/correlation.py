@@ -2,14 +2,12 @@
 
 from typing import Any
 
-import numba
 import numpy as np
-from numba import prange
 
 from numba_symexp.annotations import Array
 from numba_symexp.kernels.codecs import ONE_AT_A_TIME
-from numba_symexp.kernels.jit import algebra, kernel
-from numba_symexp.kernels.threads import default_threads
+from numba_symexp.kernels.jit import algebra, kernel, prange
+from numba_symexp.kernels.threads import default_threads, limited_threads
 
 _ONE, _HALF, _THREE_HALVES = np.float32(1.0), np.float32(0.5), np.float32(1.5)
 
@@ -96,13 +94,8 @@ def moments(
     The same whatever the number of threads. Parameters are those of `add_products`.
     """
     sums = np.zeros((len(density), 6))
-    with ONE_AT_A_TIME:
-        before = numba.get_num_threads()
-        numba.set_num_threads(default_threads())
-        try:
-            add_products(density, mask, matrix, offset, sums)
-        finally:
-            numba.set_num_threads(before)
+    with ONE_AT_A_TIME, limited_threads(default_threads()):
+        add_products(density, mask, matrix, offset, sums)
     count = int(sums[:, 0].sum())
     if not count:
         return 0, 0.0, 0.0, 0.0
