@@ -417,6 +417,11 @@ def test_the_rotation_to_z_is_told(tmp_path, check):
     np.testing.assert_allclose(matrix[:, :3], rotation, atol=1e-6)
     np.testing.assert_array_equal(matrix[:, 3], 0)
     assert "originIndex 9,9,9;" in report["verdict"]
+    last = check("m.mrc", "--symmetry=C4").stdout.splitlines()[-1]
+    before, _, flag = last.partition("--matrix=")
+    assert before.endswith("numba-symexp reorient PARTICLES OUTPUT ")
+    told = np.array(flag.split(","), float).reshape(3, 3)
+    np.testing.assert_allclose(told, rotation, atol=1e-8)
 
 
 @compiled_only
