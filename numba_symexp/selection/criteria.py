@@ -45,10 +45,10 @@ class Rows:
             return numbers(values, f"{self.poses.table.path}: {name}", 0)
         return values.astype(np.float64)
 
-    def words(self, name: str, parameter: str) -> Array:
-        """Values of a column as text, (n,) bytes."""
+    def words(self, name: str, parameter: str) -> Array | None:
+        """Values of a column of text, (n,) bytes; None of numbers."""
         values = self._values(name, parameter)
-        return values if values.dtype.kind == "S" else values.astype("S")
+        return values if values.dtype.kind == "S" else None
 
     def _values(self, name: str, parameter: str) -> Array:
         """Values of a column of the rows, or of their particles."""
@@ -91,15 +91,17 @@ def _operators_needed(poses: Poses, parameter: str) -> int:
     return len(poses.operators)
 
 
-def _bound(text: str, default: float, criterion: "ByValue") -> float:
-    """End of a range; an empty one is open."""
+def _is_number(text: str) -> bool:
+    """Whether a text is a number."""
     try:
-        return float(text) if text else default
+        return not math.isnan(float(text))
     except ValueError:
-        raise UsageError(
-            f"where={criterion.column}={criterion.text}: {text!r} is no number: give a value, or a "
-            "range such as 0.5..2"
-        ) from None
+        return False
+
+
+def _is_bound(text: str) -> bool:
+    """Whether a text may end a range: an end that is missing is open."""
+    return not text or _is_number(text)
 
 
 class Criterion(abc.ABC):
@@ -179,15 +181,19 @@ class ByValue(Criterion):
 
     def keep(self, rows: Rows) -> Array:
         low, dots, high = self.text.partition("..")
-        if dots:
+        if dots and _is_bound(low) and _is_bound(high):
             values = rows.column(self.column, "where")
-            least, most = _bound(low, -math.inf, self), _bound(high, math.inf, self)
+            least, most = float(low or -math.inf), float(high or math.inf)
             return (values >= least) & (values <= most)
-        try:
-            wanted = float(self.text)
-        except ValueError:
-            return rows.words(self.column, "where") == self.text.encode()
-        return rows.column(self.column, "where") == wanted
+        words = rows.words(self.column, "where")
+        if words is not None and not _is_number(self.text):
+            return words == self.text.encode()
+        if not _is_number(self.text):
+            raise UsageError(
+                f"where={self.column}={self.text}: {self.text!r} is no number: give a value, or a "
+                "range such as 0.5..2"
+            )
+        return rows.column(self.column, "where") == float(self.text)
 
 
 @dataclass(frozen=True)
