@@ -14,11 +14,13 @@ from numba_symexp.errors import SourceError, UsageError, warn
 from numba_symexp.files import path_list
 from numba_symexp.formats import FORMATS, format_of_suffix
 from numba_symexp.formats.interface import Format, RowWriter
+from numba_symexp.formats.micrographs import off_micrographs
 from numba_symexp.formats.relion.optimisation_set import Beside
 from numba_symexp.kinds import kind_of_suffix
 from numba_symexp.output import Draft, Input, OutputFile, as_output_error, writing_together
 from numba_symexp.particles.columns import find_columns, pixel_size_column
 from numba_symexp.particles.convention import check_convention, doubtful
+from numba_symexp.particles.coordinate_choice import KEPT, CoordinateChoice
 from numba_symexp.particles.scan import blocks, scan
 from numba_symexp.particles.table import CRYOSPARC, DYNAMO, RELION, ParticleTable
 from numba_symexp.poses import Poses, open_poses
@@ -63,6 +65,7 @@ def export_particles(
     passthrough: AnyPath | Sequence[AnyPath] = (),
     program: str | None = None,
     psize: float | None = None,
+    choice: CoordinateChoice = KEPT,
 ) -> ExportReport:
     """Write a particle table, expanded or not, as CryoSPARC's .cs, RELION's .star or Dynamo's .tbl.
 
@@ -89,6 +92,8 @@ def export_particles(
         Whose .star is written of subtomograms; by default the source's, and RELION's of a .tbl.
     psize : float, optional
         A per pixel, where the table says none.
+    choice : CoordinateChoice
+        What is asked of coordinates on micrographs.
 
     Returns
     -------
@@ -104,7 +109,7 @@ def export_particles(
     file, output = os.fspath(file), os.fspath(output)
     check_convention(convention)
     further = path_list(passthrough)
-    pair = OutputPair(output, [file, *further], overwrite)
+    pair = OutputPair(output, [file, *further, choice.micrographs], overwrite)
     source = None if source is None else os.fspath(source)
     with open_poses(file, psize, source, passthrough=further) as opened:
         rows, converted = _as_wanted(opened, pair.format, program)
@@ -112,7 +117,7 @@ def export_particles(
         if rows.expanded is None:
             warn(doubtful(rows.table, convention))
         rows.convention_given = convention
-        notes = export_rows(pair, rows, keep_track_length, progress)
+        notes = export_rows(pair, rows, keep_track_length, progress, choice)
         return ExportReport(
             output=output,
             expanded=rows.expanded is not None,
@@ -150,6 +155,7 @@ def export_rows(
     rows: Poses,
     keep_track_length: bool = False,
     progress: Progress | None = None,
+    choice: CoordinateChoice = KEPT,
 ) -> list[str]:
     """Write rows that were checked; return what the user should know.
 
@@ -158,7 +164,8 @@ def export_rows(
     SymexpError
         What is wrong, where, and what to do. Nothing was written then.
     """
-    writer, notes = pair.writer(rows, keep_track_length)
+    writer, notes = pair.writer(rows, keep_track_length, choice)
+    warn(*off_micrographs(rows, choice))
     drafts = pair.write(rows, writer, progress)
     return [*notes, *drafts[0].notes]
 
@@ -206,7 +213,7 @@ class OutputPair:
         ]
 
     def writer(
-        self, rows: Poses, keep_track_length: bool, recenter: str | None = None
+        self, rows: Poses, keep_track_length: bool, choice: CoordinateChoice = KEPT
     ) -> tuple[RowWriter, list[str]]:
         """Who writes the rows, and what a user should know of it.
 
@@ -219,7 +226,7 @@ class OutputPair:
             for path in rows.source.files:
                 each.refuse_input(path)
         self.refuse_images(rows.components, rows.source)
-        return _writer(rows, self.format, keep_track_length, recenter)
+        return _writer(rows, self.format, keep_track_length, choice)
 
     def refuse_images(self, components: int, source: ParticleTable) -> None:
         """Refuse to write images, whose shifts have two components, where subtomograms belong.
@@ -300,12 +307,13 @@ def check_rows(rows: Poses) -> None:
 
 
 def _writer(
-    rows: Poses, known: Format, keep_track_length: bool, recenter: str | None
+    rows: Poses, known: Format, keep_track_length: bool, choice: CoordinateChoice
 ) -> tuple[RowWriter, list[str]]:
     """Who writes the rows, and what a user should know of it."""
     source: ParticleTable = rows.source
     notes: list[str] = []
     dropped: list[str] = []
+    _refuse_choice(rows, known, choice)
     if rows.components == 3 and known.vocabulary == CRYOSPARC:
         raise SourceError(
             f"{source.path}: its shifts have a third component, as those of subtomograms, for "
@@ -323,18 +331,48 @@ def _writer(
         if known.vocabulary == RELION:
             particles = rows.particles()
             used = {*rows.replaced, rows.psize_column, particles.columns.split}
-            converted = AsRelion(source, rows.has_split, used, rows.components)
+            converted = AsRelion(
+                source, rows.has_split, used, rows.components, choice.flips(source.vocabulary)
+            )
         else:
             converted = AsCryosparc(source)
         warn(converted.warning)
         source, notes, dropped = converted, [*converted.notes], [*converted.dropped]
-    writer = known.writer(rows, source, keep_track_length, recenter)
+    writer = known.writer(rows, source, keep_track_length, choice)
     notes += writer.notes
     dropped += writer.dropped
     if dropped:
         listed = ", ".join(_shortened(dropped, rows.source.columns))
         notes.append(f"dropped, for want of a place in the output: {listed}")
     return writer, notes
+
+
+def _refuse_choice(rows: Poses, known: Format, choice: CoordinateChoice) -> None:
+    """Refuse what is asked of coordinates where the output, or the particles, have none such.
+
+    Raises
+    ------
+    UsageError
+        Names the option.
+    """
+    path, suffix = rows.source.path, known.kind.suffixes[0]
+    if choice.recenter and known.vocabulary != RELION and rows.source.vocabulary != CRYOSPARC:
+        raise UsageError(
+            f"recenter= goes with coordinates, which a {suffix} made of {path} has not: write a "
+            ".star"
+        )
+    if choice.recenter and known.vocabulary not in (CRYOSPARC, RELION):
+        raise UsageError(f"recenter= goes with a .star or .cs output, not with {suffix}")
+    if rows.components == 3 and choice.of_images:
+        raise UsageError(
+            f"{choice.of_images[0]}= is for images, and {path} has subtomograms: leave it out"
+        )
+    used = known.vocabulary == RELION and (choice.recenter or rows.source.vocabulary != RELION)
+    if choice.coordinates_y is not None and not used:
+        raise UsageError(
+            "coordinates_y= goes with particles of CryoSPARC that become a .star, or with "
+            "recenter=coordinates into a .star: leave it out"
+        )
 
 
 def _shortened(dropped: Sequence[str], columns: Iterable[str]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, BinaryIO, ClassVar, Protocol
 
 from numba_symexp.files import first_bytes
 from numba_symexp.kinds import Kind
-from numba_symexp.particles.coordinate_choice import CoordinateChoice
+from numba_symexp.particles.coordinate_choice import KEPT, CoordinateChoice
 from numba_symexp.particles.table import CRYOSPARC, ParticleTable
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Format(abc.ABC):
         rows: "Poses",
         source: ParticleTable,
         keep_track_length: bool,
-        choice: CoordinateChoice = CoordinateChoice(),  # noqa: B008 - frozen
+        choice: CoordinateChoice = KEPT,
     ) -> RowWriter:
         """Return what writes rows in this format.
 

@@ -26,7 +26,7 @@ FRACTIONS = ("location/center_x_frac", "location/center_y_frac")
 PSIZE = "location/micrograph_psize_A"
 
 MICROGRAPH_PSIZE = "rlnMicrographPixelSize"
-"""The one label that says it: neither the image's nor the original pixel size is the micrograph's."""
+"""The one label that says it: neither the image's nor the original pixel size may stand for it."""
 
 _GROUP_NAME = "rlnOpticsGroupName"
 _MOST_BYTES = 64 << 20
@@ -264,6 +264,8 @@ def off_micrographs(rows: "Poses", choice: CoordinateChoice) -> list[str]:
 
     All rows are read for it. Nothing is said where nothing tells how large micrographs are.
     """
+    if choice.recenter is None or rows.components == 3:
+        return []
     micrographs = Micrographs.of(rows, choice)
     edge_px = choice.edge_px or 0.0
     count, first = 0, -1

@@ -87,3 +87,7 @@ class CoordinateChoice:
     def of_images(self) -> tuple[str, ...]:
         """Names of options that are given and mean nothing for subtomograms."""
         return tuple(n for n in ("coordinates_y", *FOR_MICROGRAPHS) if getattr(self, n) is not None)
+
+
+KEPT = CoordinateChoice()
+"""Coordinates stay as they are."""

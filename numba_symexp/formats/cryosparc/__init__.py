@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from numba_symexp.formats.interface import Format, RowWriter
 from numba_symexp.kinds import CS, CSG
-from numba_symexp.particles.coordinate_choice import CoordinateChoice
+from numba_symexp.particles.coordinate_choice import KEPT, CoordinateChoice
 from numba_symexp.particles.table import ParticleTable
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class CryosparcDataset(Format):
         rows: "Poses",
         source: ParticleTable,
         keep_track_length: bool,
-        choice: CoordinateChoice = CoordinateChoice(),  # noqa: B008 - frozen
+        choice: CoordinateChoice = KEPT,
     ) -> RowWriter:
         """Return what writes rows as a dataset."""
         from numba_symexp.formats.cryosparc.write import CsRows  # needs the compiler

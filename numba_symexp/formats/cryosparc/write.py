@@ -17,7 +17,7 @@ from numba_symexp.formats.cryosparc.slots import SLOT, Slot, further_slots, slot
 from numba_symexp.formats.cryosparc.table import BELONGS_TO
 from numba_symexp.formats.micrographs import FRACTIONS, Micrographs
 from numba_symexp.output import timestamp
-from numba_symexp.particles.coordinate_choice import CoordinateChoice
+from numba_symexp.particles.coordinate_choice import KEPT, CoordinateChoice
 from numba_symexp.particles.findings import refuse_no_length
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import (
@@ -90,7 +90,7 @@ class CsRows:
         self,
         rows: "Poses",
         source: ParticleTable,
-        choice: CoordinateChoice = CoordinateChoice(),  # noqa: B008 - frozen
+        choice: CoordinateChoice = KEPT,
     ) -> None:
         self._rows, self._source = rows, source
         self._micrographs = Micrographs.of(rows, choice) if choice.recenter else None
@@ -164,9 +164,7 @@ class CsRows:
             del columns[name]
         self._slots = [slot for slot in self._slots if slot.pose not in gone]
         if gone:
-            self.notes.append(
-                f"left out, since they are of the boxes before: {', '.join(gone)}"
-            )
+            self.notes.append(f"left out, since they are of the boxes before: {', '.join(gone)}")
         self.notes.append(
             "places on micrographs are new, what is below a pixel stayed in the shifts: extract "
             "the particles again"
@@ -287,16 +285,16 @@ class CsRows:
         place = micrographs.places_px(block.sources)[block.index] - whole_px
         size = micrographs.sizes_px(block.sources)[block.index]
         for k, name in enumerate(FRACTIONS):
-            self._fill(out, name, np.where(whole_px[:, k] == 0, out[name], place[:, k] / size[:, k]))
+            self._fill(
+                out, name, np.where(whole_px[:, k] == 0, out[name], place[:, k] / size[:, k])
+            )
         left = block.shift_A - taken_A
         psize_A = np.ones(1) if block.psize_A is None else block.psize_A
         still = taken_A == 0
         self._fill(out, SHIFT, np.where(still, block.shift, left / psize_A[:, None]))
         for name, psize in self._moving.items():
             size_A = out[psize].astype(np.float64)
-            move = (taken_A / size_A[:, None]).reshape(
-                len(block), *(1,) * (out[name].ndim - 2), 2
-            )
+            move = (taken_A / size_A[:, None]).reshape(len(block), *(1,) * (out[name].ndim - 2), 2)
             self._fill(out, name, out[name] - move)
 
     def _fill(self, out: Array, name: str, values: Array) -> None:

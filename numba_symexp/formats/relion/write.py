@@ -32,7 +32,7 @@ from numba_symexp.formats.relion.text import with_convention, with_labels, witho
 from numba_symexp.formats.words_write import Numbers, WordRows
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.kernels.text import ENDING
-from numba_symexp.particles.coordinate_choice import FLIPPED, SAME, CoordinateChoice
+from numba_symexp.particles.coordinate_choice import FLIPPED, KEPT, SAME, CoordinateChoice
 from numba_symexp.particles.schema import (
     DEFOCUS,
     OPERATOR_LABEL,
@@ -86,7 +86,7 @@ class StarRows(WordRows):
         rows: "Poses",
         source: ParticleTable,
         keep_track_length: bool = False,
-        choice: CoordinateChoice = CoordinateChoice(),  # noqa: B008 - frozen
+        choice: CoordinateChoice = KEPT,
     ) -> None:
         header = source.header
         if header is None:
