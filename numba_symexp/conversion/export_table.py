@@ -65,7 +65,12 @@ def export_particles(
     passthrough: AnyPath | Sequence[AnyPath] = (),
     program: str | None = None,
     psize: float | None = None,
-    choice: CoordinateChoice = KEPT,
+    recenter: str | None = None,
+    coordinates_y: str | None = None,
+    micrographs: AnyPath | None = None,
+    micrograph_psize: float | None = None,
+    micrograph_px: Sequence[int] | None = None,
+    edge_px: float | None = None,
 ) -> ExportReport:
     """Write a particle table, expanded or not, as CryoSPARC's .cs, RELION's .star or Dynamo's .tbl.
 
@@ -92,8 +97,8 @@ def export_particles(
         Whose .star is written of subtomograms; by default the source's, and RELION's of a .tbl.
     psize : float, optional
         A per pixel, where the table says none.
-    choice : CoordinateChoice
-        What is asked of coordinates on micrographs.
+    recenter, coordinates_y, micrographs, micrograph_psize, micrograph_px, edge_px
+        Bake shifts into coordinates, and what is known of micrographs: see `expand`.
 
     Returns
     -------
@@ -108,6 +113,14 @@ def export_particles(
     """
     file, output = os.fspath(file), os.fspath(output)
     check_convention(convention)
+    choice = CoordinateChoice(
+        recenter,
+        coordinates_y,
+        None if micrographs is None else os.fspath(micrographs),
+        micrograph_psize,
+        None if micrograph_px is None else tuple(micrograph_px),
+        edge_px,
+    )
     further = path_list(passthrough)
     pair = OutputPair(output, [file, *further, choice.micrographs], overwrite)
     source = None if source is None else os.fspath(source)

@@ -234,7 +234,7 @@ class StarRows(WordRows):
             operator = block.operator.astype(np.float64)
             new[OPERATOR_LABEL] = Numbers(operator, 0, np.zeros(len(block), np.bool_))
         operators = self._rows.operators
-        if operators and self._priors.labels:
+        if self._priors.labels and (operators or baked):
             new.update(self._turned_priors(block, source, operators, baked))
         if operators and self._reader.further:
             new.update(self._further_poses(block, source, operators))
@@ -258,17 +258,21 @@ class StarRows(WordRows):
         self,
         block: "Block",
         source: dict[str, Array],
-        operators: Operators,
+        operators: Operators | None,
         baked: Baked | None,
     ) -> dict[str, Numbers]:
-        """Priors of the mate's pose."""
+        """Priors of the mate's pose, which count from where its box is."""
         told = {
             label: self._told(label, block, source)
             for label in self._priors.needs
             if label in source
         }
         place = (baked.taken_A, self._in_px(baked.taken_A, block)) if baked else None
-        turned = self._priors.turned(told, operators, block.operator, block.psize_A, place)
+        turned = {}
+        if operators:
+            turned = self._priors.turned(told, operators, block.operator, block.psize_A, place)
+        elif place:
+            turned = self._priors.moved(told, place)
         for label, (values, _) in turned.items():
             self._refuse_large(values, f"a _{label}")
         return {label: Numbers(values, 6, kept) for label, (values, kept) in turned.items()}
