@@ -5,9 +5,12 @@ coordinate - origin / (A per pixel of the micrograph), and a point x of the map 
 center + (A x)_xy / (A per pixel of the micrograph).
 """
 
+import sys
+
 import naive
 import numpy as np
 import pytest
+from inside import path_of
 from particle_files import needs, run, structured
 from star_files import ANGLES, ORIGINS_A, floats, loop, read_star
 
@@ -377,6 +380,22 @@ def test_rows_off_their_micrographs_are_named(verb, edge, rng, tmp_path, go, com
     assert f"the first in row {off[0]}:" in lines[0]
 
 
+def test_rows_of_a_flipped_star_are_looked_at_by_its_own_y(rng, tmp_path, go, command):
+    columns = cryosparc_rows(rng, 40)
+    columns[FRACTIONS[1]] = rng.uniform(0.95, 1, 40).astype("f4")
+    write_cs(tmp_path / "p.cs", columns)
+    columns[PLACE_PSIZE][:] = 0.53
+    go("export", "p.cs", "p.star")
+    flags = (BAKE[1], "--micrograph_psize=0.53", "--micrograph_px=4100,2800", "--edge_px=20")
+    done = command("export", "p.star", "q.star", *flags, "--coordinates_y=flipped")
+    old = field_rows(structured(columns))
+    off = off_rows(old, columns[PLACE_PSIZE], (4100, 2800), 20)
+    mirrored = [(v, place, shift_A * (1, -1)) for v, place, shift_A in old]
+    assert off != off_rows(mirrored, columns[PLACE_PSIZE], (4100, 2800), 20)
+    assert f"the centers of {len(off)} of 40 rows are less than 20 px from" in done.stderr
+    assert f"the first in row {off[0]}:" in done.stderr
+
+
 def test_rows_of_a_star_that_are_off(rng, tmp_path, command, recwarn):
     columns = relion_columns(rng, 30)
     write_star(tmp_path / "p.star", columns)
@@ -515,6 +534,21 @@ def test_fields_that_cannot_take_shifts(damage, told, rng, tmp_path, command):
 
 
 # RELION itself
+
+
+@pytest.mark.slow
+def test_an_external_job_of_relion_takes_the_micrographs(rng, tmp_path, go):
+    columns = relion_columns(rng)
+    write_star(tmp_path / "p.star", columns)
+    (tmp_path / "mics.star").write_text(micrographs_text())
+    go("expand", "p.star", "e.star", "--symmetry=D2", *BAKE, "--micrographs=mics.star")
+    (tmp_path / "External").mkdir()
+    pairs = ("--sym", "D2", "--center", "31.5,-52.25,40", "--recenter", "coordinates")
+    inputs = ("--o", "External/", "--in_parts", "p.star", "--in_mics", "mics.star")
+    start = f"from {path_of('relion_job')} import program; program()"
+    run(tmp_path, sys.executable, "-c", start, *inputs, *pairs, "--j", "1")
+    made = tmp_path / "External" / "particles.star"
+    assert made.read_bytes() == (tmp_path / "e.star").read_bytes()
 
 
 @pytest.mark.slow
