@@ -295,6 +295,33 @@ def test_shifts_of_further_classes_count_from_the_new_box(rng, tmp_path, go):
     assert np.array_equal(new[f"{multi}/pose"], old[f"{multi}/pose"])
 
 
+def test_shifts_in_pixels_of_unknown_size_are_left_out(rng, tmp_path, go):
+    columns = cryosparc_rows(rng)
+    columns |= {
+        "alignments_class_0/pose": rng.normal(0, 1, (12, 3)).astype("f4"),
+        "alignments_class_0/shift": rng.normal(0, 9, (12, 2)).astype("f4"),
+    }
+    write_cs(tmp_path / "p.cs", columns)
+    shown = go("export", "p.cs", "q.cs", BAKE[1])
+    assert "of the boxes before: alignments_class_0/pose, alignments_class_0/shift" in shown
+    assert not any("class_0" in name for name in np.load(tmp_path / "q.cs").dtype.names)
+
+
+@pytest.mark.parametrize("flag", ["--micrograph_psize=7", "--micrographs=mics.star"])
+def test_what_particles_say_comes_before_what_is_given(flag, rng, tmp_path, command):
+    (tmp_path / "mics.star").write_text(micrographs_text(**{MICROGRAPH_PSIZE: ["7"] * 4}))
+    write_star(tmp_path / "p.star", relion_columns(rng), **{MICROGRAPH_PSIZE: ["0.83"] * 3})
+    write_cs(tmp_path / "p.cs", cryosparc_rows(rng))
+    for end in (".star", ".cs"):
+        if end == ".cs" and "micrographs" in flag:
+            continue
+        for name, flags in (("q", ()), ("r", (flag,))):
+            done = command("export", f"p{end}", f"{name}{end}", BAKE[1], *flags)
+            assert done.returncode == 0
+        assert f"{flag.partition('=')[0]} is left aside: p{end} says" in done.stderr
+        assert (tmp_path / f"q{end}").read_bytes() == (tmp_path / f"r{end}").read_bytes()
+
+
 @pytest.mark.parametrize(("y", "flip"), [("flipped", -1), ("same", 1), (None, -1)])
 def test_baking_and_converting_commute(y, flip, rng, tmp_path, go):
     columns = cryosparc_rows(rng)

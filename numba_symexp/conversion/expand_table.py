@@ -40,13 +40,13 @@ def run(job: ExpandJob, progress: Progress | None = None) -> Summary:
 
 def _run(job: ExpandJob, progress: Progress | None) -> Summary:
     """Expand into a .star, or into a .cs and its result group."""
+    from numba_symexp.conversion.coordinates import off_micrographs
     from numba_symexp.conversion.export_table import OutputPair, check_rows
     from numba_symexp.conversion.subtomograms import as_wanted
     from numba_symexp.expansion.made_rows import PlannedExpansion
     from numba_symexp.expansion.plan import make_plan
     from numba_symexp.expansion.run import summary, warn_all
     from numba_symexp.formats import open_table
-    from numba_symexp.formats.micrographs import off_micrographs
     from numba_symexp.formats.relion.optimisation_set import Beside, SetOutputs
     from numba_symexp.kernels.threads import kernel_threads
     from numba_symexp.particles.columns import without_given_psize

@@ -9,12 +9,12 @@ import numpy as np
 from numba_symexp.annotations import AnyPath, Progress
 from numba_symexp.conversion.as_cryosparc import AsCryosparc
 from numba_symexp.conversion.as_relion import AsRelion
+from numba_symexp.conversion.coordinates import off_micrographs, refuse_choice
 from numba_symexp.conversion.subtomograms import as_wanted
 from numba_symexp.errors import SourceError, UsageError, warn
 from numba_symexp.files import path_list
 from numba_symexp.formats import FORMATS, format_of_suffix
 from numba_symexp.formats.interface import Format, RowWriter
-from numba_symexp.formats.micrographs import off_micrographs
 from numba_symexp.formats.relion.optimisation_set import Beside
 from numba_symexp.kinds import kind_of_suffix
 from numba_symexp.output import Draft, Input, OutputFile, as_output_error, writing_together
@@ -326,7 +326,7 @@ def _writer(
     source: ParticleTable = rows.source
     notes: list[str] = []
     dropped: list[str] = []
-    _refuse_choice(rows, known, choice)
+    refuse_choice(rows, known, choice)
     if rows.components == 3 and known.vocabulary == CRYOSPARC:
         raise SourceError(
             f"{source.path}: its shifts have a third component, as those of subtomograms, for "
@@ -358,34 +358,6 @@ def _writer(
         listed = ", ".join(_shortened(dropped, rows.source.columns))
         notes.append(f"dropped, for want of a place in the output: {listed}")
     return writer, notes
-
-
-def _refuse_choice(rows: Poses, known: Format, choice: CoordinateChoice) -> None:
-    """Refuse what is asked of coordinates where the output, or the particles, have none such.
-
-    Raises
-    ------
-    UsageError
-        Names the option.
-    """
-    path, suffix = rows.source.path, known.kind.suffixes[0]
-    if choice.recenter and known.vocabulary != RELION and rows.source.vocabulary != CRYOSPARC:
-        raise UsageError(
-            f"recenter= goes with coordinates, which a {suffix} made of {path} has not: write a "
-            ".star"
-        )
-    if choice.recenter and known.vocabulary not in (CRYOSPARC, RELION):
-        raise UsageError(f"recenter= goes with a .star or .cs output, not with {suffix}")
-    if rows.components == 3 and choice.of_images:
-        raise UsageError(
-            f"{choice.of_images[0]}= is for images, and {path} has subtomograms: leave it out"
-        )
-    used = known.vocabulary == RELION and (choice.recenter or rows.source.vocabulary != RELION)
-    if choice.coordinates_y is not None and not used:
-        raise UsageError(
-            "coordinates_y= goes with particles of CryoSPARC that become a .star, or with "
-            "recenter=coordinates into a .star: leave it out"
-        )
 
 
 def _shortened(dropped: Sequence[str], columns: Iterable[str]) -> list[str]:

@@ -128,7 +128,7 @@ class ExpandJob(SymmetryRequest):
         check_point("center_px", self.center_px)
         if self.defocus is not None and self.defocus not in DEFOCUS_SIGNS:
             raise UsageError(f"defocus {self.defocus!r} is neither {' nor '.join(DEFOCUS_SIGNS)}")
-        _ = self.coordinates
+        _ = self.coordinates  # which refuses what cannot be asked
         if self.defocus is not None and not self.has_center:
             raise UsageError("defocus= goes with center=, which is missing: add it")
         self.needs("center_px", "box_px")

@@ -257,29 +257,3 @@ def _optics_by_name(path: str, own: Optics, particles: str) -> Optics:
     sizes = np.array([size_of[names[k]] for k in known], "S")
     words = {OPTICS_GROUP: own.groups()[known], MICROGRAPH_PSIZE: sizes}
     return Optics(tuple(words), len(known), words)
-
-
-def off_micrographs(rows: "Poses", choice: CoordinateChoice) -> list[str]:
-    """A sentence about rows whose centers are off their micrographs; none where all are on them.
-
-    All rows are read for it. Nothing is said where nothing tells how large micrographs are.
-    """
-    if choice.recenter is None or rows.components == 3:
-        return []
-    micrographs = Micrographs.of(rows, choice)
-    edge_px = choice.edge_px or 0.0
-    count, first = 0, -1
-    for block in rows.exported() if micrographs.size_is_known else ():
-        center = micrographs.centers_px(block)
-        far = micrographs.sizes_px(block.sources)[block.index] - edge_px
-        off = ((center < edge_px) | (center > far)).any(axis=1)
-        if off.any() and not count:
-            first = block.start + int(np.argmax(off))
-        count += int(np.count_nonzero(off))
-    if not count:
-        return []
-    margin = f"less than {edge_px:g} px from the edge of their micrographs, or " if edge_px else ""
-    return [
-        f"{rows.source.path}: the centers of {count:,} of {len(rows):,} rows are {margin}off their "
-        f"micrographs, the first in row {first}: they are written all the same"
-    ]

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 
 from numba_symexp.errors import UsageError
 from numba_symexp.particles.table import CRYOSPARC
@@ -67,7 +68,8 @@ class CoordinateChoice:
         psize, size, edge = self.micrograph_psize, self.micrograph_px, self.edge_px
         if psize is not None and not 0 < psize < math.inf:
             raise UsageError(f"micrograph_psize {psize:g} must be above 0 A per pixel")
-        if size is not None and not (len(size) == 2 and min(size) > 0):
+        whole = size is None or all(isinstance(side, Integral) for side in size)
+        if size is not None and not (whole and len(size) == 2 and min(size) > 0):
             shown = ",".join(map(str, size))
             raise UsageError(f"micrograph_px {shown} is no width and height W,H above 0")
         if edge is not None and not 0 <= edge < math.inf:
