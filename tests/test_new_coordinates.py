@@ -633,4 +633,4 @@ def test_relion_cuts_the_subparticle_into_the_middle(where, rng, tmp_path, go):
             image = np.atleast_3d(file.data.astype(float).T).T[int(number) - 1]
         near = np.where(np.add.outer(middle**2, middle**2) < 10**2, image - image.min(), 0)
         found = [(near.sum(axis=axis) @ middle) / near.sum() for axis in (0, 1)]
-        assert np.abs(np.array(found) + rest).max() < 0.1, (number, found, rest)
+        assert np.abs(np.array(found) + rest).max() < 0.02, (number, found, rest)
