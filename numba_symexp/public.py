@@ -51,6 +51,11 @@ def expand(
     keep_track_length: bool = False,
     program: str | None = None,
     recenter: str | None = None,
+    coordinates_y: str | None = None,
+    micrographs: AnyPath | None = None,
+    micrograph_psize: float | None = None,
+    micrograph_px: str | Sequence[int] | None = None,
+    edge_px: float | None = None,
     optimisation_set: AnyPath | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
@@ -121,8 +126,22 @@ def expand(
     program : {"relion", "m"}, optional
         Whose .star is written of subtomograms; by default the source's, and RELION's of a .tbl.
     recenter : {"coordinates"}, optional
-        In a .star of subtomograms, bake origins into coordinates, and set them to 0: the particles
-        are to be extracted again.
+        In a .star or .cs, bake shifts into coordinates: the particles are to be extracted again.
+        Of images whole pixels of the micrograph move, and the rest stays as the shift; origins of
+        subtomograms become 0.
+    coordinates_y : {"flipped", "same"}, optional
+        Whether y of a .star counts from the other edge than the y of the images; by default it
+        does where CryoSPARC's particles become a .star.
+    micrographs : str or path, optional
+        RELION's .star of the micrographs, whose optics groups say A per pixel, by name, where the
+        particles do not.
+    micrograph_psize : float, optional
+        A per pixel of all micrographs, instead.
+    micrograph_px : sequence of int or str, optional
+        Width and height ``W,H`` of all micrographs, which a .star does not say: rows whose centers
+        are off them are named.
+    edge_px : float, optional
+        Rows that are nearer to the edge are named too.
     optimisation_set : str or path, optional
         RELION's optimisation set that names the source. Beside a .star ``x.star`` come
         ``x_optimisation_set.star`` and, where the set names trajectories, ``x_motion.star``; so
@@ -197,6 +216,11 @@ def expand(
         keep_track_length=keep_track_length,
         program=program,
         recenter=recenter,
+        coordinates_y=coordinates_y,
+        micrographs=micrographs,
+        micrograph_psize=micrograph_psize,
+        micrograph_px=micrograph_px,
+        edge_px=edge_px,
         optimisation_set=optimisation_set,
         overwrite=overwrite,
         dry_run=dry_run,
@@ -335,6 +359,20 @@ def _point_or_corner(name: str, value: Any) -> Point | str | None:
     return value if isinstance(value, str) and value == CORNER else point(name, value)
 
 
+def _pair(name: str, value: Any) -> tuple[int, ...] | None:
+    """Two whole numbers, of a sequence or of ``W,H``."""
+    if value is None:
+        return None
+    try:
+        parts = [int(part) for part in value.split(",")] if isinstance(value, str) else list(value)
+        found = tuple(operator.index(part) for part in parts)
+    except (TypeError, ValueError):
+        raise _wrong(name, value, "two whole numbers W,H") from None
+    if len(found) != 2:
+        raise _wrong(name, value, "two whole numbers W,H")
+    return found
+
+
 def _pose_format(name: str, value: Any) -> str:
     """Name of a form of poses; an empty one is the default."""
     return text(name, value) or ExpandJob.pose_format
@@ -372,6 +410,11 @@ _FORMS: dict[str, Callable[[str, Any], Any]] = {
     "keep_track_length": boolean,
     "program": text,
     "recenter": text,
+    "coordinates_y": text,
+    "micrographs": _optional_path,
+    "micrograph_psize": number,
+    "micrograph_px": _pair,
+    "edge_px": number,
     "optimisation_set": _optional_path,
     "overwrite": boolean,
     "dry_run": boolean,

@@ -556,8 +556,6 @@ def test_images_have_no_optimisation_set(project, rng, command, tmp_path):
     (tmp_path / "p.star").write_text(star_text(particles(rng, 5)))
     told = "its particles are images"
     refused(command, tmp_path, 1, told, "expand", SET_NAME, "e.star", "--symmetry=C2")
-    flags = ("--symmetry=C2", "--recenter=coordinates")
-    refused(command, tmp_path, 1, told, "expand", "p.star", "e.star", *flags)
 
 
 REFUSED = {
@@ -580,6 +578,13 @@ REFUSED = {
     "tbl": (2, "ends in no .star", SET_NAME, "e.tbl", []),
     "bake tbl": (2, "--recenter goes with", "p.star", "e.tbl", ["--recenter=coordinates"]),
     "bake what": (2, "is not coordinates", "p.star", "e.star", ["--recenter=shift"]),
+    "micrographs": (
+        2,
+        "--micrograph_psize is for images",
+        "p.star",
+        "e.star",
+        ["--recenter=coordinates", "--micrograph_psize=1"],
+    ),
 }
 
 

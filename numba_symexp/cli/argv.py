@@ -241,6 +241,16 @@ def point(name: str, text: str | None) -> tuple[float, float, float] | None:
     return tuple(part for part in parts if part is not None)  # type: ignore[return-value]
 
 
+def pair(name: str, text: str | None) -> tuple[int, int] | None:
+    """Width and height of a flag's text, as ``W,H``."""
+    if text is None:
+        return None
+    parts = [integer(name, part) for part in text.split(",")]
+    if len(parts) != 2:
+        raise UsageError(f"--{name}={text} is not W,H: give two whole numbers")
+    return tuple(part for part in parts if part is not None)  # type: ignore[return-value]
+
+
 def point_or_corner(name: str, text: str | None) -> tuple[float, float, float] | str | None:
     """Point of a flag's text, as ``x,y,z``, or ``corner``."""
     return text if text == "corner" else point(name, text)

@@ -15,6 +15,7 @@ from numba_symexp.cli.argv import (
     is_on,
     number,
     numbers,
+    pair,
     point,
     point_or_corner,
 )
@@ -55,6 +56,11 @@ def expand(
     keep_track_length: bool = False,
     program: str | None = None,
     recenter: str | None = None,
+    coordinates_y: str | None = None,
+    micrographs: str | None = None,
+    micrograph_psize: str | None = None,
+    micrograph_px: str | None = None,
+    edge_px: str | None = None,
     optimisation_set: str | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
@@ -138,7 +144,19 @@ def expand(
     program
         relion or m: whose .star is written of subtomograms; else the source's.
     recenter
-        coordinates: in a .star of subtomograms, bake origins into coordinates and set them to 0.
+        coordinates: bake shifts into the coordinates of a .star or .cs, for a new extraction; of
+        images whole pixels of the micrograph, of subtomograms all.
+    coordinates_y
+        flipped or same: whether y of a .star counts from the other edge than that of the images;
+        else flipped for particles of CryoSPARC, same for RELION's.
+    micrographs
+        RELION's .star of the micrographs, whose optics say A per pixel; goes with --recenter.
+    micrograph_psize
+        A per pixel of all micrographs, instead.
+    micrograph_px
+        Width and height W,H of micrographs: rows of a .star that are off them are named.
+    edge_px
+        Rows that are nearer to the edge of their micrograph are named too.
     optimisation_set
         Optimisation set that names the particles of SOURCE; a new one and a motion file are written
         beside a .star.
@@ -195,6 +213,11 @@ def expand(
         keep_track_length=is_on(keep_track_length),
         program=program,
         recenter=recenter,
+        coordinates_y=coordinates_y,
+        micrographs=micrographs,
+        micrograph_psize=number("micrograph_psize", micrograph_psize),
+        micrograph_px=pair("micrograph_px", micrograph_px),
+        edge_px=number("edge_px", edge_px),
         optimisation_set=optimisation_set,
         overwrite=is_on(overwrite),
         dry_run=is_on(dry_run),

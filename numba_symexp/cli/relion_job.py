@@ -60,13 +60,14 @@ JOBFOLDER/{OUTPUT}. In RELION's External tab:
 
   External executable   {PROGRAM}
   Input particles       the particles of a refinement
+  Input micrographs     say A per pixel where origins go into coordinates: recenter coordinates
   Params                pairs of label and value: sym D7; or twist -166.7, rise 27.3, order 12
 
 Labels are the flags of `numba-symexp expand`, and sym; see numba-symexp expand --help."""
 
-_OUR_NAMES = {"sym": "symmetry", "angpix": "psize"}
+_OUR_NAMES = {"sym": "symmetry", "angpix": "psize", "in_mics": "micrographs"}
 
-_ELSEWHERE = ("in_movs", "in_mov", "in_movies", "in_mics", "in_coords", "in_3dref", "in_mask")
+_ELSEWHERE = ("in_movs", "in_mov", "in_movies", "in_coords", "in_3dref", "in_mask")
 """Inputs of other kinds, which RELION gives to any External job that names them."""
 
 _LOOK_S, _PATIENCE_S = 0.2, 30.0

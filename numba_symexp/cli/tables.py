@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from numba_symexp.cli.argv import Request, integer, is_on, number
+from numba_symexp.cli.argv import Request, integer, is_on, number, pair
 from numba_symexp.cli.terminal import ProgressBar, histogram_text, readable_size
 from numba_symexp.errors import UsageError
 
@@ -258,6 +258,12 @@ def export_particles(
     program: str | None = None,
     psize: str | None = None,
     convention: str | None = None,
+    recenter: str | None = None,
+    coordinates_y: str | None = None,
+    micrographs: str | None = None,
+    micrograph_psize: str | None = None,
+    micrograph_px: str | None = None,
+    edge_px: str | None = None,
     overwrite: bool = False,
     json: bool = False,
     quiet: bool = False,
@@ -285,6 +291,20 @@ def export_particles(
     convention
         cryosparc or relion: in whose convention of Dn the particles were refined; else what the
         table says. A file for the other program is marked with it.
+    recenter
+        coordinates: bake shifts into coordinates, for a new extraction; of images whole pixels of
+        the micrograph, of subtomograms all.
+    coordinates_y
+        flipped or same: whether y of a .star counts from the other edge than that of the images;
+        else flipped for particles of CryoSPARC, same for RELION's.
+    micrographs
+        RELION's .star of the micrographs, whose optics say A per pixel; goes with --recenter.
+    micrograph_psize
+        A per pixel of all micrographs, instead.
+    micrograph_px
+        Width and height W,H of micrographs: rows of a .star that are off them are named.
+    edge_px
+        Rows that are nearer to the edge of their micrograph are named too.
     overwrite
         Replace existing files.
     json
@@ -296,23 +316,27 @@ def export_particles(
     from numba_symexp.conversion.export_table import export_particles as write
     from numba_symexp.files import path_list
 
-    silent, psize_A = is_on(quiet), number("psize", psize)
+    asked: dict[str, Any] = {
+        "keep_track_length": is_on(keep_track_length),
+        "overwrite": is_on(overwrite),
+        "source": source,
+        "convention": convention,
+        "passthrough": path_list(passthrough),
+        "program": program,
+        "psize": number("psize", psize),
+        "recenter": recenter,
+        "coordinates_y": coordinates_y,
+        "micrographs": micrographs,
+        "micrograph_psize": number("micrograph_psize", micrograph_psize),
+        "micrograph_px": pair("micrograph_px", micrograph_px),
+        "edge_px": number("edge_px", edge_px),
+    }
+    silent = is_on(quiet)
 
     def act() -> dict[str, Any]:
         probe(file, source)
         with ProgressBar(silent) as bar:
-            made = write(
-                file,
-                output,
-                is_on(keep_track_length),
-                is_on(overwrite),
-                bar.show,
-                source,
-                convention,
-                path_list(passthrough),
-                program,
-                psize_A,
-            )
+            made = write(file, output, progress=bar.show, **asked)
         return asdict(made)
 
     return Request(act, export_text, is_on(json), silent)

@@ -56,12 +56,22 @@ _TEXT = np.dtype("S")
 
 _NAME_DIGITS = 6
 
+_FLIPPED = (
+    "rlnCoordinateY is (1 - center_y_frac) x height (coordinates_y=flipped): give "
+    "coordinates_y=same for the very .mrc files that CryoSPARC read"
+)
+_SAME = (
+    "rlnCoordinateY is center_y_frac x height (coordinates_y=same): give coordinates_y=flipped for "
+    "micrographs that another program wrote, whose rows count from the other edge"
+)
+
 
 class AsRelion(TableView):
     """A table with CryoSPARC's fields, with RELION's labels as text.
 
     A leading ``>`` of a path goes, ``.mrc`` stacks become ``.mrcs``, images count from 1, and the
-    y of micrograph coordinates, which CryoSPARC counts from the lower edge, is turned round.
+    y of micrograph coordinates, which CryoSPARC counts from the lower edge, is turned round,
+    unless it is to stay.
 
     Parameters
     ----------
@@ -73,6 +83,8 @@ class AsRelion(TableView):
         Columns that the rows bring themselves; None counts for nothing.
     components : int
         Of a shift: 3 of subtomograms.
+    is_flipped : bool
+        Turn y of micrograph coordinates round.
 
     Attributes
     ----------
@@ -88,9 +100,11 @@ class AsRelion(TableView):
         split: bool,
         replaced: Collection[str | None],
         components: int = 2,
+        is_flipped: bool = True,
     ) -> None:
         super().__init__(source)
         fields = source.columns
+        self._is_flipped = is_flipped
         _refuse_odd(source)
         in_groups = (GROUP, *_FIELD_OF_OPTICS.values())
         self._group_fields = [each for each in in_groups if each in fields]
@@ -155,6 +169,8 @@ class AsRelion(TableView):
                     "stacks are named .mrcs, as RELION wants them: link or rename "
                     f"{first.decode(errors='replace')} and the like"
                 )
+        if "rlnCoordinateY" in self._needs:
+            notes.append(_FLIPPED if self._is_flipped else _SAME)
         return notes
 
     def _made(self, name: str, found: Mapping[str, Array], rows: int) -> Array:
@@ -181,7 +197,8 @@ class AsRelion(TableView):
         x, y = (f"location/center_{axis}_frac" for axis in "xy")
         if name == "rlnCoordinateX":
             return self._text(x, found[x] * found[MICROGRAPH_SHAPE][:, 1], 6)
-        return self._text(y, (1 - found[y]) * found[MICROGRAPH_SHAPE][:, 0], 6)
+        part = 1 - found[y] if self._is_flipped else found[y]
+        return self._text(y, part * found[MICROGRAPH_SHAPE][:, 0], 6)
 
     def _tubes_of(self, found: Mapping[str, Array]) -> tuple[Array, Array]:
         """Micrograph and tube of each row, as 64-bit numbers."""

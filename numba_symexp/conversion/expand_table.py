@@ -9,7 +9,6 @@ from numba_symexp.annotations import Progress
 from numba_symexp.expansion.job import ExpandJob, Summary
 from numba_symexp.formats import format_of_output
 from numba_symexp.formats.interface import RowWriter
-from numba_symexp.kinds import STAR
 
 
 def run(job: ExpandJob, progress: Progress | None = None) -> Summary:
@@ -41,6 +40,7 @@ def run(job: ExpandJob, progress: Progress | None = None) -> Summary:
 
 def _run(job: ExpandJob, progress: Progress | None) -> Summary:
     """Expand into a .star, or into a .cs and its result group."""
+    from numba_symexp.conversion.coordinates import off_micrographs
     from numba_symexp.conversion.export_table import OutputPair, check_rows
     from numba_symexp.conversion.subtomograms import as_wanted
     from numba_symexp.expansion.made_rows import PlannedExpansion
@@ -54,10 +54,9 @@ def _run(job: ExpandJob, progress: Progress | None) -> Summary:
     from numba_symexp.poses import Poses
 
     started = time.perf_counter()
-    if not job.output.lower().endswith(STAR.suffixes):
-        job.refuse_for_star()
+    job.refuse_for_output()
     job.full()
-    inputs = [job.source, *job.passthrough, job.operators_file]
+    inputs = [job.source, *job.passthrough, job.operators_file, job.micrographs]
     beside = SetOutputs.of(job.source, job.optimisation_set, job.output, job.program)
     if beside is None:
         pair = OutputPair(job.output, inputs, job.overwrite)
@@ -77,20 +76,21 @@ def _run(job: ExpandJob, progress: Progress | None) -> Summary:
         stack.enter_context(kernel_threads(job.threads))
         rows = Poses.of_expanded(PlannedExpansion(job, table, plan))
         check_rows(rows)
-        writer, notes = pair.writer(rows, job.keep_track_length, job.recenter)
+        writer, notes = pair.writer(rows, job.keep_track_length, job.coordinates)
         notes = [*converted, *notes]
+        found = off_micrographs(rows, job.coordinates)
+        warn_all(found)
         further: list[Beside] = [] if beside is None else beside.prepared(rows)
         for each in further:
             stack.callback(each.close)
-        found: list[str] = []
         if job.dry_run:
             size = _size(writer, len(rows)) + sum(each.size for each in further)
             pair.files[0].check_space(size)
         else:
             drafts = pair.write(rows, writer, progress, further)
             size = sum(draft.size for draft in drafts)
-            found = drafts[0].notes
-            warn_all(found)
+            warn_all(drafts[0].notes)
+            found += drafts[0].notes
     return summary(job, plan, pair.names, size, started, found, notes)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numba_symexp.annotations import AnyPath, Progress
 from numba_symexp.conversion.as_cryosparc import AsCryosparc
 from numba_symexp.conversion.as_relion import AsRelion
+from numba_symexp.conversion.coordinates import off_micrographs, refuse_choice
 from numba_symexp.conversion.subtomograms import as_wanted
 from numba_symexp.errors import SourceError, UsageError, warn
 from numba_symexp.files import path_list
@@ -19,6 +20,7 @@ from numba_symexp.kinds import kind_of_suffix
 from numba_symexp.output import Draft, Input, OutputFile, as_output_error, writing_together
 from numba_symexp.particles.columns import find_columns, pixel_size_column
 from numba_symexp.particles.convention import check_convention, doubtful
+from numba_symexp.particles.coordinate_choice import KEPT, CoordinateChoice
 from numba_symexp.particles.scan import blocks, scan
 from numba_symexp.particles.table import CRYOSPARC, DYNAMO, RELION, ParticleTable
 from numba_symexp.poses import Poses, open_poses
@@ -63,6 +65,12 @@ def export_particles(
     passthrough: AnyPath | Sequence[AnyPath] = (),
     program: str | None = None,
     psize: float | None = None,
+    recenter: str | None = None,
+    coordinates_y: str | None = None,
+    micrographs: AnyPath | None = None,
+    micrograph_psize: float | None = None,
+    micrograph_px: Sequence[int] | None = None,
+    edge_px: float | None = None,
 ) -> ExportReport:
     """Write a particle table, expanded or not, as CryoSPARC's .cs, RELION's .star or Dynamo's .tbl.
 
@@ -89,6 +97,8 @@ def export_particles(
         Whose .star is written of subtomograms; by default the source's, and RELION's of a .tbl.
     psize : float, optional
         A per pixel, where the table says none.
+    recenter, coordinates_y, micrographs, micrograph_psize, micrograph_px, edge_px
+        Bake shifts into coordinates, and what is known of micrographs: see `expand`.
 
     Returns
     -------
@@ -103,8 +113,16 @@ def export_particles(
     """
     file, output = os.fspath(file), os.fspath(output)
     check_convention(convention)
+    choice = CoordinateChoice(
+        recenter,
+        coordinates_y,
+        None if micrographs is None else os.fspath(micrographs),
+        micrograph_psize,
+        None if micrograph_px is None else tuple(micrograph_px),
+        edge_px,
+    )
     further = path_list(passthrough)
-    pair = OutputPair(output, [file, *further], overwrite)
+    pair = OutputPair(output, [file, *further, choice.micrographs], overwrite)
     source = None if source is None else os.fspath(source)
     with open_poses(file, psize, source, passthrough=further) as opened:
         rows, converted = _as_wanted(opened, pair.format, program)
@@ -112,7 +130,7 @@ def export_particles(
         if rows.expanded is None:
             warn(doubtful(rows.table, convention))
         rows.convention_given = convention
-        notes = export_rows(pair, rows, keep_track_length, progress)
+        notes = export_rows(pair, rows, keep_track_length, progress, choice)
         return ExportReport(
             output=output,
             expanded=rows.expanded is not None,
@@ -150,6 +168,7 @@ def export_rows(
     rows: Poses,
     keep_track_length: bool = False,
     progress: Progress | None = None,
+    choice: CoordinateChoice = KEPT,
 ) -> list[str]:
     """Write rows that were checked; return what the user should know.
 
@@ -158,7 +177,8 @@ def export_rows(
     SymexpError
         What is wrong, where, and what to do. Nothing was written then.
     """
-    writer, notes = pair.writer(rows, keep_track_length)
+    writer, notes = pair.writer(rows, keep_track_length, choice)
+    warn(*off_micrographs(rows, choice))
     drafts = pair.write(rows, writer, progress)
     return [*notes, *drafts[0].notes]
 
@@ -206,7 +226,7 @@ class OutputPair:
         ]
 
     def writer(
-        self, rows: Poses, keep_track_length: bool, recenter: str | None = None
+        self, rows: Poses, keep_track_length: bool, choice: CoordinateChoice = KEPT
     ) -> tuple[RowWriter, list[str]]:
         """Who writes the rows, and what a user should know of it.
 
@@ -219,7 +239,7 @@ class OutputPair:
             for path in rows.source.files:
                 each.refuse_input(path)
         self.refuse_images(rows.components, rows.source)
-        return _writer(rows, self.format, keep_track_length, recenter)
+        return _writer(rows, self.format, keep_track_length, choice)
 
     def refuse_images(self, components: int, source: ParticleTable) -> None:
         """Refuse to write images, whose shifts have two components, where subtomograms belong.
@@ -300,12 +320,13 @@ def check_rows(rows: Poses) -> None:
 
 
 def _writer(
-    rows: Poses, known: Format, keep_track_length: bool, recenter: str | None
+    rows: Poses, known: Format, keep_track_length: bool, choice: CoordinateChoice
 ) -> tuple[RowWriter, list[str]]:
     """Who writes the rows, and what a user should know of it."""
     source: ParticleTable = rows.source
     notes: list[str] = []
     dropped: list[str] = []
+    refuse_choice(rows, known, choice)
     if rows.components == 3 and known.vocabulary == CRYOSPARC:
         raise SourceError(
             f"{source.path}: its shifts have a third component, as those of subtomograms, for "
@@ -323,12 +344,14 @@ def _writer(
         if known.vocabulary == RELION:
             particles = rows.particles()
             used = {*rows.replaced, rows.psize_column, particles.columns.split}
-            converted = AsRelion(source, rows.has_split, used, rows.components)
+            converted = AsRelion(
+                source, rows.has_split, used, rows.components, choice.flips(source.vocabulary)
+            )
         else:
             converted = AsCryosparc(source)
         warn(converted.warning)
         source, notes, dropped = converted, [*converted.notes], [*converted.dropped]
-    writer = known.writer(rows, source, keep_track_length, recenter)
+    writer = known.writer(rows, source, keep_track_length, choice)
     notes += writer.notes
     dropped += writer.dropped
     if dropped:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from numba_symexp.errors import FileFormatError, SymexpError, UsageError
+from numba_symexp.kinds import CS, STAR
+from numba_symexp.particles.coordinate_choice import FOR_MICROGRAPHS, CoordinateChoice
 from numba_symexp.particles.schema import DEFOCUS_SIGNS
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.request import CORNER, Point, SymmetryRequest, check_point
@@ -17,12 +19,10 @@ NEXT_STEPS = (
 
 MOST_SEED = 2**63 - 1
 
-COORDINATES = "coordinates"
-"""What origins are baked into."""
-
 ONLY_HOW = {
     *("source", "passthrough", "output", "overwrite", "dry_run", "keep_track_length"),
     *("chunk_rows", "threads", "program", "recenter", "optimisation_set"),
+    *("coordinates_y", *FOR_MICROGRAPHS),
 }
 """Options that the rows of an expanded table do not depend on."""
 
@@ -72,7 +72,9 @@ class ExpandJob(SymmetryRequest):
     program : {"relion", "m"}, optional
         Whose .star is written of subtomograms; by default the source's.
     recenter : {"coordinates"}, optional
-        In a .star of subtomograms, bake origins into coordinates.
+        In a .star or .cs, bake shifts into coordinates.
+    coordinates_y, micrographs, micrograph_psize, micrograph_px, edge_px
+        What is known of micrographs: see `CoordinateChoice`.
     optimisation_set : str, optional
         Optimisation set that names the source, of which a new one is made beside a .star.
     overwrite : bool
@@ -105,6 +107,11 @@ class ExpandJob(SymmetryRequest):
     keep_track_length: bool = False
     program: str | None = None
     recenter: str | None = None
+    coordinates_y: str | None = None
+    micrographs: str | None = None
+    micrograph_psize: float | None = None
+    micrograph_px: tuple[int, ...] | None = None
+    edge_px: float | None = None
     optimisation_set: str | None = None
     overwrite: bool = False
     dry_run: bool = False
@@ -121,8 +128,7 @@ class ExpandJob(SymmetryRequest):
         check_point("center_px", self.center_px)
         if self.defocus is not None and self.defocus not in DEFOCUS_SIGNS:
             raise UsageError(f"defocus {self.defocus!r} is neither {' nor '.join(DEFOCUS_SIGNS)}")
-        if self.recenter not in (None, COORDINATES):
-            raise UsageError(f"recenter {self.recenter!r} is not {COORDINATES}")
+        _ = self.coordinates  # which refuses what cannot be asked
         if self.defocus is not None and not self.has_center:
             raise UsageError("defocus= goes with center=, which is missing: add it")
         self.needs("center_px", "box_px")
@@ -138,22 +144,30 @@ class ExpandJob(SymmetryRequest):
         """Whether a point is to be put at the image center."""
         return self.center is not None or self.center_px is not None
 
-    def refuse_for_star(self) -> None:
-        """Refuse options that go with a .star output, where something else is written.
+    @property
+    def coordinates(self) -> CoordinateChoice:
+        """What is asked of coordinates."""
+        names = [each.name for each in fields(CoordinateChoice)]
+        return CoordinateChoice(**{name: getattr(self, name) for name in names})
+
+    def refuse_for_output(self) -> None:
+        """Refuse options that go with another output than the one that is named.
 
         Raises
         ------
         UsageError
             Names the first.
         """
-        for name, what in (
-            ("keep_track_length", "a .star output"),
-            ("program", "a .star output"),
-            ("recenter", "a .star output of subtomograms"),
-            ("optimisation_set", "a .star output of subtomograms"),
+        later = "export the expanded table with it"
+        for name, kinds, what in (
+            ("keep_track_length", STAR.suffixes, "a .star output: leave it out"),
+            ("program", STAR.suffixes, "a .star output: leave it out"),
+            ("recenter", STAR.suffixes + CS.suffixes, f"a .star or .cs output: {later}"),
+            ("coordinates_y", STAR.suffixes, f"a .star output: {later}"),
+            ("optimisation_set", STAR.suffixes, "a .star output of subtomograms: leave it out"),
         ):
-            if getattr(self, name):
-                raise UsageError(f"{name}= goes with {what}: leave it out")
+            if getattr(self, name) and not self.output.lower().endswith(kinds):
+                raise UsageError(f"{name}= goes with {what}")
 
     def recorded(self, operators: Operators) -> dict[str, Any]:
         """What the provenance says of the job: all that decides which rows are written."""

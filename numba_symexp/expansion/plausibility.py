@@ -74,7 +74,7 @@ def plausibility_warnings(
     yield from _of_box(job, table, full, found)
     yield from _of_labels(table)
     yield from _of_places(table)
-    if operators.moves:
+    if operators.moves and job.recenter is None:  # else rows are looked at one by one
         yield from _of_moved_places(job, table, columns, operators)
     if found.all_in_plane:
         yield (

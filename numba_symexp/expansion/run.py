@@ -110,7 +110,7 @@ def check(job: ExpandJob) -> None:
 
 def _output(job: ExpandJob) -> OutputFile:
     """Check the output, which must not be an input, and the symmetry."""
-    job.refuse_for_star()
+    job.refuse_for_output()
     SetOutputs.of(job.source, None, job.output)
     job.full()
     inputs = [job.source, *job.passthrough, job.operators_file]

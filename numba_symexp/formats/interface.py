@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, BinaryIO, ClassVar, Protocol
 
 from numba_symexp.files import first_bytes
 from numba_symexp.kinds import Kind
+from numba_symexp.particles.coordinate_choice import KEPT, CoordinateChoice
 from numba_symexp.particles.table import CRYOSPARC, ParticleTable
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class Format(abc.ABC):
         rows: "Poses",
         source: ParticleTable,
         keep_track_length: bool,
-        recenter: str | None = None,
+        choice: CoordinateChoice = KEPT,
     ) -> RowWriter:
         """Return what writes rows in this format.
 
@@ -122,7 +123,7 @@ class Format(abc.ABC):
             The rest of the columns, in the names of `vocabulary`.
         keep_track_length : bool
             Leave places on helical tracks as they are.
-        recenter : {"coordinates"}, optional
-            Bake origins into coordinates, where the format has such.
+        choice : CoordinateChoice
+            Whether shifts are baked into coordinates, where the format has such.
         """
         raise NotImplementedError

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from numba_symexp.formats.interface import Format, RowWriter
 from numba_symexp.kinds import CS, CSG
+from numba_symexp.particles.coordinate_choice import KEPT, CoordinateChoice
 from numba_symexp.particles.table import ParticleTable
 
 if TYPE_CHECKING:
@@ -36,12 +37,12 @@ class CryosparcDataset(Format):
         rows: "Poses",
         source: ParticleTable,
         keep_track_length: bool,
-        recenter: str | None = None,
+        choice: CoordinateChoice = KEPT,
     ) -> RowWriter:
         """Return what writes rows as a dataset."""
         from numba_symexp.formats.cryosparc.write import CsRows  # needs the compiler
 
-        return CsRows(rows, source)
+        return CsRows(rows, source, choice)
 
 
 class CryosparcResultGroup(CryosparcDataset):

@@ -66,6 +66,31 @@ class Slot:
         return dict(zip(self.columns, made, strict=False))
 
 
+def slots_in_place(columns: Mapping[str, Column]) -> tuple[dict[str, str], list[str]]:
+    """Which further shifts move with a box that is cut anew, and which cannot.
+
+    Returns
+    -------
+    moving : dict of str to str
+        Column of shifts -> column of the A per pixel that they are in.
+    gone : list of str
+        Columns of slots whose shifts nothing says the pixel of, or that belong to the old image.
+    """
+    moving: dict[str, str] = {}
+    gone: list[str] = []
+    for slot in dict.fromkeys(name.partition("/")[0] for name in columns):
+        if slot == _OWN_SLOT or not slot.startswith(SLOT):
+            continue
+        found = Slot.of(slot, columns)
+        if slot == _FLAT:
+            gone += [name for name in columns if name.startswith(f"{slot}/")]
+        elif found.shift and not (found.psize and found.is_sound):
+            gone += found.columns
+        elif found.shift and found.psize:
+            moving[found.shift] = found.psize
+    return moving, gone
+
+
 def further_slots(
     columns: Mapping[str, Column], operators: Operators
 ) -> tuple[list[Slot], list[str]]:

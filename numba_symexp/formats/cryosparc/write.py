@@ -13,9 +13,11 @@ import numpy as np
 from numba_symexp.annotations import Array
 from numba_symexp.behind import WriteBehind
 from numba_symexp.errors import SourceError
-from numba_symexp.formats.cryosparc.slots import SLOT, Slot, further_slots
+from numba_symexp.formats.cryosparc.slots import SLOT, Slot, further_slots, slots_in_place
 from numba_symexp.formats.cryosparc.table import BELONGS_TO
+from numba_symexp.formats.micrographs import FRACTIONS, Micrographs
 from numba_symexp.output import timestamp
+from numba_symexp.particles.coordinate_choice import KEPT, CoordinateChoice
 from numba_symexp.particles.findings import refuse_no_length
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import (
@@ -69,6 +71,8 @@ class CsRows:
     rows : Poses
     source : ParticleTable
         The rest of the fields, in CryoSPARC's names.
+    choice : CoordinateChoice
+        Whether shifts are baked into places on micrographs.
 
     Attributes
     ----------
@@ -82,8 +86,14 @@ class CsRows:
         Bytes of all rows.
     """
 
-    def __init__(self, rows: "Poses", source: ParticleTable) -> None:
+    def __init__(
+        self,
+        rows: "Poses",
+        source: ParticleTable,
+        choice: CoordinateChoice = KEPT,
+    ) -> None:
         self._rows, self._source = rows, source
+        self._micrographs = Micrographs.of(rows, choice) if choice.recenter else None
         self.dropped = [name for name, each in source.columns.items() if each.dtype.hasobject]
         columns = {UID: _OWN[UID], **source.columns}
         for name in self.dropped:
@@ -96,6 +106,7 @@ class CsRows:
                 columns[name] = each
         self.notes: list[str] = []
         self._slots = self._further_poses(columns)
+        self._moving = self._further_shifts(columns)
         self._constants: dict[str, Any] = {}
         self._made_psize = rows.psize_given_A is not None or self._psize_of_a_slot()
         if self._made_psize and PSIZE not in columns:
@@ -143,6 +154,22 @@ class CsRows:
                 f"left out, since nothing says how they turn with the copies: {', '.join(gone)}"
             )
         return slots
+
+    def _further_shifts(self, columns: dict[str, Column]) -> dict[str, str]:
+        """Shifts that move with boxes that are cut anew; those that cannot, go."""
+        if self._micrographs is None:
+            return {}
+        moving, gone = slots_in_place(columns)
+        for name in gone:
+            del columns[name]
+        self._slots = [slot for slot in self._slots if slot.pose not in gone]
+        if gone:
+            self.notes.append(f"left out, since they are of the boxes before: {', '.join(gone)}")
+        self.notes.append(
+            "places on micrographs are new, what is below a pixel stayed in the shifts: extract "
+            "the particles again"
+        )
+        return moving
 
     @functools.cached_property
     def _ids(self) -> Array:
@@ -213,6 +240,8 @@ class CsRows:
             self._fill(out, PSIZE, np.asarray(block.psize_A))
         if self._slots:
             self._turn_slots(out, block)
+        if self._micrographs:
+            self._bake(self._micrographs, out, block)
         if block.split is not None:
             out[SPLIT] = block.split
         operators, own = self._rows.operators, ids[block.index]
@@ -249,6 +278,24 @@ class CsRows:
             rows = {name: source[name][block.index] for name in slot.needed}
             for name, values in slot.turned(rows, operators, block.operator).items():
                 self._fill(out, name, values)
+
+    def _bake(self, micrographs: Micrographs, out: Array, block: "Block") -> None:
+        """Take whole pixels of micrographs out of all shifts, and move the places by them."""
+        whole_px, taken_A = micrographs.taken(block)
+        place = micrographs.places_px(block.sources)[block.index] - whole_px
+        size = micrographs.sizes_px(block.sources)[block.index]
+        for k, name in enumerate(FRACTIONS):
+            self._fill(
+                out, name, np.where(whole_px[:, k] == 0, out[name], place[:, k] / size[:, k])
+            )
+        left = block.shift_A - taken_A
+        psize_A = np.ones(1) if block.psize_A is None else block.psize_A
+        still = taken_A == 0
+        self._fill(out, SHIFT, np.where(still, block.shift, left / psize_A[:, None]))
+        for name, psize in self._moving.items():
+            size_A = out[psize].astype(np.float64)
+            move = (taken_A / size_A[:, None]).reshape(len(block), *(1,) * (out[name].ndim - 2), 2)
+            self._fill(out, name, out[name] - move)
 
     def _fill(self, out: Array, name: str, values: Array) -> None:
         """Fill one field, in whose type the values must fit."""

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from numba_symexp.formats.interface import Format, RowWriter
 from numba_symexp.kinds import TBL
+from numba_symexp.particles.coordinate_choice import KEPT, CoordinateChoice
 from numba_symexp.particles.table import DYNAMO, ParticleTable
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class DynamoTbl(Format):
         rows: "Poses",
         source: ParticleTable,
         keep_track_length: bool,
-        recenter: str | None = None,
+        choice: CoordinateChoice = KEPT,
     ) -> RowWriter:
         """Return what writes rows as a table."""
         from numba_symexp.formats.dynamo.write import DynamoRows

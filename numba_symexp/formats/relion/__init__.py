@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from numba_symexp.formats.interface import Format, RowWriter
 from numba_symexp.kinds import STAR
+from numba_symexp.particles.coordinate_choice import KEPT, CoordinateChoice
 from numba_symexp.particles.table import RELION, ParticleTable
 
 if TYPE_CHECKING:
@@ -37,9 +38,9 @@ class RelionStar(Format):
         rows: "Poses",
         source: ParticleTable,
         keep_track_length: bool,
-        recenter: str | None = None,
+        choice: CoordinateChoice = KEPT,
     ) -> RowWriter:
         """Return what writes rows as a particle file."""
         from numba_symexp.formats.relion.write import StarRows
 
-        return StarRows(rows, source, keep_track_length, recenter)
+        return StarRows(rows, source, keep_track_length, choice)

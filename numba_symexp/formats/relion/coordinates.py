@@ -1,12 +1,14 @@
-"""Coordinates of subtomograms in their tomogram, into which origins can be baked."""
+"""Coordinates of particles in tomograms and micrographs, into which origins can be baked."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError
+from numba_symexp.formats.micrographs import Micrographs
 from numba_symexp.formats.relion.labels import (
     COORDINATES_A,
     COORDINATES_PX,
@@ -18,10 +20,66 @@ from numba_symexp.formats.relion.text import OPTICS_GROUP
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.particles.words import numbers
 
+if TYPE_CHECKING:
+    from numba_symexp.pose_block import Block
+
+
+@dataclass(frozen=True)
+class Baked:
+    """Rows whose origins went into their coordinates, as far as they can.
+
+    Attributes
+    ----------
+    taken_A : (n, 2 or 3) float64
+        What was taken of their origins.
+    coordinates : list of tuple
+        Label, new numbers (n,), and rows (n,) that keep their words.
+    """
+
+    taken_A: Array
+    coordinates: list[tuple[str, Array, Array]]
+
+
+class Baking(Protocol):
+    """Coordinates of a particle file that take up origins."""
+
+    def baked(self, block: "Block", words: Mapping[str, Array]) -> Baked:
+        """Bake the origins of rows; the words are those of the sources of the block."""
+
+
+@dataclass(frozen=True)
+class MicrographCoordinates:
+    """Coordinates of images, which take up whole pixels of their micrographs.
+
+    RELION cuts at the truncated coordinate. So a coordinate keeps its own fraction, and the rest
+    of the shift stays as the origin.
+
+    Attributes
+    ----------
+    micrographs : Micrographs
+    is_flipped : bool
+        Whether y of the coordinates counts from the other edge than y of the images.
+    path : str
+        Of the particles, for messages.
+    """
+
+    micrographs: Micrographs
+    is_flipped: bool
+    path: str
+
+    def baked(self, block: "Block", words: Mapping[str, Array]) -> Baked:
+        """Coordinate - whole pixels of the shift; in a flipped y, coordinate + whole pixels."""
+        whole_px, taken_A = self.micrographs.taken(block)
+        signs, first, new = (1, -1 if self.is_flipped else 1), int(block.sources[0]), []
+        for k, label in enumerate(COORDINATES_PX[:2]):
+            told = numbers(words[label], f"{self.path}: _{label}", first)[block.index]
+            new.append((label, told - signs[k] * whole_px[:, k], whole_px[:, k] == 0))
+        return Baked(taken_A, new)
+
 
 @dataclass(frozen=True)
 class Coordinates:
-    """Coordinates that a particle file has.
+    """Coordinates of subtomograms that a particle file has.
 
     Attributes
     ----------
@@ -62,6 +120,17 @@ class Coordinates:
                 f"data_optics has no _{TILT_SERIES_PX}: add it"
             )
         return cls(tuple(found), reader, path)
+
+    def baked(self, block: "Block", words: Mapping[str, Array]) -> Baked:
+        """Bake whole origins; a row without any keeps its words."""
+        origin_A = block.shift_A
+        still, first = np.all(origin_A == 0, axis=1), int(block.sources[0])
+        new = [
+            (label, places[:, k], still)
+            for labels, places in self.moved(origin_A, words, block.index, first)
+            for k, label in enumerate(labels)
+        ]
+        return Baked(origin_A, new)
 
     def moved(
         self, origin_A: Array, words: Mapping[str, Array], index: Array, start: int

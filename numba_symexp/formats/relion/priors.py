@@ -100,6 +100,17 @@ class Priors:
             new.update({each: (moved[:, k], same[:, k]) for k, each in enumerate(some)})
         return {label: new[label] for label in self.labels if label in new}
 
+    def moved(
+        self, told: Mapping[str, Array], place: tuple[Array, Array]
+    ) -> dict[str, tuple[Array, Array]]:
+        """Priors of origins of rows that were not turned, and whose boxes moved; see `turned`."""
+        new: dict[str, tuple[Array, Array]] = {}
+        for labels, taken in zip(_ORIGIN_PRIORS, place, strict=True):
+            for k, label in enumerate(labels[: self.components]):
+                if label in self.labels:
+                    new[label] = told[label] - taken[:, k], taken[:, k] == 0
+        return new
+
 
 def turned_angles(angles: Array, operators: Operators, operator: Array) -> Array:
     """Angles (n, 3) of the mates of poses, each by one operator, in degrees.

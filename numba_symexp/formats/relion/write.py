@@ -8,7 +8,13 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError
-from numba_symexp.formats.relion.coordinates import Coordinates
+from numba_symexp.formats.micrographs import Micrographs
+from numba_symexp.formats.relion.coordinates import (
+    Baked,
+    Baking,
+    Coordinates,
+    MicrographCoordinates,
+)
 from numba_symexp.formats.relion.copy_labels import (
     SubtomogramNames,
     refuse_same_places,
@@ -26,6 +32,7 @@ from numba_symexp.formats.relion.text import with_convention, with_labels, witho
 from numba_symexp.formats.words_write import Numbers, WordRows
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.kernels.text import ENDING
+from numba_symexp.particles.coordinate_choice import FLIPPED, KEPT, SAME, CoordinateChoice
 from numba_symexp.particles.schema import (
     DEFOCUS,
     OPERATOR_LABEL,
@@ -56,8 +63,8 @@ class StarRows(WordRows):
         With a header, and every label as text.
     keep_track_length : bool
         Leave places on helical tracks as they are.
-    recenter : {"coordinates"}, optional
-        Bake the origins of subtomograms into their coordinates.
+    choice : CoordinateChoice
+        Whether origins are baked into coordinates.
 
     Attributes
     ----------
@@ -79,7 +86,7 @@ class StarRows(WordRows):
         rows: "Poses",
         source: ParticleTable,
         keep_track_length: bool = False,
-        recenter: str | None = None,
+        choice: CoordinateChoice = KEPT,
     ) -> None:
         header = source.header
         if header is None:
@@ -102,7 +109,7 @@ class StarRows(WordRows):
             own = (SOURCE_LABEL, OPERATOR_LABEL)
             added += [label for label in own if label not in header.labels]
         self._priors = Priors.of(header.labels, rows.components)
-        self._coordinates = self._coordinates_of(recenter)
+        self._coordinates = self._coordinates_of(choice)
         self._labels = (*header.labels, *added)
         self._turned_only = self._if_turned_only(header)
         mark = rows.convention if rows.needs_mark(RELION, source) else None
@@ -132,18 +139,21 @@ class StarRows(WordRows):
         of_words = rows.expanded.made_of_words and self._source is rows.source
         return operators if told and of_words else None
 
-    def _coordinates_of(self, recenter: str | None) -> Coordinates | None:
+    def _coordinates_of(self, choice: CoordinateChoice) -> Baking | None:
         """Coordinates that origins go into; None where they stay."""
-        if recenter is None:
+        if choice.recenter is None:
             return None
-        if self._rows.components != 3:
-            raise SourceError(
-                f"{self._source.path}: its particles are images, and recenter= goes with "
-                "subtomograms: leave it out"
-            )
-        self._rows.require_psize("coordinates of a tomogram need origins in A")
-        self.notes.append("coordinates are new: extract the particles again")
-        return Coordinates.of(self._reader, self._source.path)
+        if self._rows.components == 3:
+            self._rows.require_psize("coordinates of a tomogram need origins in A")
+            self.notes.append("coordinates are new: extract the particles again")
+            return Coordinates.of(self._reader, self._source.path)
+        micrographs = Micrographs.of(self._rows, choice)
+        is_flipped = choice.flips(self._rows.source.vocabulary)
+        self.notes.append(
+            f"coordinates are new (coordinates_y={FLIPPED if is_flipped else SAME}), what is below "
+            "a pixel stayed in the origins: extract the particles again"
+        )
+        return MicrographCoordinates(micrographs, is_flipped, self._source.path)
 
     def _premultiplied(self) -> list[str]:
         """What is to be said of images that hold the CTF of the place where they were cut out."""
@@ -193,10 +203,12 @@ class StarRows(WordRows):
         }
         if not self._turned_only:
             kept = self._unchanged(SHIFT, block.shift, self._own_origins, block, source)
-        for labels, origins in self._origins(block) if not self._turned_only else ():
+        baked = self._coordinates.baked(block, source) if self._coordinates else None
+        if baked:
+            kept = kept & np.all(baked.taken_A == 0, axis=1)
+            new.update(self._baked(baked))
+        for labels, origins in self._origins(block, baked) if not self._turned_only else ():
             self._refuse_large(origins, "an origin")
-            if self._coordinates:
-                kept, origins = kept & np.all(origins == 0, axis=1), np.zeros(origins.shape)
             new.update(
                 {
                     name: Numbers(origins[:, k], 6, kept)
@@ -204,8 +216,6 @@ class StarRows(WordRows):
                     if name in self._labels
                 }
             )
-        if self._coordinates:
-            new.update(self._baked(self._coordinates, block, source))
         if block.split is not None:
             subset = block.split.astype(np.float64) + 1
             label = self._reader.subset
@@ -224,8 +234,8 @@ class StarRows(WordRows):
             operator = block.operator.astype(np.float64)
             new[OPERATOR_LABEL] = Numbers(operator, 0, np.zeros(len(block), np.bool_))
         operators = self._rows.operators
-        if operators and self._priors.labels:
-            new.update(self._turned_priors(block, source, operators))
+        if self._priors.labels and (operators or baked):
+            new.update(self._turned_priors(block, source, operators, baked))
         if operators and self._reader.further:
             new.update(self._further_poses(block, source, operators))
         if self._track:
@@ -245,43 +255,60 @@ class StarRows(WordRows):
         return {label: Numbers(values, 6, values == told[label]) for label, values in moved.items()}
 
     def _turned_priors(
-        self, block: "Block", source: dict[str, Array], operators: Operators
+        self,
+        block: "Block",
+        source: dict[str, Array],
+        operators: Operators | None,
+        baked: Baked | None,
     ) -> dict[str, Numbers]:
-        """Priors of the mate's pose."""
+        """Priors of the mate's pose, which count from where its box is."""
         told = {
             label: self._told(label, block, source)
             for label in self._priors.needs
             if label in source
         }
-        place = (block.shift_A, block.shift) if self._coordinates else None
-        turned = self._priors.turned(told, operators, block.operator, block.psize_A, place)
+        place = (baked.taken_A, self._in_px(baked.taken_A, block)) if baked else None
+        turned = {}
+        if operators:
+            turned = self._priors.turned(told, operators, block.operator, block.psize_A, place)
+        elif place:
+            turned = self._priors.moved(told, place)
         for label, (values, _) in turned.items():
             self._refuse_large(values, f"a _{label}")
         return {label: Numbers(values, 6, kept) for label, (values, kept) in turned.items()}
 
-    def _baked(
-        self, coordinates: Coordinates, block: "Block", source: dict[str, Array]
-    ) -> dict[str, Numbers]:
-        """Coordinates of rows that take up their origins; a row without any keeps its words."""
-        new, origin_A = {}, block.shift_A
-        still, first = np.all(origin_A == 0, axis=1), int(block.sources[0])
-        for labels, places in coordinates.moved(origin_A, source, block.index, first):
-            for k, label in enumerate(labels):
-                self._refuse_large(places[:, k], f"a _{label}")
-                new[label] = Numbers(places[:, k], _DECIMALS, still)
-        return new
+    def _baked(self, baked: Baked) -> dict[str, Numbers]:
+        """Coordinates of rows that take up their origins."""
+        for label, places, _ in baked.coordinates:
+            self._refuse_large(places, f"a _{label}")
+        return {
+            label: Numbers(places, _DECIMALS, still) for label, places, still in baked.coordinates
+        }
+
+    @staticmethod
+    def _in_px(values_A: Array, block: "Block") -> Array:
+        """Values (n, 2 or 3) in pixels of the shifts, whose size is known."""
+        psize_A = block.psize_A
+        return values_A if psize_A is None else values_A / psize_A[:, None]
 
     @property
     def _own_origins(self) -> tuple[str, ...]:
         """Labels of the origins that the file has, or gets."""
         return self._reader.origins_of(self._rows.components)
 
-    def _origins(self, block: "Block") -> Iterator[tuple[tuple[str, ...], Array]]:
+    def _origins(
+        self, block: "Block", baked: Baked | None
+    ) -> Iterator[tuple[tuple[str, ...], Array]]:
         """Origins of rows, in A or in pixels or, where a file has them twice, in both."""
+        shift_A, shift = block.shift_A, block.shift.astype(np.float64)
+        if baked:
+            left = shift_A != baked.taken_A
+            shift = np.where(left, shift - self._in_px(baked.taken_A, block), 0.0)
+            shift_A = shift_A - baked.taken_A
         if self._reader.in_angstrom:
-            yield self._own_origins, self._reader.sign * block.shift_A
+            yield self._own_origins, self._reader.sign * shift_A
         if not self._reader.in_angstrom or ORIGINS_PX[0] in self._labels:
-            yield ORIGINS_PX[: self._rows.components], block.shift.astype(np.float64)
+            yield ORIGINS_PX[: self._rows.components], shift
 
     def _unchanged(
         self,
