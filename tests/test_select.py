@@ -90,14 +90,15 @@ def places(columns, i, element):
 
 
 def test_inside_the_micrograph(go, expanded):
-    go("select", "e.h5", "s.h5", "--inside", "--edge_A=25")
+    go("select", "e.h5", "s.h5", "--inside", "--edge_px=15")
     height, width = MICROGRAPH
-    most = np.float32(1.7) * np.array([width, height]) - 25
+    least = np.float32(1.7) * 15
+    most = np.float32(1.7) * np.array([width, height]) - least
     wanted = set()
     for i in range(40):
         for element in naive.group("D3"):
             place = places(expanded, i, element)
-            if (place >= 25).all() and (place <= most).all():
+            if (place >= least).all() and (place <= most).all():
                 wanted.add((i, matched(element)))
     assert set(pairs("s.h5")) == wanted
     assert 0 < len(wanted) < 40 * ORDER

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from numba_symexp.cli.argv import Request, integer, is_on, number, numbers
+from numba_symexp.cli.argv import Request, integer, is_on, number, numbers, pair
 from numba_symexp.cli.terminal import ProgressBar
 from numba_symexp.errors import UsageError
 
@@ -17,13 +17,14 @@ def select(
     where: str | None = None,
     view: str | None = None,
     inside: bool = False,
-    edge_A: str | None = None,
+    edge_px: str | None = None,
     one_per_particle: bool = False,
     same_pose: str | None = None,
     min_distance_A: str | None = None,
     within: str = "particle",
     score: str | None = None,
     random: str | None = None,
+    micrographs: str | None = None,
     micrograph_psize: str | None = None,
     micrograph_px: str | None = None,
     psize: str | None = None,
@@ -54,8 +55,8 @@ def select(
         Keep rows whose center is seen at these angles, such as 0-30 (degrees, 0 to 180).
     inside
         Keep rows whose center lies on the micrograph.
-    edge_A
-        Margin of the micrograph for --inside (A); else 0.
+    edge_px
+        Margin of the micrograph for --inside, in its pixels; else 0.
     one_per_particle
         Keep one copy of each particle.
     same_pose
@@ -68,6 +69,8 @@ def select(
         Column that tells which one stays: the largest value; else the first in the file.
     random
         Seed: draw which one stays.
+    micrographs
+        RELION's .star of the micrographs, whose optics say A per pixel.
     micrograph_psize
         A per pixel of the micrographs, where the table does not say.
     micrograph_px
@@ -88,11 +91,10 @@ def select(
 
     silent = is_on(quiet)
     chosen, half_set, seed = numbers("operators", operators), integer("half", half), random
-    margin_A, least_A = number("edge_A", edge_A), number("min_distance_A", min_distance_A)
+    margin_px, least_A = number("edge_px", edge_px), number("min_distance_A", min_distance_A)
     micrograph_A, psize_A = number("micrograph_psize", micrograph_psize), number("psize", psize)
     alike, seen = _pair("same_pose", same_pose, ","), _pair("view", view, "-")
-    size = _pair("micrograph_px", micrograph_px, ",")
-    shape = None if size is None else (int(size[0]), int(size[1]))
+    shape = pair("micrograph_px", micrograph_px)
     columns, drawn = _columns(where), integer("random", seed)
 
     def act() -> dict[str, Any]:
@@ -106,13 +108,14 @@ def select(
                 where=columns,
                 view=seen,
                 inside=is_on(inside),
-                edge_A=margin_A or 0.0,
+                edge_px=margin_px,
                 one_per_particle=is_on(one_per_particle),
                 same_pose=alike,
                 min_distance_A=least_A,
                 within=within,
                 score=score,
                 random=drawn,
+                micrographs=micrographs,
                 micrograph_psize=micrograph_A,
                 micrograph_px=shape,
                 psize=psize_A,

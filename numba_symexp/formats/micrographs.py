@@ -47,18 +47,27 @@ class Micrographs(abc.ABC):
     size_is_known = False
 
     @staticmethod
-    def of(rows: "Poses", choice: CoordinateChoice) -> "Micrographs":
+    def of(
+        rows: "Poses", choice: CoordinateChoice, otherwise: str = "leave out recenter="
+    ) -> "Micrographs":
         """Micrographs of the particles of some rows.
+
+        Parameters
+        ----------
+        rows : Poses
+        choice : CoordinateChoice
+        otherwise : str
+            What to do where particles have no coordinates.
 
         Raises
         ------
         SymexpError
             The particles have no coordinates, or nothing says the A per pixel of micrographs.
         """
-        rows.require_psize("shifts go into coordinates by their size in A")
+        rows.require_psize("shifts count in coordinates by their size in A")
         if rows.source.vocabulary == CRYOSPARC:
-            return _CryosparcMicrographs(rows.source, choice)
-        return _RelionMicrographs(rows.source, choice)
+            return _CryosparcMicrographs(rows.source, choice, otherwise)
+        return _RelionMicrographs(rows.source, choice, otherwise)
 
     def taken(self, block: "Block") -> tuple[Array, Array]:
         """Whole pixels of micrographs that are in the shifts of rows.
@@ -96,8 +105,9 @@ class _CryosparcMicrographs(Micrographs):
 
     size_is_known = True
 
-    def __init__(self, table: ParticleTable, choice: CoordinateChoice) -> None:
+    def __init__(self, table: ParticleTable, choice: CoordinateChoice, otherwise: str) -> None:
         self._table, self._given_A = table, choice.micrograph_psize
+        self._otherwise = otherwise
         for name in ("micrographs", "micrograph_px"):
             if getattr(choice, name) is not None:
                 raise UsageError(
@@ -121,8 +131,8 @@ class _CryosparcMicrographs(Micrographs):
         column = self._table.columns.get(name)
         if column is None:
             raise SourceError(
-                f"{self._table.path}: has no {name}, and shifts go into coordinates: add the "
-                "passthrough files, or leave out recenter="
+                f"{self._table.path}: has no {name}, where particles stand on micrographs: add the "
+                f"passthrough files, or {self._otherwise}"
             )
         if column.dtype.kind not in kinds or column.shape != shape:
             raise SourceError(
@@ -163,15 +173,15 @@ class _CryosparcMicrographs(Micrographs):
 class _RelionMicrographs(Micrographs):
     """Labels of RELION, in a .star or in what was imported from one."""
 
-    def __init__(self, table: ParticleTable, choice: CoordinateChoice) -> None:
+    def __init__(self, table: ParticleTable, choice: CoordinateChoice, otherwise: str) -> None:
         self._table, self._size_px, self._given_A = table, choice.micrograph_px, None
         self.size_is_known = choice.micrograph_px is not None
         self.signs = np.array([1.0, -1.0 if choice.flips(table.vocabulary) else 1.0])
         self._labels = [label for label in COORDINATES_PX[:2] if label in table.columns]
         if table.header is None or len(self._labels) < 2:
+            wanted = " and ".join(f"_{label}" for label in COORDINATES_PX[:2])
             raise SourceError(
-                f"{table.path}: has no {' and '.join('_' + label for label in COORDINATES_PX[:2])} "
-                "that shifts could go into: leave out recenter="
+                f"{table.path}: has no {wanted}, where particles stand on micrographs: {otherwise}"
             )
         if choice.edge_px is not None and not self.size_is_known:
             raise UsageError("edge_px= goes with micrograph_px=W,H, which is missing: add it")

@@ -4,6 +4,7 @@ import abc
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -304,14 +305,14 @@ class Apart(Criterion):
     least_A : float
     within : {"particle", "micrograph"}
     best : Best
-    micrographs : Micrographs or None
+    micrographs : Places or None
         Of rows within one micrograph.
     """
 
     least_A: float
     within: str
     best: Best
-    micrographs: "Micrographs | None" = None
+    micrographs: "Places | None" = None
 
     @property
     def why(self) -> str:
@@ -335,10 +336,9 @@ class Apart(Criterion):
         return _back(kept, order)
 
 
-class Micrographs(abc.ABC):
-    """Where rows stand on their micrographs."""
+class Places(Protocol):
+    """Tells where rows stand on their micrographs."""
 
-    @abc.abstractmethod
     def places(self, rows: Rows) -> tuple[Array, Array]:
         """Micrograph of each row, (n,), and place of its center, (n, 2) in A."""
 

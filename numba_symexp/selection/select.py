@@ -14,6 +14,7 @@ from numba_symexp.formats import format_of_output
 from numba_symexp.kinds import HDF5
 from numba_symexp.output import OutputFile
 from numba_symexp.particles.columns import expanded_by
+from numba_symexp.particles.coordinate_choice import COORDINATES, CoordinateChoice
 from numba_symexp.poses import Poses, open_poses
 from numba_symexp.selection.criteria import (
     Apart,
@@ -68,15 +69,16 @@ def select(
     where: Mapping[str, str | float] | None = None,
     view: tuple[float, float] | None = None,
     inside: bool = False,
-    edge_A: float = 0.0,
+    edge_px: float | None = None,
     one_per_particle: bool = False,
     same_pose: tuple[float, float] | None = None,
     min_distance_A: float | None = None,
     within: str = PARTICLE,
     score: str | None = None,
     random: int | None = None,
+    micrographs: AnyPath | None = None,
     micrograph_psize: float | None = None,
-    micrograph_px: tuple[int, int] | None = None,
+    micrograph_px: tuple[int, ...] | None = None,
     psize: float | None = None,
     source: AnyPath | None = None,
     overwrite: bool = False,
@@ -102,7 +104,9 @@ def select(
     view : tuple of float, optional
         Keep rows whose center is seen at these angles, from 0 (towards the viewer) to 180 deg.
     inside : bool
-        Keep rows whose center lies on the micrograph, ``edge_A`` from its edge or more.
+        Keep rows whose center lies on the micrograph.
+    edge_px : float, optional
+        How far from its edge at least, in its pixels.
     one_per_particle : bool
         Keep one copy of each particle.
     same_pose : tuple of float, optional
@@ -115,8 +119,9 @@ def select(
         Column that tells which one stays: the largest value; else the first in the file.
     random : int, optional
         Seed: draw which one stays.
-    micrograph_psize, micrograph_px : float, tuple of int, optional
-        A per pixel of the micrographs, and their width and height, where the table does not say.
+    micrographs, micrograph_psize, micrograph_px : optional
+        RELION's .star of the micrographs, or their A per pixel, and their width and height, where
+        the table does not say.
     psize : float, optional
         A per pixel of the shifts, where the table does not say.
     source : str or path, optional
@@ -141,7 +146,17 @@ def select(
         raise UsageError(f"within={within} is neither {PARTICLE} nor {MICROGRAPH}")
     if score is not None and random is not None:
         raise UsageError("score= and random= both say which row stays: give one of them")
-    located = Located(micrograph_psize, micrograph_px)
+    located = Located(
+        CoordinateChoice(
+            recenter=COORDINATES,  # which the others go with
+            micrographs=None if micrographs is None else os.fspath(micrographs),
+            micrograph_psize=micrograph_psize,
+            micrograph_px=micrograph_px,
+            edge_px=edge_px,
+        )
+    )
+    if edge_px is not None and not inside:
+        raise UsageError("edge_px= goes with inside=, which is missing: add it")
     best = Best(score, random)
     criteria: list[Criterion] = []
     if operators:
@@ -154,7 +169,7 @@ def select(
     if view is not None:
         criteria.append(ByView(*_range("view", view, 180)))
     if inside:
-        criteria.append(Inside(located, edge_A))
+        criteria.append(Inside(located))
     if one_per_particle:
         criteria.append(OnePerParticle(best))
     if same_pose is not None:
@@ -177,7 +192,7 @@ def select(
         os.fspath(output),
         criteria,
         psize,
-        None if source is None else os.fspath(source),
+        [None if each is None else os.fspath(each) for each in (source, micrographs)],
         overwrite,
         progress,
     )
@@ -196,16 +211,16 @@ def _select(
     output: str,
     criteria: Sequence[Criterion],
     psize: float | None,
-    source: str | None,
+    further: Sequence[str | None],
     overwrite: bool,
     progress: Progress | None,
 ) -> SelectReport:
-    """Choose rows and write them."""
-    inputs = [file, source]
+    """Choose rows and write them; further inputs are the source and the micrographs."""
+    inputs = [file, *further]
     is_own = format_of_output(output).is_own
     target = OutputFile(output, HDF5, inputs, overwrite) if is_own else None
     pair = None if is_own else OutputPair(output, inputs, overwrite)
-    with open_poses(file, psize, source) as poses:
+    with open_poses(file, psize, further[0]) as poses:
         expanded = poses.expanded
         if expanded is None and expanded_by(poses.table) is None:
             raise SourceError(
