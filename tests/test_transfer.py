@@ -342,6 +342,48 @@ def test_copies_go_from_one_program_to_the_other(go, rng, tmp_path):
     assert np.abs(floats(made, *ORIGINS_A) - refined[SHIFT] * 1.5).max() < 1e-5
 
 
+def test_copies_of_two_expansions_are_not_joined_on_the_ids_of_particles(go, pair, tmp_path):
+    small, full = pair
+    small = {name: small[name][np.argsort(small["uid"])] for name in small}
+    full = {n: each[np.isin(full["uid"], small["uid"])] for n, each in full.items()}
+    full = {name: full[name][np.argsort(full["uid"])] for name in full}
+    for name, columns in (("small", small), ("full", full)):
+        write_table(tmp_path / f"{name}.h5", columns)
+        go("expand", f"{name}.h5", f"{name}_c3.h5", "--symmetry=C3")
+    told = json.loads(go("transfer", "small_c3.h5", "full_c3.h5", "o.h5", "--json"))
+    assert told["joined_on"] == "source_index and operator_index"
+    made, copies = read_h5(tmp_path / "o.h5"), read_h5(tmp_path / "small_c3.h5")
+    assert (made[POSE] == copies[POSE]).all()
+    assert np.abs(made[SHIFT] - 2.5 * copies[SHIFT]).max() < 1e-5
+    assert (made["blob/path"] == np.repeat(full["blob/path"], 3)).all()
+
+
+def test_copies_of_other_operators_are_refused(go, command, pair):
+    go("import", "full.cs", "full.h5")
+    go("expand", "full.h5", "c3.h5", "--symmetry=C3")
+    go("expand", "full.h5", "d3.h5", "--symmetry=D3")
+    done = command("transfer", "c3.h5", "d3.h5", "o.h5")
+    assert done.returncode == 1
+    assert "is not expanded by the operators of c3.h5" in done.stderr
+    done = command("transfer", "c3.h5", "c3.h5", "o.cs")
+    assert done.returncode == 2
+    assert "export it first" in done.stderr
+
+
+def test_ids_made_of_a_star_lead_back_to_it(go, rng, tmp_path):
+    (tmp_path / "p.star").write_text(star_text(particles(rng, 7)))
+    go("export", "p.star", "p.cs")
+    refined = np.load(tmp_path / "p.cs")
+    refined["blob/path"] = b"J9/other.mrc"  # down-sampled, so that only the id is left
+    refined[PSIZE] *= 2
+    with open(tmp_path / "r.cs", "wb") as file:
+        np.save(file, refined[::-1])
+    told = json.loads(go("transfer", "r.cs", "p.star", "o.star", "--convention=relion", "--json"))
+    assert (told["joined_on"], told["rows"]) == ("uid", 7)
+    made, before = (read_star((tmp_path / name).read_text()) for name in ("o.star", "p.star"))
+    assert np.abs(floats(made, *ORIGINS_A) - 2 * floats(before, *ORIGINS_A)).max() < 1e-5
+
+
 CENTER = (31.0, -52.5, 18.25)
 
 

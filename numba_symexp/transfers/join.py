@@ -103,9 +103,9 @@ def join(source: PoseSet, target: PoseSet) -> Joined:
     """Find the row of the source for each row of the target.
 
     By the first of these that both sets have, and that joins at least one row: the particle's id
-    and the number of the copy; ids; the particle and the copy in columns of this package; the
-    original image of the source; the image; and, where no two rows share it, the place on the
-    micrograph.
+    and the number of the copy; ids, which a .star has that became a .cs; the particle and the copy
+    in columns of this package; the original image of the source; the image; and, where no two rows
+    share it, the place on the micrograph.
 
     Raises
     ------
@@ -126,6 +126,9 @@ def join(source: PoseSet, target: PoseSet) -> Joined:
         if not len(rows):
             tried.append(told.in_words())
             continue
+        if _of_first_copies(told, len(keys), len(wanted)):
+            tried.append(f"{told.in_words()} ({len(rows):,} rows have it)")
+            continue
         _refuse_double(one, keys, wanted)
         _refuse_double(other, wanted, keys)
         _refuse_particle_for_copies(source, target, told)
@@ -140,7 +143,7 @@ def _ways(source: ParticleTable, target: ParticleTable) -> Iterator[tuple[Key, K
     for pair in (sides, *mixed):
         if all(_has(table, names) for table, names in pair):
             yield *(Key(table, names, _copy_key) for table, names in pair), False  # type: ignore[misc]
-    if source.header is None and target.header is None and _both(source, target, (UID,)):
+    if (source.header is None or target.header is None) and _both(source, target, (UID,)):
         yield Key(source, (UID,), _number_key), Key(target, (UID,), _number_key), False
     for names in (_STAR_COPY, _H5_COPY):
         if _both(source, target, names):
@@ -163,6 +166,16 @@ def _places(source: ParticleTable, target: ParticleTable) -> Iterator[tuple[Key,
     one, other = (each if each.header else AsRelion(each, False, ()) for each in (source, target))
     if _both(one, other, _STAR_PLACE):
         yield Key(one, _STAR_PLACE, _place_key), Key(other, _STAR_PLACE, _place_key), True
+
+
+def _of_first_copies(told: Joined, *counts: int) -> bool:
+    """Whether ids join a part of two sets whose copies have names that say more.
+
+    The first copy has the id of its particle in every expansion, and the others have not.
+    """
+    if told.source.columns != (UID,) or len(told.rows) == min(counts):
+        return False
+    return _both(told.source.table, told.target.table, _H5_COPY)
 
 
 def _has(table: ParticleTable, names: tuple[str, ...]) -> bool:
