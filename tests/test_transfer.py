@@ -285,10 +285,14 @@ def test_copies_in_hdf5_are_joined_on_source_and_operator(go, rng, tmp_path):
         POSE: rng.normal(size=(20, 3)),
         SHIFT: rng.normal(size=(20, 2)),
         PSIZE: np.full(20, 2.0),
+        "uid": np.arange(1, 21, dtype=np.uint64),
     }
+    first = refined["operator_index"] == 0  # the first copies have their particles' ids
+    refined["uid"][first] = columns["uid"][refined["source_index"][first]]
     write_table(tmp_path / "r.h5", refined)
     told = json.loads(go("transfer", "r.h5", "e.h5", "o.h5", "--json"))
     assert told["joined_on"] == "source_index and operator_index"
+    assert "in the same order" in told["notes"][0]
     made = read_h5(tmp_path / "o.h5")
     for row in range(20):
         source = int(made["source_index"][row])
@@ -344,18 +348,41 @@ def test_copies_go_from_one_program_to_the_other(go, rng, tmp_path):
 
 def test_copies_of_two_expansions_are_not_joined_on_the_ids_of_particles(go, pair, tmp_path):
     small, full = pair
-    small = {name: small[name][np.argsort(small["uid"])] for name in small}
-    full = {n: each[np.isin(full["uid"], small["uid"])] for n, each in full.items()}
-    full = {name: full[name][np.argsort(full["uid"])] for name in full}
     for name, columns in (("small", small), ("full", full)):
         write_table(tmp_path / f"{name}.h5", columns)
         go("expand", f"{name}.h5", f"{name}_c3.h5", "--symmetry=C3")
     told = json.loads(go("transfer", "small_c3.h5", "full_c3.h5", "o.h5", "--json"))
     assert told["joined_on"] == "source_index and operator_index"
+    assert not any("in the same order" in note for note in told["notes"])
     made, copies = read_h5(tmp_path / "o.h5"), read_h5(tmp_path / "small_c3.h5")
-    assert (made[POSE] == copies[POSE]).all()
-    assert np.abs(made[SHIFT] - 2.5 * copies[SHIFT]).max() < 1e-5
-    assert (made["blob/path"] == np.repeat(full["blob/path"], 3)).all()
+    assert told["rows"] == 72
+    for row in range(72):
+        k = int(made["source_index"][row])
+        j = 3 * partner(small, full["uid"][k]) + int(made["operator_index"][row])
+        assert (made[POSE][row] == copies[POSE][j]).all()
+        assert np.abs(made[SHIFT][row] - 2.5 * copies[SHIFT][j]).max() < 1e-5
+        assert made["blob/path"][row] == full["blob/path"][k]
+
+
+@pytest.mark.parametrize("form", ["cs", "star"])
+def test_copies_come_back_to_the_expanded_table_itself(go, rng, tmp_path, form):
+    (tmp_path / "p.star").write_text(star_text(particles(rng, 6)))
+    go("expand", "p.star", "e.h5", "--symmetry=C3")
+    go("export", "e.h5", f"e.{form}")
+    flags = ("--convention=relion", "--json")
+    told = json.loads(go("transfer", f"e.{form}", "e.h5", "o.h5", *flags))
+    assert told["joined_on"].endswith(" = source_index and operator_index")
+    assert (told["rows"], told["notes"]) == (18, [])
+    made, copies = read_h5(tmp_path / "o.h5"), read_h5(tmp_path / "e.h5")
+    for row in range(18):
+        one, other = naive.exp(made[POSE][row]), naive.exp(copies[POSE][row])
+        assert naive.angle_rad(one, other) < 1e-6
+    assert np.abs(made[SHIFT] - copies[SHIFT]).max() < 1e-5
+    assert made["rlnImageName"].tolist() == [
+        word.encode()
+        for word in read_star((tmp_path / "p.star").read_text())["rlnImageName"]
+        for _ in range(3)
+    ]
 
 
 def test_copies_of_other_operators_are_refused(go, command, pair):

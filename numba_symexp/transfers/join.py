@@ -1,5 +1,6 @@
 """Which row of one set belongs to which row of another: keys, and how they meet."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -24,7 +25,7 @@ from numba_symexp.particles.schema import (
 )
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.particles.words import mix_bits, numbers, without_quotes, word_hash
-from numba_symexp.transfers.sets import PoseSet
+from numba_symexp.transfers.sets import PoseSet, WithSource
 
 ORIGINAL_IMAGE = "rlnImageOriginalName"
 
@@ -48,12 +49,15 @@ class Key:
     table : ParticleTable
     columns : tuple of str
     make : callable
-        Columns by name, what they are called and the first row -> one number a row.
+        Values of the columns, what they are called and the first row -> one number a row.
+    by_row : bool
+        Particles are told by their rows, which another set may have in another order.
     """
 
     table: ParticleTable
     columns: tuple[str, ...]
     make: Callable[[list[Array], str, int], Array]
+    by_row: bool = False
 
     def __str__(self) -> str:
         return " and ".join(self.columns)
@@ -93,6 +97,11 @@ class Joined:
         """Whether the key has the number of the copy."""
         return self.source.columns in _COPIES
 
+    @property
+    def by_row(self) -> bool:
+        """Whether particles are told by their rows."""
+        return self.source.by_row or self.target.by_row
+
     def in_words(self) -> str:
         """Columns of both sets."""
         one, other = str(self.source), str(self.target)
@@ -103,9 +112,9 @@ def join(source: PoseSet, target: PoseSet) -> Joined:
     """Find the row of the source for each row of the target.
 
     By the first of these that both sets have, and that joins at least one row: the particle's id
-    and the number of the copy; ids, which a .star has that became a .cs; the particle and the copy
-    in columns of this package; the original image of the source; the image; and, where no two rows
-    share it, the place on the micrograph.
+    and the number of the copy, in CryoSPARC's columns or this package's; ids, also of a .star that
+    became a .cs; the particle's row and the operator; the original image of the source; the image;
+    and, where no two rows share it, the place on the micrograph.
 
     Raises
     ------
@@ -138,16 +147,13 @@ def join(source: PoseSet, target: PoseSet) -> Joined:
 
 def _ways(source: ParticleTable, target: ParticleTable) -> Iterator[tuple[Key, Key, bool]]:
     """Keys of both tables, and whether they must be unique in each, the surest first."""
-    sides = ((source, _CS_COPY), (target, _CS_COPY))
-    mixed = ((source, _CS_COPY), (target, _STAR_COPY)), ((source, _STAR_COPY), (target, _CS_COPY))
-    for pair in (sides, *mixed):
-        if all(_has(table, names) for table, names in pair):
-            yield *(Key(table, names, _copy_key) for table, names in pair), False  # type: ignore[misc]
+    for one, other in itertools.product(_exported_copies(source), _exported_copies(target)):
+        yield one, other, False
     if (source.header is None or target.header is None) and _both(source, target, (UID,)):
         yield Key(source, (UID,), _number_key), Key(target, (UID,), _number_key), False
-    for names in (_STAR_COPY, _H5_COPY):
-        if _both(source, target, names):
-            yield Key(source, names, _copy_key), Key(target, names, _copy_key), False
+    if _both(source, target, _H5_COPY):
+        one, other = (Key(each, _H5_COPY, _copy_key, by_row=True) for each in (source, target))
+        yield one, other, False
     image = _image_of(target)
     if image is not None and ORIGINAL_IMAGE in source.columns:
         yield Key(source, (ORIGINAL_IMAGE,), _image_key), image, False
@@ -155,6 +161,25 @@ def _ways(source: ParticleTable, target: ParticleTable) -> Iterator[tuple[Key, K
     if own is not None and image is not None:
         yield own, image, False
     yield from _places(source, target)
+
+
+def _exported_copies(table: ParticleTable) -> Iterator[Key]:
+    """Names of copies as they stand in a .cs or a .star, also of the table that these came from."""
+    for names in (_CS_COPY, _STAR_COPY):
+        if _has(table, names):
+            yield Key(table, names, _copy_key)
+    if not isinstance(table, WithSource):
+        return
+    particles = table.expanded.source
+    has_ids = UID in particles.columns
+
+    def make(columns: list[Array], what: str, start: int) -> Array:
+        index = table.expanded.checked_sources(columns[0], start)
+        if has_ids:
+            index = particles.read_at([UID], index)[UID]
+        return _copy_key([index, columns[1]], what, start)
+
+    yield Key(table, _H5_COPY, make, by_row=not has_ids)
 
 
 def _places(source: ParticleTable, target: ParticleTable) -> Iterator[tuple[Key, Key, bool]]:

@@ -16,7 +16,7 @@ from numba_symexp.formats import format_of_output
 from numba_symexp.particles.columns import half_set_column, unknown_pixel_size
 from numba_symexp.particles.convention import check_convention, settle
 from numba_symexp.particles.halves import torn_particles
-from numba_symexp.particles.schema import CONVENTION, OPERATOR_INDEX, SOURCE_INDEX
+from numba_symexp.particles.schema import CONVENTION
 from numba_symexp.symmetry.request import Point, check_point
 from numba_symexp.symmetry.spec import choose_convention
 from numba_symexp.transfers.carried import Carried
@@ -202,14 +202,12 @@ def _refuse_unfit(given: PoseSet, getting: PoseSet, output: str, center: Point |
     one, other = given.expanded, getting.expanded
     if one is None or other is None:
         return
-    same = one.n_sources == other.n_sources
-    for name in ("quaternion", "translation_A") if same else ():
-        same = same and np.array_equal(getattr(one.operators, name), getattr(other.operators, name))
-    if not same:
-        raise SourceError(
-            f"{getting.path}: is not expanded by the operators of {given.path}, or from as many "
-            "particles: expand both alike"
-        )
+    for name in ("quaternion", "translation_A"):
+        if not np.array_equal(getattr(one.operators, name), getattr(other.operators, name)):
+            raise SourceError(
+                f"{getting.path}: is not expanded by the operators of {given.path}: expand both "
+                "sets alike"
+            )
 
 
 def _notes_of_join(given: PoseSet, getting: PoseSet, joined: Joined) -> list[str]:
@@ -218,7 +216,7 @@ def _notes_of_join(given: PoseSet, getting: PoseSet, joined: Joined) -> list[str
     unused = given.table.n_rows - len(joined.partners)
     if unused:
         notes.append(f"{unused:,} row(s) of {given.path} have no partner in {getting.path}")
-    if joined.source.columns == (SOURCE_INDEX, OPERATOR_INDEX):
+    if joined.by_row:
         notes.append(
             f"joined on {joined.in_words()}: the particles behind both sets must be the same, in "
             "the same order"
