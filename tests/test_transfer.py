@@ -574,10 +574,17 @@ def test_boxes_that_were_moved_on_the_micrograph_move_the_shift(go, pair, rng, t
         for axis, name in enumerate("xy"):
             px = (places + further * moved)[rows, axis]
             columns[f"location/center_{name}_frac"] = (px / shape[1 - axis]).astype(F4)
+    for columns in (small, full):
+        for part, width in (("pose", (3,)), ("shift", (2,)), ("psize_A", ())):
+            name = f"alignments_class_0/{part}"
+            columns[name] = np.ones((len(columns["uid"]), *width), F4)
     save(tmp_path / "small.cs", small)
     save(tmp_path / "full.cs", full)
     told = json.loads(go("transfer", "small.cs", "full.cs", "out.cs", "--json"))
     made = np.load(tmp_path / "out.cs")
+    assert sorted(told["dropped"]) == [
+        f"alignments_class_0/{part}" for part in ("pose", "psize_A", "shift")
+    ]
     for row in made:
         j, k = partner(small, row["uid"]), partner(full, row["uid"])
         # The particle is at place - shift on the micrograph, in both.
@@ -689,6 +696,10 @@ def test_poses_of_other_classes_follow_or_go(go, pair, rng, tmp_path):
             columns[f"{slot}/pose"] = rng.normal(size=(n, *many, 3)).astype(F4)
             columns[f"{slot}/shift"] = rng.normal(size=(n, *many, 2)).astype(F4)
             columns[f"{slot}/psize_A"] = np.full(n, 1.06 if columns is full else 2.65, F4)
+    for columns in (small, full):  # nobody says in which pixels the source's shifts are
+        for part, width in (("pose", 3), ("shift", 2)):
+            name = f"alignments_class_2/{part}"
+            columns[name] = np.ones((len(columns["uid"]), width), F4)
     full["alignments2D/pose"] = rng.normal(size=30).astype(F4)
     for name in [
         name for name in small if name.startswith(("alignments_class_1", "alignments3D_m"))
@@ -703,7 +714,8 @@ def test_poses_of_other_classes_follow_or_go(go, pair, rng, tmp_path):
         for part in ("pose", "shift", "psize_A"):
             name = f"alignments_class_0/{part}"
             assert (row[name] == small[name][j]).all()
-    gone = {n for n in full if n.startswith(("alignments_class_1", "alignments3D_multi"))}
+    slots = ("alignments_class_1", "alignments_class_2", "alignments3D_multi")
+    gone = {name for name in full if name.startswith(slots)}
     assert set(told["dropped"]) == gone
     assert not gone & {*made.dtype.names}
     assert "alignments2D/pose" in made.dtype.names
@@ -751,6 +763,27 @@ def test_half_sets_of_the_target_stay_where_the_source_has_none(go, pair, tmp_pa
     go("transfer", "small.cs", "full.cs", "o.cs")
     for row in np.load(tmp_path / "o.cs"):
         assert row[SPLIT] == full[SPLIT][partner(full, row["uid"])]
+
+
+def test_columns_that_cannot_be_names_are_not_taken_for_them(command, pair, tmp_path):
+    small, full = pair
+    small["sym_expand/src_uid"], small["sym_expand/idx"] = small["uid"], np.full(24, b"x")
+    full["sym_expand/src_uid"], full["sym_expand/idx"] = full["uid"], np.full(30, np.nan)
+    save(tmp_path / "small.cs", small)
+    save(tmp_path / "full.cs", full)
+    done = command("transfer", "small.cs", "full.cs", "o.cs")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "joined on uid" in done.stdout
+    full[PSIZE] = np.full(30, b"1.06")
+    save(tmp_path / "full.cs", full)
+    done = command("transfer", "small.cs", "full.cs", "p.cs")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert PSIZE in done.stderr
+    del full[POSE]
+    save(tmp_path / "full.cs", full)
+    done = command("transfer", "small.cs", "full.cs", "p.h5")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert f"{PSIZE} is (N,)" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["small.cs", "full.cs"])

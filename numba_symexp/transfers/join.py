@@ -204,8 +204,21 @@ def _of_first_copies(told: Joined, *counts: int) -> bool:
 
 
 def _has(table: ParticleTable, names: tuple[str, ...]) -> bool:
-    """Whether a table has some columns, with one value a row."""
-    return all(name in table.columns and not table.columns[name].shape for name in names)
+    """Whether a table has some columns, with one value a row that can be a name."""
+    there = [table.columns[name] for name in names if name in table.columns]
+    return len(there) == len(names) and all(
+        not column.shape and column.dtype.kind in _kinds_of(name)
+        for name, column in zip(names, there, strict=True)
+    )
+
+
+def _kinds_of(name: str) -> str:
+    """Kinds of type that a column of names may have."""
+    if name.startswith(("rln", "symexp")):
+        return "S"
+    if name.endswith("_path") or name.endswith("/path"):
+        return "SO"
+    return "f" if name.endswith("_frac") else "ui"
 
 
 def _both(source: ParticleTable, target: ParticleTable, names: tuple[str, ...]) -> bool:

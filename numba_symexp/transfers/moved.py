@@ -157,9 +157,12 @@ class Boxes:
     def of(cls, source: ParticleTable, target: ParticleTable) -> "Boxes | None":
         """Coordinates in the names that both sets have; None where they have none."""
         for names in (_CENTER, COORDINATES_PX[:2]):
-            here = all(name in each.columns for name in names for each in (source, target))
-            if here and (names != _CENTER or _SHAPE in target.columns):
-                return cls(source, target, (names[0], names[1]))
+            kind = "f" if names == _CENTER else "S"
+            columns = [each.columns.get(name) for name in names for each in (source, target)]
+            if all(each and not each.shape and each.dtype.kind == kind for each in columns):
+                shape = target.columns.get(_SHAPE)
+                if kind == "S" or (shape and shape.shape == (2,) and shape.dtype.kind in "ui"):
+                    return cls(source, target, (names[0], names[1]))
         return None
 
     def moves_A(self, rows: Array, partners: Array) -> Array:  # noqa: N802
@@ -191,7 +194,8 @@ class Boxes:
     def _micrograph_sizes_A(self, rows: Array) -> Array:  # noqa: N802
         """A per pixel of the micrographs of some rows of the target."""
         table, header = self.target, self.target.header
-        if _MICROGRAPH_PSIZE in table.columns:
+        size = table.columns.get(_MICROGRAPH_PSIZE)
+        if size and not size.shape and size.dtype.kind == "f":
             found = native(table.read_at([_MICROGRAPH_PSIZE], rows)[_MICROGRAPH_PSIZE])
             refuse_no_length(found, _MICROGRAPH_PSIZE, rows, table.path)
             return found.astype(np.float64)

@@ -147,8 +147,11 @@ def _found(table: ParticleTable, name: str, psize_A: float | None) -> PoseSet:
         given, shift = expanded.psize_given_A, expanded.pose_columns[1]
     else:
         expanded, given, shift = None, None, SHIFT
-        columns = find_columns(table, psize_given=True) if POSE in table.columns else None
+        columns = find_columns(table, into_A=True) if POSE in table.columns else None
     own = None if given is not None else pixel_size_column(table.columns, shift)
+    size = table.columns.get(own or "")
+    if size is not None and (size.shape or size.dtype.kind != "f"):
+        raise SourceError(f"{table.path}: {own} is {size}, which is no pixel size: repair it")
     if psize_A is not None and (own is not None or given is not None):
         says = own or f"psize={given:g} of its expansion"
         raise UsageError(
