@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numba_symexp.symmetry.operator_files import read_operators
     from numba_symexp.symmetry.operators import Operators
     from numba_symexp.symmetry.spec import helix, point_group
+    from numba_symexp.transfers.transfer import TransferReport, transfer
     from numba_symexp.verification.report import VerificationReport
     from numba_symexp.verification.verify import verify
 
@@ -60,6 +61,7 @@ _HOME = {
     "SelectReport": "selection.select",
     "Summary": "expansion.job",
     "SymexpError": "errors",
+    "TransferReport": "transfers.transfer",
     "VerificationReport": "verification.report",
     "arrange": "arrangements.arrange",
     "collapse": "copies.collapse",
@@ -79,6 +81,7 @@ _HOME = {
     "read_operators": "symmetry.operator_files",
     "reorient": "conversion.reorient",
     "select": "selection.select",
+    "transfer": "transfers.transfer",
     "verify": "verification.verify",
     "write_example": "example",
 }
@@ -107,6 +110,7 @@ __all__ = [
     "SelectReport",
     "Summary",
     "SymexpError",
+    "TransferReport",
     "VerificationReport",
     "__version__",
     "arrange",
@@ -127,6 +131,7 @@ __all__ = [
     "read_operators",
     "reorient",
     "select",
+    "transfer",
     "verify",
     "write_example",
 ]

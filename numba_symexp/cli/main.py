@@ -29,6 +29,7 @@ from numba_symexp.cli.terminal import (
     print_line,
     print_result,
 )
+from numba_symexp.cli.transfer import transfer
 from numba_symexp.errors import ExpansionWarning, OutputError, SymexpError, Terminated, UsageError
 from numba_symexp.version import __version__
 
@@ -53,6 +54,7 @@ COMMANDS: dict[str, Callable[..., Request]] = {
     "arrange": arrange,
     "select": select,
     "reorient": reorient,
+    "transfer": transfer,
     "import": import_particles,
     "export": export_particles,
     "example": example,

@@ -1,0 +1,1 @@
+"""Poses and shifts of one set of particles, put on the rows of another."""
