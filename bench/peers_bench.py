@@ -43,7 +43,11 @@ def relion_case(source: str, particles: int, symmetry: str, order: int) -> dict[
 
 
 def time_a_row(
-    what: str, taken: Mapping[str, list[float]], rows: int, relion_rows: int, bar: Bar
+    what: str,
+    taken: Mapping[str, list[float]],
+    rows: int,
+    relion_rows: int,
+    bar: Bar | None,
 ) -> Row:
     """Row of the time that a row takes: of what is called ``ours``, and with RELION's tool."""
     what, against = f"{what}: time a row", f"RELION, {relion_rows / 1e6:.3g}M rows"

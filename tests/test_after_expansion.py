@@ -309,7 +309,7 @@ def test_a_row_that_no_operator_made_is_refused(best, rng, command, tmp_path):
     save(tmp_path / "back.cs", structured(rows))
     done = command("collapse", "back.cs", "c.h5", "--source=p.cs", "--by=score")
     assert done.returncode == 1
-    assert f"back.cs: which operator made row {row} cannot be told" in done.stderr
+    assert f"back.cs: row {row}: which operator made it cannot be told" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "c.h5").exists()
     assert command("collapse", "back.cs", "c.h5", "--source=p.cs").returncode == 0

@@ -155,6 +155,8 @@ def test_a_filament_that_is_turned_round_takes_its_priors_and_its_track_along(go
     for label in same:
         words = [word.strip() for word in columns[label]]
         assert after[label] == words, label
+    go("reorient", "h.star", "a.star", "--axis=0,0,-1", "--to=z")  # the same half turn
+    assert (tmp_path / "a.star").read_text() == (tmp_path / "f.star").read_text()
     go("reorient", "f.star", "g.star", "--flip")
     twice = read_star((tmp_path / "g.star").read_text())
     assert floats(twice, "rlnHelicalTrackLengthAngst").tolist() == (
@@ -222,8 +224,13 @@ def test_other_forms_of_poses_come_out_in_their_form(go, rng, tmp_path, form):
         (["--from_group=T", "--to_group=D6"], "groups of different kinds"),
         (["--from_group=X", "--to_group=I1"], "is not a point group"),
         (["--axis=0,0,0", "--to=z"], "is no direction"),
-        (["--matrix=1,0,0,0,1,0,0,0,-1"], "is no rotation"),
+        (["--matrix=1,0,0,0,1,0,0,0,-1"], "is a mirror image"),
+        (["--matrix=1,0,0,0,1,0,0,0,2"], "is no rotation"),
         (["--matrix=none.txt"], "is no matrix"),
+        (["--matrix=1,0,0"], "has 3 number(s)"),
+        (["--matrix=1,0,0,0,1,0,0,0,nan"], "has a NaN"),
+        (["--center=1e300,0,0"], "farther than any map"),
+        (["--flip", "--psize=2"], "has alignments3D/psize_A"),
         (["--center=1,2"], "is not a point"),
     ],
 )
@@ -247,3 +254,25 @@ def test_the_function_says_what_it_did(double, tmp_path):
     assert made.particles == 20
     assert len(made.files) == 2
     assert abs(made.angle_deg - 90) < TIGHT
+
+
+def test_copies_that_are_left_alone_say_no_more_of_the_old_frame(go, rng, tmp_path):
+    write_table(tmp_path / "p.h5", random_columns(rng, 6))
+    go("expand", "p.h5", "e.cs", "--symmetry=C3")
+    go("select", "e.cs", "s.cs", "--one_per_particle")
+    go("reorient", "s.cs", "t.cs", "--flip")
+    names = np.load(tmp_path / "t.cs").dtype.names
+    assert "uid" in names
+    assert not any(name.startswith("sym_expand") for name in names)
+
+
+def test_a_pixel_size_is_given_where_the_table_has_none(go, rng, tmp_path):
+    columns = random_columns(rng, 5, np.float64)
+    del columns["alignments3D/psize_A"]
+    write_table(tmp_path / "p.h5", columns)
+    flags = ("--axis=1,2,3", "--to=z", "--center=3,4,5", "--psize=1.7", "--json")
+    q = np.array(json.loads(go("reorient", "p.h5", "t.h5", *flags))["matrix"])
+    points, after = rng.normal(0, 40, (3, 3)), read("t.h5")
+    for table in (columns, after):
+        table["alignments3D/psize_A"] = np.full(5, 1.7)
+    assert np.abs(images(after, (points - (3, 4, 5)) @ q.T) - images(columns, points)).max() < TIGHT

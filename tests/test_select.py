@@ -304,7 +304,13 @@ def test_rows_of_a_star_keep_their_words(go, rng, tmp_path):
     ("flags", "told"),
     [
         ([], "nothing to select by"),
-        (["--operators=9"], "has operators 0 to 5"),
+        (["--operators=9"], "has operators 0-5 of the full set"),
+        (["--one_per_particle", "--random=-1"], "is below 0"),
+        (["--half=1", "--score=score"], "--score goes with"),
+        (["--half=1", "--micrograph_psize=1"], "--micrograph_psize goes with"),
+        (["--half=1", "--edge_px=3"], "--edge_px goes with --inside"),
+        (["--inside", "--micrograph_psize=-1"], "must be above 0"),
+        (["--where=score=7..3"], "ends before it begins"),
         (["--half=3"], "neither 1 nor 2"),
         (["--view=10"], "two numbers"),
         (["--view=50-10"], "a range of degrees"),
@@ -338,3 +344,84 @@ def test_a_set_without_a_center_has_no_views(go, command, rng, tmp_path):
     done = command("select", "e.h5", "s.h5", "--view=0-30")
     assert done.returncode == 2
     assert "direction to the center" in done.stderr
+
+
+@pytest.mark.parametrize("by_link", [False, True])
+def test_the_particles_behind_a_set_are_never_overwritten(command, expanded, tmp_path, by_link):
+    before = (tmp_path / "p.h5").read_bytes()
+    output = "p.h5"
+    if by_link:
+        (tmp_path / "link.h5").symlink_to("p.h5")
+        output = "link.h5"
+    done = command("select", "e.h5", output, "--half=1", "--overwrite")
+    assert done.returncode == 1
+    assert "is the source itself" in done.stderr
+    assert (tmp_path / "p.h5").read_bytes() == before
+
+
+def test_numbers_of_operators_are_those_of_the_full_set(go, command, expanded):
+    go("expand", "p.h5", "c.h5", "--symmetry=D3", "--operators=0,2,5", "--again")
+    go("select", "c.h5", "s.h5", "--operators=5")
+    assert {operator for _, operator in pairs("s.h5")} == {2}
+    done = command("select", "c.h5", "t.h5", "--operators=1")
+    assert "has operators 0,2,5 of the full set" in done.stderr
+
+
+def test_ids_are_compared_to_the_last_figure(go, expanded, tmp_path):
+    uid = read("e.h5", "uid")[0]
+    assert uid[1] > 2**53  # so that float64 takes it for its neighbors
+    go("select", "e.h5", "s.h5", f"--where=uid={uid[1]}")
+    assert pairs("s.h5") == [(0, 1)]
+    go("select", "e.h5", "t.h5", f"--where=uid={uid[1]}..{uid[2]}")
+    assert pairs("t.h5") == [(0, 1), (0, 2)]
+    go("export", "e.h5", "e.star")
+    particle = expanded["uid"][3]
+    go("select", "e.star", "u.star", f"--where=symexpSource={particle}")
+    assert set(read_star((tmp_path / "u.star").read_text())["symexpOperator"]) == set("012345")
+
+
+def test_texts_of_any_length_can_be_chosen_by(go, expanded, tmp_path):
+    with h5py.File(tmp_path / "e.h5", "r+") as file:
+        kinds = [("alpha", "b")[k % 2] for k in range(40 * ORDER)]
+        file["particles"].create_dataset("kind", data=kinds, dtype=h5py.string_dtype())
+    go("select", "e.h5", "s.h5", "--where=kind=alpha")
+    assert len(pairs("s.h5")) == 20 * ORDER
+
+
+def test_copies_of_cryosparc_keep_what_says_whose_they_are(go, rng, tmp_path):
+    write_table(tmp_path / "p.h5", random_columns(rng, 6))
+    go("expand", "p.h5", "e.cs", "--symmetry=C3")
+    before = np.load(tmp_path / "e.cs")
+    fields = [name for name in before.dtype.names if name.startswith("sym_expand/")]
+    go("select", "e.cs", "s.cs", "--one_per_particle")
+    after = np.load(tmp_path / "s.cs")
+    for name in fields:
+        assert np.array_equal(after[name], before[name][::3])
+    go("select", "s.cs", "t.cs", "--where=alignments3D/psize_A=0..9")  # copies still, though alone
+    assert np.array_equal(
+        np.load(tmp_path / "t.cs")["sym_expand/src_uid"], after["sym_expand/src_uid"]
+    )
+    go("export", "e.cs", "x.cs")
+    for name in fields:
+        assert np.array_equal(np.load(tmp_path / "x.cs")[name], before[name])
+
+
+def test_distances_of_subtomograms_have_a_depth(go, rng, tmp_path):
+    columns = random_columns(rng, 15, np.float64)
+    columns["alignments3D/shift"] = rng.normal(0, 3, (15, 3))
+    write_table(tmp_path / "p.h5", columns)
+    go("expand", "p.h5", "e.h5", "--symmetry=D3", "--center=30,-8,21")
+    far = 45.0
+    go("select", "e.h5", "s.h5", f"--min_distance_A={far}")
+    wanted = []
+    for i in range(15):
+        kept = []
+        places = {
+            matched(element): naive.exp(columns["alignments3D/pose"][i]).T @ element @ CENTER
+            for element in naive.group("D3")
+        }
+        for g in range(ORDER):
+            if all(np.linalg.norm(places[g] - places[other]) >= far for other in kept):
+                kept.append(g)
+        wanted += [(i, g) for g in kept]
+    assert pairs("s.h5") == wanted

@@ -14,6 +14,7 @@ from numba_symexp.copies.returned import Copies
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.particles.stacked import StackedTable
 from numba_symexp.particles.table import ParticleTable
+from numba_symexp.particles.words import texts_as_bytes
 
 _POSTERIOR = "alignments3D_multi/class_posterior"
 _BY_DEFAULT = ("rlnClassNumber", "alignments3D/class", _POSTERIOR)
@@ -88,7 +89,7 @@ class LabelColumn:
                 "by="
             )
         is_share = self.name.endswith("class_posterior") and len(column.shape) == 1
-        if (column.shape and not is_share) or column.dtype.kind not in "iufbS":
+        if (column.shape and not is_share) or column.dtype.kind not in "iufbSO":
             raise SourceError(
                 f"{table.path}: {self.name} is {column}, not one label per row: check by="
             )
@@ -111,7 +112,7 @@ class LabelColumn:
             for number, name in enumerate(self._files):
                 self._values.setdefault(name, number + 1)
             return place.astype(np.uint8)
-        values = rows[self.name]
+        values = texts_as_bytes(rows[self.name])
         if values.ndim == 2:
             none = np.logical_not(np.isfinite(values).all(axis=1))
             return self._known(values.argmax(axis=1), none)
@@ -212,7 +213,11 @@ def read_labels(
         flat[place[told]] = found[told]
         clash |= told & (flat[place] != found)
         if clash.any():
-            raise SourceError(_two_labels(table, start + int(np.argmax(clash)), column.name))
+            row = table.row_in_words(start + int(np.argmax(clash)))
+            raise SourceError(
+                f"{row} is a copy that has another label ({column.name}) in another row: give each "
+                "copy once"
+            )
         if scores is not None:
             scores.add(rows, start, place)
         if progress:
@@ -249,17 +254,6 @@ class _Scores:
             values = numbers(values, f"{self._table.path}: {self._name}", start)
         values = values.astype(np.float32)
         np.fmax.at(self.best.reshape(-1), place, np.where(np.isnan(values), -np.inf, values))
-
-
-def _two_labels(table: ParticleTable, row: int, column: str) -> str:
-    """What is wrong with a row whose copy has another label elsewhere."""
-    path, number = table.path, row
-    if isinstance(table, StackedTable):
-        path, number = table.place_of(row)
-    return (
-        f"{path}: row {number} is a copy that has another label ({column}) in another row: give "
-        "each copy once"
-    )
 
 
 def _names_of_files(files: Sequence[str]) -> tuple[str, ...]:

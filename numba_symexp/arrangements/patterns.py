@@ -18,7 +18,8 @@ from numba_symexp.particles.words import word_hash
 MISSING = 255
 """Code of a copy that did not come back; labels have the codes 1, 2, ... in their order."""
 
-MOST_LABELS = 250
+MOST_LABELS = 64
+"""Pairs of labels are as many as the square."""
 
 _AT_ONCE = 1 << 20
 """Labels of so many copies are turned at a time."""

@@ -7,6 +7,9 @@ from numba_symexp.arrangements.report import in_short, signed
 from numba_symexp.cli.argv import Request, integer, is_on, number
 from numba_symexp.cli.terminal import ProgressBar
 
+_MOST_PAIRS = 200
+"""Pairs of labels that are listed."""
+
 
 def arrange(
     *files: str,
@@ -168,7 +171,11 @@ def _further(rest: tuple[int, int]) -> str:
 
 def _pairs(report: dict[str, Any]) -> list[str]:
     """Table of pairs of labels, and a sentence about the strongest."""
-    with_A = any(each["distance_A"] is not None for each in report["pairs"])
+    shown, with_A = report["pairs"], any(each["distance_A"] is not None for each in report["pairs"])
+    if len(shown) > _MOST_PAIRS:
+        least = sorted(abs(each["score"] or 0.0) for each in shown)[-_MOST_PAIRS]
+        shown = [each for each in shown if abs(each["score"] or 0.0) >= least][:_MOST_PAIRS]
+    further = len(report["pairs"]) - len(shown)
     rows = [
         (
             each["relation"],
@@ -179,7 +186,7 @@ def _pairs(report: dict[str, Any]) -> list[str]:
             f"{each['expected']:,.1f}",
             "-" if each["score"] is None else signed(each["score"]),
         )
-        for each in report["pairs"]
+        for each in shown
     ]
     distance = ["distance_A"] * with_A
     head = ("relation", "site pairs", *distance, "labels", "pairs", "expected", "score")
@@ -187,6 +194,7 @@ def _pairs(report: dict[str, Any]) -> list[str]:
     return [
         "pairs of labels, against labels permuted within each particle:",
         *_table(head, rows, left=left),
+        *([f"{further:,} further ones have smaller scores"] if further else []),
         _strongest(report),
     ]
 

@@ -44,9 +44,10 @@ def select(
     file
         Expanded HDF5 table, or an expanded .cs or .star.
     output
-        What to write: .star, .cs (and a .csg beside it), else an expanded HDF5 table.
+        What to write: .star, .cs (and a .csg beside it), else HDF5: an expanded table where FILE
+        is one.
     operators
-        Keep rows of these operators, such as 0,2,5-7.
+        Keep rows of these operators, such as 0,2,5-7, by their numbers in the full set.
     half
         Keep rows of half-set 1 or 2.
     where
@@ -76,7 +77,7 @@ def select(
     micrograph_px
         Width and height of the micrographs, W,H, where the table does not say.
     psize
-        A per pixel of the shifts, where the table does not say.
+        A per pixel of the shifts, in place of what the table says.
     source
         The table that was expanded, if the file has moved.
     overwrite

@@ -5,6 +5,7 @@ from typing import Any
 
 from numba_symexp.annotations import Progress
 from numba_symexp.conversion.export_table import OutputPair, check_rows, export_rows
+from numba_symexp.expanded.table import ExpandedTable
 from numba_symexp.formats import format_of_output
 from numba_symexp.formats.hdf5.write import in_order_of_file, size_of, write_table
 from numba_symexp.kinds import HDF5
@@ -43,7 +44,7 @@ class ParticleOutput:
         self._files = own or (self._pair.files if self._pair else [])
         self.names = tuple(each.name for each in self._files)
 
-    def refuse_inputs(self, tables: Sequence[ParticleTable]) -> None:
+    def refuse_inputs(self, tables: Sequence[ParticleTable | ExpandedTable]) -> None:
         """Refuse to write over files that tables are read from.
 
         Raises

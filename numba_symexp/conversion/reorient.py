@@ -1,5 +1,6 @@
 """Particles in another frame of the map, one row each."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +15,22 @@ from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.files import path_list
 from numba_symexp.formats import open_table
 from numba_symexp.formats.relion.labels import TRACKS
+from numba_symexp.formats.relion.text import without_label
 from numba_symexp.kernels.codecs import convert
-from numba_symexp.particles.columns import expanded_by, find_columns, without_given_psize
+from numba_symexp.particles.columns import (
+    expanded_by,
+    find_columns,
+    pixel_size_column,
+    without_given_psize,
+)
 from numba_symexp.particles.convention import settle
 from numba_symexp.particles.scan import scan
-from numba_symexp.particles.schema import CONVENTION
+from numba_symexp.particles.schema import (
+    CONVENTION,
+    CRYOSPARC_EXPANDED,
+    OPERATOR_LABEL,
+    SOURCE_LABEL,
+)
 from numba_symexp.particles.table import Column, Header, ParticleTable, TableView
 from numba_symexp.particles.words import numbers
 from numba_symexp.symmetry.frames import (
@@ -29,7 +41,7 @@ from numba_symexp.symmetry.frames import (
     rotation_between,
     rotation_to,
 )
-from numba_symexp.symmetry.operators import Operators
+from numba_symexp.symmetry.operators import FARTHEST_A, Operators
 from numba_symexp.symmetry.point_groups import HOUSE
 from numba_symexp.symmetry.request import Point, check_point
 from numba_symexp.symmetry.spec import Own, choose_convention
@@ -38,6 +50,9 @@ _FLIP = np.diag([1.0, -1.0, -1.0])
 """Half a turn about x."""
 
 _MOST_TEXT = 65_536
+
+_REVERSED = -1 + 1e-9
+"""Cosine of the angle of an axis that points the other way."""
 
 _ORTHOGONAL = 1e-4
 """How far typed matrices are from rotations."""
@@ -144,6 +159,8 @@ def reorient(
     matrix = None if matrix is None else os.fspath(matrix)
     further = path_list(passthrough)
     check_point("center", center)
+    if center is not None and max(map(abs, center)) >= FARTHEST_A:
+        raise UsageError(f"center={center} is farther than any map is large: give A")
     target = ParticleOutput(output, [source, *further, matrix], overwrite)
     with open_table(source, table, further) as particles:
         target.refuse_inputs([particles])
@@ -159,11 +176,12 @@ def reorient(
         rotation = _rotation(groups, directions, matrix, flip, center, whose)
         psize = without_given_psize(particles, psize)
         columns = find_columns(particles, pose, pose_format, shift, psize is not None)
+        _refuse_psize(particles, columns.shift, psize)
         scan(particles, columns)
         move = _as_operator(rotation, center)
         names = columns.pose, columns.shift, columns.pose_format.name
         rows = np.arange(particles.n_rows)
-        seen = _Reversed(particles) if flip else particles
+        seen = _Particles(particles, rotation[2, 2] < _REVERSED)
         turned = TurnedTable(seen, names, rows, move, np.zeros(len(rows), np.int64), psize, {})
         turned.attributes = _attributes(particles, groups, whose)
         notes = target.write(
@@ -189,19 +207,36 @@ def reorient(
         )
 
 
-class _Reversed(TableView):
-    """Boxes of filaments that run the other way: RELION negates their places on the track."""
+class _Particles(TableView):
+    """Particles without what says that they are copies, which would be of the old frame.
 
-    def __init__(self, source: ParticleTable) -> None:
+    Of filaments that run the other way, places on the track are negated, as RELION does.
+    """
+
+    def __init__(self, source: ParticleTable, is_reversed: bool) -> None:
         super().__init__(source)
-        self.columns = source.columns
-        if TRACKS[0] in source.columns:
-            self.columns = {**source.columns, TRACKS[0]: Column(WORD)}
+        self.columns = {
+            name: column
+            for name, column in source.columns.items()
+            if name not in (SOURCE_LABEL, OPERATOR_LABEL)
+            and not name.startswith(CRYOSPARC_EXPANDED)
+        }
+        self._track = TRACKS[0] if is_reversed and TRACKS[0] in source.columns else None
+        if self._track:
+            self.columns[self._track] = Column(WORD)
 
     @property
     def header(self) -> Header | None:
         """What stands around the rows."""
-        return self._source.header
+        header = self._source.header
+        if header is None:
+            return None
+        return without_label(without_label(header, SOURCE_LABEL), OPERATOR_LABEL)
+
+    @property
+    def vocabulary(self) -> str:
+        """Whose names the columns have."""
+        return self._source.vocabulary
 
     def column_attributes(self, name: str) -> Mapping[str, Any]:
         """What the source says of a column."""
@@ -210,11 +245,30 @@ class _Reversed(TableView):
     def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         """Rows ``start`` to ``stop`` of some columns, by name."""
         rows = self._source.read(names, start, stop)
-        words = rows.get(TRACKS[0])
-        if words is not None:
-            place = numbers(words, f"{self.path}: _{TRACKS[0]}", start)
-            rows[TRACKS[0]] = np.where(place == 0, words, as_words(-place))
+        if self._track in rows:
+            words = rows[self._track]
+            place = numbers(words, f"{self.path}: _{self._track}", start)
+            rows[self._track] = np.where(place == 0, words, as_words(-place))
         return rows
+
+
+def _refuse_psize(particles: ParticleTable, shift: str, psize: float | None) -> None:
+    """Refuse a pixel size beside the table's own: shifts that stay count in that.
+
+    Raises
+    ------
+    UsageError
+        The table says one, or it is no length.
+    """
+    if psize is None:
+        return
+    if not 0 < psize < math.inf:
+        raise UsageError(f"psize={psize:g} is not a length above 0, in A per pixel")
+    own = pixel_size_column(particles.columns, shift)
+    if own is not None:
+        raise UsageError(
+            f"psize= is for tables that do not say it, and {particles.path} has {own}: leave it out"
+        )
 
 
 def _attributes(
@@ -278,18 +332,22 @@ def _read_matrix(given: str) -> Array:
     """
     text, what = given, "matrix="
     try:
-        if given.count(",") != 8:
+        if "," not in given or os.path.exists(given):
             what = given
             with open(given, encoding="utf-8") as file:
                 text = file.read(_MOST_TEXT)
         found = np.array([float(word) for word in text.replace(",", " ").split()])
     except (OSError, ValueError) as error:
         raise SourceError(f"{what}: is no matrix ({error}): give 3 x 3 numbers") from error
-    if found.shape != (9,) or not np.isfinite(found).all():
-        raise SourceError(f"{what}: has {len(found)} numbers: give the 3 x 3 of a matrix")
+    if found.shape != (9,):
+        raise SourceError(f"{what}: has {len(found)} number(s): give the 3 x 3 of a matrix")
+    if not np.isfinite(found).all():
+        raise SourceError(f"{what}: has a NaN or Inf: give 3 x 3 numbers")
     rotation = found.reshape(3, 3)
     off, volume = np.abs(rotation @ rotation.T - np.eye(3)).max(), np.linalg.det(rotation)
-    if off > _ORTHOGONAL or volume < 0:
+    if off <= _ORTHOGONAL and volume < 0:
+        raise SourceError(f"{what}: is a mirror image (determinant -1): give a rotation")
+    if off > _ORTHOGONAL:
         raise SourceError(
             f"{what}: is no rotation (rows off by {off:.2g}, determinant {volume:.3g}): give one"
         )

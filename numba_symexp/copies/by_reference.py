@@ -123,9 +123,9 @@ class ReferencedCopies(Copies):
         operator, angle_deg, closest_deg = nearest(between, self.expanded.operators)
         far = angle_deg > limit_deg(closest_deg)
         if far.any():
+            row = self.table.row_in_words(start + int(np.argmax(far)))
             raise SourceError(
-                f"{self.table.path}: which operator made row {start + int(np.argmax(far))} cannot "
-                f"be told from its pose: {_ADVICE}"
+                f"{row}: which operator made it cannot be told from its pose: {_ADVICE}"
             )
         return operator
 

@@ -48,7 +48,7 @@ class ReturnedCopies(Copies):
     tomogram with the coordinates, and these to a pixel; in a .tbl the parent's tag.
     """
 
-    _advice = "bring the rows back as .cs or HDF5"
+    _advice = "name the expanded table that it comes from, or bring the rows back as .cs or HDF5"
 
     def __init__(self, table: ParticleTable, expanded: ExpandedTable | Expansion) -> None:
         super().__init__(table, expanded)
@@ -79,7 +79,7 @@ class ReturnedCopies(Copies):
         if missing.any():
             row = start + int(np.argmax(missing))
             raise SourceError(
-                f"{self.table.path}: row {row} is no copy of a particle of {self.source.path} "
+                f"{self.table.row_in_words(row)} is no copy of a particle of {self.source.path} "
                 f"({', '.join(self._link.labels)}): name the expanded table that it comes from "
                 "with expanded=, or the particles that another program expanded with source="
             )
@@ -252,9 +252,9 @@ class ReturnedCopies(Copies):
         far = angle_deg > limit_deg(closest_deg)
         if far.any() or (len(operators) > 1 and closest_deg < _TOO_CLOSE_DEG):
             row = int(rows[int(np.argmax(far))])
+            place = self.table.row_in_words(row)
             raise SourceError(
-                f"{self.table.path}: which operator made row {row} cannot be told from its pose: "
-                f"{self._advice}"
+                f"{place}: which operator made it cannot be told from its pose: {self._advice}"
             )
         return operator
 

@@ -274,6 +274,16 @@ class ExpandedTable(Mapping[str, ExpandedColumn]):
         return len(self)
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """The file, and those that may be its source: no output may take the place of one."""
+        named = dict.fromkeys(self._candidates())
+        return (
+            self.path,
+            *named,
+            *(each for path in named for each in self._record.passthrough_of(path)),
+        )
+
+    @property
     def is_selected(self) -> bool:
         """Whether rows were left out; see `select`."""
         return SELECTION in self.attributes

@@ -60,10 +60,10 @@ class StackedTable(ParticleTable):
         """Sentences about all files."""
         return [note for each in self._tables for note in each.notes]
 
-    def place_of(self, row: int) -> tuple[str, int]:
+    def row_in_words(self, row: int) -> str:
         """File of a row, and its number there."""
-        table = int(np.searchsorted(self.starts, row, side="right")) - 1
-        return self._tables[table].path, row - int(self.starts[table])
+        number = int(np.searchsorted(self.starts, row, side="right")) - 1
+        return self._tables[number].row_in_words(row - int(self.starts[number]))
 
     def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         """Rows ``start`` to ``stop`` of some columns, by name."""

@@ -190,6 +190,10 @@ class ParticleTable(abc.ABC):
             return None
         return int(self.read([_IMAGE_SHAPE], 0, 1)[_IMAGE_SHAPE].max())
 
+    def row_in_words(self, row: int) -> str:
+        """File and number of a row, for a message."""
+        return f"{self.path}: row {row}"
+
     def columns_in_words(self) -> str:
         """Names of the columns, for a message."""
         names = sorted(self.columns)

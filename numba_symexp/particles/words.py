@@ -71,6 +71,15 @@ def without_quotes(words: Array) -> Array:
     return bare
 
 
+def texts_as_bytes(values: Array) -> Array:
+    """Texts (n,) of varying length as bytes of a fixed one; other values as they are."""
+    if not values.dtype.hasobject:
+        return values
+    return np.array(
+        [each if isinstance(each, bytes) else str(each).encode() for each in values], "S"
+    )
+
+
 def word_hash(words: Array) -> Array:
     """64-bit hash of each word (n,): FNV-1a over its bytes, then a mix of the bits."""
     value = np.empty(len(words), np.uint64)

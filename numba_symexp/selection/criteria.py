@@ -13,10 +13,15 @@ from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.kernels.apart import keep_apart, keep_unlike
 from numba_symexp.kernels.codecs import convert
-from numba_symexp.particles.words import numbers
+from numba_symexp.particles.columns import native
+from numba_symexp.particles.words import numbers, texts_as_bytes
 from numba_symexp.pose_block import Block
 from numba_symexp.poses import HALF_SET, INDEX, KEY, PSIZE_A, Poses
 from numba_symexp.symmetry.descriptions import number_ranges
+from numba_symexp.symmetry.operators import Operators
+
+_EXACT = 2.0**53
+"""Whole numbers beyond it are not all different in float64."""
 
 
 @dataclass(frozen=True)
@@ -34,37 +39,32 @@ class Rows:
     row: Array
 
     def column(self, name: str, parameter: str) -> Array:
-        """Numbers of a column of the rows, or of their particles, (n,) float64.
+        """Values of a column of the rows, or of their particles: numbers, or words as bytes, (n,).
 
         Raises
         ------
         SourceError
-            There is no such column, or it is not one number per row.
+            There is no such column, or it is not one value per row.
         """
-        values = self._values(name, parameter)
-        if values.dtype.kind == "S":
-            return numbers(values, f"{self.poses.table.path}: {name}", 0)
-        return values.astype(np.float64)
-
-    def words(self, name: str, parameter: str) -> Array | None:
-        """Values of a column of text, (n,) bytes; None of numbers."""
-        values = self._values(name, parameter)
-        return values if values.dtype.kind == "S" else None
-
-    def _values(self, name: str, parameter: str) -> Array:
-        """Values of a column of the rows, or of their particles."""
         poses = self.poses
         own = name in poses.table.columns
         table = poses.table if own else poses.source
         column = table.columns.get(name)
-        if column is None or column.shape or column.dtype.kind not in "iufbS":
-            what = "no column" if column is None else f"{name} is {column}: no column"
+        if column is None or column.shape or column.dtype.kind not in "iufbSO":
+            what = "has no column" if column is None else f"{name} is {column}, and there is no"
             raise SourceError(
                 f"{poses.table.path}: {what} {name} with one value per row (columns: "
                 f"{table.columns_in_words()}): check {parameter}="
             )
         at = self.row if own else self.particles()
-        return np.asarray(table.read_at([name], at)[name])
+        return native(texts_as_bytes(table.read_at([name], at)[name]))
+
+    def numbers(self, name: str, parameter: str) -> Array:
+        """The same as numbers, (n,), whole ones as they are."""
+        values = self.column(name, parameter)
+        if values.dtype.kind == "S":
+            return numbers(values, f"{self.poses.table.path}: {name}", 0)
+        return values
 
     def particles(self) -> Array:
         """Particle of each row: its row in the source, or a key that its copies share, (n,)."""
@@ -76,8 +76,8 @@ class Rows:
         return found[self.row].astype(np.int64 if self.poses.expanded is not None else np.uint64)
 
 
-def _operators_needed(poses: Poses, parameter: str) -> int:
-    """How many operators there are; refuses rows that do not say which is theirs.
+def _operators_needed(poses: Poses, parameter: str) -> Operators:
+    """The operators; refuses rows that do not say which is theirs.
 
     Raises
     ------
@@ -89,20 +89,34 @@ def _operators_needed(poses: Poses, parameter: str) -> int:
             f"{parameter} needs the operators, which {poses.table.path} does not hold: select from "
             "the expanded HDF5 table"
         )
-    return len(poses.operators)
+    return poses.operators
 
 
-def _is_number(text: str) -> bool:
-    """Whether a text is a number."""
+def _number(text: str) -> int | float:
+    """Number of a text; a whole one is exact."""
     try:
-        return not math.isnan(float(text))
+        return int(text)
     except ValueError:
-        return False
+        return float(text)
 
 
 def _is_bound(text: str) -> bool:
     """Whether a text may end a range: an end that is missing is open."""
-    return not text or _is_number(text)
+    try:
+        return not text or not math.isnan(float(text))
+    except ValueError:
+        return False
+
+
+def _same_numbers(words: Array, text: str) -> Array:
+    """Which words (n,) are the same number as a text, though written otherwise."""
+    none = np.zeros(len(words), np.bool_)
+    if not text or not _is_bound(text) or abs(float(text)) >= _EXACT:
+        return none
+    try:
+        return np.asarray(words.astype(np.float64) == float(text))
+    except ValueError:
+        return none
 
 
 class Criterion(abc.ABC):
@@ -120,7 +134,7 @@ class Criterion(abc.ABC):
 
 @dataclass(frozen=True)
 class ByOperator(Criterion):
-    """Rows of some operators, by their numbers in the file."""
+    """Rows of some operators, by their numbers in the full set."""
 
     numbers: tuple[int, ...]
 
@@ -129,13 +143,15 @@ class ByOperator(Criterion):
         return f"of other operators than {number_ranges(sorted(self.numbers))}"
 
     def keep(self, rows: Rows) -> Array:
-        operators = _operators_needed(rows.poses, "operators=")
-        beyond = [number for number in self.numbers if not 0 <= number < operators]
-        if beyond:
+        known = _operators_needed(rows.poses, "operators=").full_index.tolist()
+        missing = [number for number in self.numbers if number not in known]
+        if missing:
             raise UsageError(
-                f"operators={beyond[0]}: {rows.poses.table.path} has operators 0 to {operators - 1}"
+                f"operators={missing[0]}: {rows.poses.table.path} has operators "
+                f"{number_ranges(sorted(known))} of the full set"
             )
-        return _by_block(rows, (INDEX,), lambda block: np.isin(block.operator, self.numbers), False)
+        here = [known.index(number) for number in self.numbers]
+        return _by_block(rows, (INDEX,), lambda block: np.isin(block.operator, here), False)
 
 
 @dataclass(frozen=True)
@@ -150,9 +166,7 @@ class ByView(Criterion):
         return f"seen at less than {self.least_deg:g} or more than {self.most_deg:g} deg"
 
     def keep(self, rows: Rows) -> Array:
-        _operators_needed(rows.poses, "view=")
-        assert rows.poses.operators is not None  # which was just seen
-        center_A = rows.poses.operators.center_A
+        center_A = _operators_needed(rows.poses, "view=").center_A
         if not center_A.any():
             raise UsageError(
                 "view= is about the direction to the center, and the set has none: expand it about "
@@ -183,18 +197,23 @@ class ByValue(Criterion):
     def keep(self, rows: Rows) -> Array:
         low, dots, high = self.text.partition("..")
         if dots and _is_bound(low) and _is_bound(high):
-            values = rows.column(self.column, "where")
-            least, most = float(low or -math.inf), float(high or math.inf)
-            return (values >= least) & (values <= most)
-        words = rows.words(self.column, "where")
-        if words is not None and not _is_number(self.text):
-            return words == self.text.encode()
-        if not _is_number(self.text):
+            values = rows.numbers(self.column, "where")
+            least, most = _number(low or "-inf"), _number(high or "inf")
+            if least > most:
+                raise UsageError(
+                    f"where={self.column}={self.text}: the range ends before it begins"
+                )
+            return np.asarray((values >= least) & (values <= most))
+        values = rows.column(self.column, "where")
+        if values.dtype.kind == "S":
+            same = values == self.text.encode()
+            return np.asarray(same | _same_numbers(values, self.text))
+        if not _is_bound(self.text):
             raise UsageError(
                 f"where={self.column}={self.text}: {self.text!r} is no number: give a value, or a "
                 "range such as 0.5..2"
             )
-        return rows.column(self.column, "where") == float(self.text)
+        return np.asarray(values == _number(self.text))
 
 
 @dataclass(frozen=True)
@@ -247,8 +266,10 @@ class Best:
             return np.lexsort((drawn, group))
         if self.score is None:
             return np.argsort(group, kind="stable")
-        score = rows.column(self.score, "score")
-        return np.lexsort((np.where(np.isnan(score), np.inf, -score), group))
+        score = rows.numbers(self.score, "score")
+        if score.dtype.kind == "f":
+            return np.lexsort((np.where(np.isnan(score), np.inf, -score), group))
+        return np.lexsort((-np.unique(score, return_inverse=True)[1], group))
 
 
 @dataclass(frozen=True)
@@ -322,8 +343,10 @@ class Apart(Criterion):
         )
 
     def keep(self, rows: Rows) -> Array:
+        if rows.poses.components == 3:
+            return self._keep_in_space(rows)
         if self.micrographs is None:
-            group, place_A = rows.particles(), _places(rows)[0][:, :2]
+            group, place_A = rows.particles(), _places(rows)[0]
         else:
             group, place_A = self.micrographs.places(rows)
         order = self.best.order(rows, group)
@@ -334,6 +357,16 @@ class Apart(Criterion):
         sorted_A = np.ascontiguousarray(place_A[order])
         keep_apart(starts, sorted_A, self.least_A, head, following, kept)
         return _back(kept, order)
+
+    def _keep_in_space(self, rows: Rows) -> Array:
+        """Rows of subtomograms, whose places have a depth."""
+        if self.micrographs is not None:
+            raise UsageError(
+                f"within=micrograph is for images, and {rows.poses.table.path} has subtomograms: "
+                "distances are told within a particle"
+            )
+        least_A = float(np.nextafter(self.least_A, 0))  # as far apart as asked is far enough
+        return Unlike(least_A, 180.0, self.best).keep(rows)
 
 
 class Places(Protocol):

@@ -111,7 +111,9 @@ def write_selected(
     progress : callable, optional
         Called as ``progress(rows_done, rows)`` now and then.
     """
-    columns, operators = expanded.output_columns, expanded.operators
+    columns = [each for each in expanded.output_columns if not each.dtype.hasobject]
+    left = [each.name for each in expanded.output_columns if each.dtype.hasobject]
+    operators = expanded.operators
     record = expanded.source_record
     before = os.path.join(os.path.dirname(os.path.realpath(expanded.path)), record.relative_path)
     source = replace(record, relative_path=os.path.relpath(before, target.folder))
@@ -135,4 +137,6 @@ def write_selected(
                     if progress:
                         progress(start + len(part), len(rows))
         finish(draft.path, {})
-    return draft.notes
+    if not left:
+        return draft.notes
+    return [*draft.notes, f"left out, as texts of varying length: {', '.join(left)}"]

@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from numba_symexp.annotations import AnyPath, Progress
 from numba_symexp.conversion.export_table import OutputPair, check_rows, export_rows
@@ -15,6 +16,8 @@ from numba_symexp.kinds import HDF5
 from numba_symexp.output import OutputFile
 from numba_symexp.particles.columns import expanded_by
 from numba_symexp.particles.coordinate_choice import COORDINATES, CoordinateChoice
+from numba_symexp.particles.schema import CRYOSPARC_EXPANDED, SOURCE_LABEL
+from numba_symexp.particles.table import ParticleTable
 from numba_symexp.poses import Poses, open_poses
 from numba_symexp.selection.criteria import (
     Apart,
@@ -32,6 +35,8 @@ from numba_symexp.selection.micrographs import Inside, Located
 from numba_symexp.selection.rows import SelectedExpansion, SomeRows, write_selected
 
 PARTICLE, MICROGRAPH = "particle", "micrograph"
+
+_COPY_FIELDS = {f"{CRYOSPARC_EXPANDED}src_uid", f"{CRYOSPARC_EXPANDED}idx"}
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,7 @@ def select(
         RELION's .star of the micrographs, or their A per pixel, and their width and height, where
         the table does not say.
     psize : float, optional
-        A per pixel of the shifts, where the table does not say.
+        A per pixel of the shifts, in place of what the table says.
     source : str or path, optional
         The table that was expanded, if the file has moved.
     overwrite : bool
@@ -144,6 +149,20 @@ def select(
     """
     if within not in (PARTICLE, MICROGRAPH):
         raise UsageError(f"within={within} is neither {PARTICLE} nor {MICROGRAPH}")
+    chooses = one_per_particle or same_pose is not None or min_distance_A is not None
+    unused: dict[str, Any] = {} if chooses else {"score": score, "random": random}
+    on_micrographs = inside or (min_distance_A is not None and within == MICROGRAPH)
+    if not on_micrographs:
+        unused["micrographs"] = None if micrographs is None else os.fspath(micrographs)
+        unused["micrograph_psize"], unused["micrograph_px"] = micrograph_psize, micrograph_px
+    for name, value in unused.items():
+        if value is not None:
+            other = "inside=True or within=micrograph"
+            if name in ("score", "random"):
+                other = "one_per_particle=True, same_pose= or min_distance_A="
+            raise UsageError(f"{name}= goes with {other}, which is missing: add it")
+    if random is not None and random < 0:
+        raise UsageError(f"random={random} is below 0: give a seed from 0 up")
     if score is not None and random is not None:
         raise UsageError("score= and random= both say which row stays: give one of them")
     located = Located(
@@ -222,7 +241,11 @@ def _select(
     pair = None if is_own else OutputPair(output, inputs, overwrite)
     with open_poses(file, psize, further[0]) as poses:
         expanded = poses.expanded
-        if expanded is None and expanded_by(poses.table) is None:
+        if isinstance(expanded, ExpandedTable):
+            for each in (target,) if target else pair.files if pair else ():
+                for path in expanded.files:
+                    each.refuse_input(path)
+        if expanded is None and not _are_copies(poses.table):
             raise SourceError(
                 f"{file}: is not expanded: select chooses among the copies of an expanded set"
             )
@@ -247,6 +270,12 @@ def _select(
             notes = export_rows(pair, some, progress=progress)
             files = tuple(pair.names)
         return SelectReport(file, output, len(rows), len(poses), dropped, tuple(notes), files)
+
+
+def _are_copies(table: ParticleTable) -> bool:
+    """Whether rows are copies, also where one of each particle is left and says so itself."""
+    says = SOURCE_LABEL in table.columns or table.columns.keys() >= _COPY_FIELDS
+    return says or expanded_by(table) is not None
 
 
 def _told(dropped: Mapping[str, int]) -> str:

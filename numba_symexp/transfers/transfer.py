@@ -139,7 +139,8 @@ def transfer(
         closing(open_set(source, "source", source_psize, further_source)) as given,
         closing(open_set(target, "target", target_psize, further)) as getting,
     ):
-        written.refuse_inputs([given.table, getting.table])
+        for each in (given, getting):
+            written.refuse_inputs([each.table, *([each.expanded] if each.expanded else [])])
         _refuse_unfit(given, getting, output, subtracted_center)
         joined = join(given, getting)
         notes = _notes_of_join(given, getting, joined)

@@ -126,7 +126,9 @@ class CsRows:
             columns[CONVENTION_FIELD] = Column(self._constants[CONVENTION_FIELD].dtype)
         self.dtype = np.dtype([(n, c.dtype.str, c.shape) for n, c in columns.items()])
         self.size = len(rows) * self.dtype.itemsize
-        made = {UID, POSE, SHIFT, _SOURCE_UID, _OPERATOR, *self._constants, *rows.defocus}
+        made = {UID, POSE, SHIFT, *self._constants, *rows.defocus}
+        if self._tells_copies:
+            made |= {_SOURCE_UID, _OPERATOR}
         made.update(name for slot in self._slots for name in slot.columns)
         if rows.has_split:
             made.add(SPLIT)
