@@ -414,6 +414,7 @@ def test_no_setting_is_overlooked(monkeypatch, tmp_path):
         monkeypatch.delenv(name)
     monkeypatch.setenv("NUMBA_CACHE_DIR", "here")
     monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
+    monkeypatch.setenv("NUMBA_SYMEXP_REAL_DATA", "somewhere")
     assert plain_numba.is_configured_plainly()
     monkeypatch.setenv("NUMBA_CPU_NAME", "generic")
     assert not plain_numba.is_configured_plainly()

@@ -6,10 +6,15 @@ import sys
 _KNOWN_SETTINGS = {"NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS"}
 """Those that are obeyed without Numba too."""
 
+_OUR_OWN = "NUMBA_SYMEXP_"
+"""How variables of this package begin, of which Numba knows nothing."""
+
 
 def is_configured_plainly() -> bool:
     """Whether Numba compiles as it does without any settings, but for places and threads."""
-    given = {name for name in os.environ if name.startswith("NUMBA_")}
+    given = {
+        name for name in os.environ if name.startswith("NUMBA_") and not name.startswith(_OUR_OWN)
+    }
     return given <= _KNOWN_SETTINGS and not os.path.exists(".numba_config.yaml")
 
 
