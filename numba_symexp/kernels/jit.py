@@ -143,6 +143,11 @@ def _size(arguments: tuple[Any, ...]) -> int:
     return sum(argument.nbytes for argument in arguments if type(argument) is np.ndarray)
 
 
+def use_numba() -> None:
+    """Leave stored kernels out from now on: for work that needs an import of Numba in any case."""
+    Kernel.seconds_left = 0.0
+
+
 def _after_fork() -> None:
     """Use serial kernels in a child of a process whose threads had been started."""
     Kernel._loading = threading.Lock()  # another thread of the parent may have held the old one

@@ -14,13 +14,14 @@ from numba_symexp.behind import worked_on
 from numba_symexp.expanded.column_kinds import CarriedColumn, DefocusColumn, HalfSetColumn, only
 from numba_symexp.expanded.columns import CheckedRows, OutputColumn, RowsBesideSources, differ
 from numba_symexp.expanded.table import ExpandedTable
+from numba_symexp.kernels.jit import use_numba
 from numba_symexp.kernels.threads import default_threads
 from numba_symexp.particles.columns import pixel_size_column
 from numba_symexp.particles.schema import OPERATOR_INDEX, SOURCE_INDEX, SPLIT, UID
 from numba_symexp.verification.facts import drawn_halves
 from numba_symexp.verification.matrices import rotation_matrices, row_errors
 
-_BLOCK_ROWS = 32_768
+_BLOCK_ROWS = 131_072
 
 _MOST_THREADS = 4
 """Reading is one thread's work, and few others keep up with it."""
@@ -124,6 +125,7 @@ def check_rows(
     SourceError
         A file cannot be read.
     """
+    use_numba()  # sines of the verifier's own matrices are not stored
     checker = _RowChecker(expanded, columns)
     rows, order = len(expanded), len(expanded.operators)
     step = max(1, _BLOCK_ROWS // order) * order
