@@ -11,7 +11,7 @@ from numba_symexp.formats.relion.labels import MICROGRAPH
 from numba_symexp.particles.coordinate_choice import CoordinateChoice
 from numba_symexp.particles.words import word_hash
 from numba_symexp.poses import INDEX, PSIZE_A
-from numba_symexp.selection.criteria import Criterion, Rows
+from numba_symexp.selection.criterion import Criterion, Rows
 
 _NAMES = ("location/micrograph_uid", "location/micrograph_path", MICROGRAPH)
 

@@ -19,19 +19,10 @@ from numba_symexp.particles.coordinate_choice import COORDINATES, CoordinateChoi
 from numba_symexp.particles.schema import CRYOSPARC_EXPANDED, SOURCE_LABEL
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.poses import Poses, open_poses
-from numba_symexp.selection.criteria import (
-    Apart,
-    Best,
-    ByHalf,
-    ByOperator,
-    ByValue,
-    ByView,
-    Criterion,
-    OnePerParticle,
-    Unlike,
-    apply,
-)
+from numba_symexp.selection.criteria import ByHalf, ByOperator, ByValue, ByView
+from numba_symexp.selection.criterion import Criterion, apply
 from numba_symexp.selection.micrographs import Inside, Located
+from numba_symexp.selection.one_of_several import Apart, Best, OnePerParticle, Unlike
 from numba_symexp.selection.rows import SelectedExpansion, SomeRows, write_selected
 
 PARTICLE, MICROGRAPH = "particle", "micrograph"

@@ -1,0 +1,89 @@
+"""What every criterion is, and the rows that it looks at."""
+
+import abc
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from numba_symexp.annotations import Array
+from numba_symexp.errors import SourceError
+from numba_symexp.particles.columns import native
+from numba_symexp.particles.words import numbers, texts_as_bytes
+from numba_symexp.poses import INDEX, KEY, Poses
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows that are left of a set, with what criteria need of them.
+
+    Attributes
+    ----------
+    poses : Poses
+    row : (n,) int64
+        Which ones, ascending.
+    """
+
+    poses: Poses
+    row: Array
+
+    def column(self, name: str, parameter: str) -> Array:
+        """Values of a column of the rows, or of their particles: numbers, or words as bytes, (n,).
+
+        Raises
+        ------
+        SourceError
+            There is no such column, or it is not one value per row.
+        """
+        poses = self.poses
+        own = name in poses.table.columns
+        table = poses.table if own else poses.source
+        column = table.columns.get(name)
+        if column is None or column.shape or column.dtype.kind not in "iufbSO":
+            what = "has no column" if column is None else f"{name} is {column}, and there is no"
+            raise SourceError(
+                f"{poses.table.path}: {what} {name} with one value per row (columns: "
+                f"{table.columns_in_words()}): check {parameter}="
+            )
+        at = self.row if own else self.particles()
+        return native(texts_as_bytes(table.read_at([name], at)[name]))
+
+    def numbers(self, name: str, parameter: str) -> Array:
+        """The same as numbers, (n,), whole ones as they are."""
+        values = self.column(name, parameter)
+        if values.dtype.kind == "S":
+            return numbers(values, f"{self.poses.table.path}: {name}", 0)
+        return values
+
+    def particles(self) -> Array:
+        """Particle of each row: its row in the source, or a key that its copies share, (n,)."""
+        parts = (INDEX,) if self.poses.expanded is not None else (KEY,)
+        found = np.empty(len(self.poses), np.uint64)
+        for block in self.poses.blocks(parts, pose=False):
+            keys = block.source_rows if self.poses.expanded is not None else block.key
+            found[block.start : block.stop] = keys
+        return found[self.row].astype(np.int64 if self.poses.expanded is not None else np.uint64)
+
+
+class Criterion(abc.ABC):
+    """A rule by which rows stay."""
+
+    @property
+    @abc.abstractmethod
+    def why(self) -> str:
+        """Why rows are left out, in words."""
+
+    @abc.abstractmethod
+    def keep(self, rows: Rows) -> Array:
+        """Which of the rows stay, (n,) bool."""
+
+
+def apply(criteria: Sequence[Criterion], poses: Poses) -> tuple[Array, dict[str, int]]:
+    """Rows that stay, ascending, and how many were left out for which reason."""
+    rows = Rows(poses, np.arange(len(poses)))
+    dropped: dict[str, int] = {}
+    for criterion in criteria:
+        kept = criterion.keep(rows) if len(rows.row) else np.zeros(0, np.bool_)
+        dropped[criterion.why] = int(len(kept) - np.count_nonzero(kept))
+        rows = Rows(poses, rows.row[kept])
+    return rows.row, dropped
