@@ -174,7 +174,10 @@ class _Job:
     def __init__(self, copies: Copies, sites: Sites, min_projected_A: float | None) -> None:
         self._copies, self.sites, self._least_A = copies, sites, min_projected_A
         if min_projected_A is not None and not copies.expanded.operators.center_A.any():
-            raise UsageError("min_projected_A= needs the centers of the sites: expand with center=")
+            raise UsageError(
+                "min_projected_A= needs the centers of the sites, and the set has none: expand it "
+                "about a center"
+            )
 
     def found(self, labels: Labels, most: int) -> dict[str, Any]:
         """Everything that the report says of arrangements and pairs."""

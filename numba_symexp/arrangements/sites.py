@@ -12,7 +12,7 @@ from numba_symexp.annotations import Array
 from numba_symexp.errors import SymmetryError, UsageError
 from numba_symexp.symmetry.descriptions import direction, motion_in_words
 from numba_symexp.symmetry.operators import Operators, multiply, upward
-from numba_symexp.symmetry.subgroups import Motions, left_cosets, principal_axis
+from numba_symexp.symmetry.subgroups import Motions, group_symbol, left_cosets, principal_axis
 
 MOST_SITES = 1_000
 """So many sites have half a million pairs."""
@@ -127,18 +127,9 @@ class Sites:
     def symmetry_of(self, turns: Array) -> str:
         """Group of some of the turns, and where its axis lies, in words."""
         numbers = self.turns[turns]
-        name = group_name(self.full, numbers)
+        name = group_symbol(len(numbers), int(self.full.fold[numbers].max(initial=1)))
         axis = principal_axis(self.full, numbers)
         return name if axis is None else f"{name} on {direction(axis)}"
-
-
-def group_name(operators: Operators, numbers: Array) -> str:
-    """Symbol of the group that some operators are, whatever its orientation."""
-    order, fold = len(numbers), int(operators.fold[numbers].max(initial=1))
-    if fold == order:
-        return f"C{order}"
-    polyhedra = {12: "T", 24: "O", 60: "I"}
-    return f"D{fold}" if 2 * fold == order else polyhedra.get(order, f"group of {order}")
 
 
 def _full_set(operators: Operators) -> Operators:

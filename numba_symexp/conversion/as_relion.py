@@ -39,7 +39,7 @@ from numba_symexp.particles.findings import refuse_no_length
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import LABELS, LABELS_LABEL, PSIZE, TUBE, UID
 from numba_symexp.particles.table import Column, Header, ParticleTable, TableView
-from numba_symexp.particles.words import as_bytes, mix_bits, word_hash
+from numba_symexp.particles.words import as_bytes, mix_bits, texts_as_bytes, word_hash
 
 _OPTICS = sorted(rows_of(OPTICS), key=lambda each: each.field.startswith("blob/"))
 """Of the optics, the CTF's before the images': RELION's order."""
@@ -240,9 +240,7 @@ class AsRelion(TableView):
 
     def _path(self, words: Array) -> Array:
         """Paths without CryoSPARC's mark of a relative one."""
-        if words.dtype.hasobject:
-            words = np.array([w if isinstance(w, bytes) else str(w).encode() for w in words])
-        path = np.char.lstrip(words, b">")
+        path = np.char.lstrip(texts_as_bytes(words), b">")
         blank = np.char.find(path, b" ") >= 0
         if blank.any():
             shown = path[int(np.argmax(blank))].decode(errors="replace")

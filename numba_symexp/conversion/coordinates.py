@@ -49,9 +49,7 @@ def off_micrographs(rows: Poses, choice: CoordinateChoice) -> list[str]:
     edge_px = choice.edge_px or 0.0
     count, first = 0, -1
     for block in rows.blocks((INDEX,)) if micrographs.size_is_known else ():
-        center = micrographs.centers_px(block)
-        far = micrographs.sizes_px(block.sources)[block.index] - edge_px
-        off = ((center < edge_px) | (center > far)).any(axis=1)
+        off = micrographs.is_off(block, edge_px)
         if off.any() and not count:
             first = block.start + int(np.argmax(off))
         count += int(np.count_nonzero(off))

@@ -2,20 +2,20 @@
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from numba_symexp.annotations import AnyPath, Array, Progress
+from numba_symexp.conversion.no_copies import NoCopies
 from numba_symexp.conversion.particle_output import ParticleOutput
 from numba_symexp.conversion.turned import WORD, TurnedTable, as_words
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.files import path_list
 from numba_symexp.formats import open_table
 from numba_symexp.formats.relion.labels import TRACKS
-from numba_symexp.formats.relion.text import without_label
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.particles.columns import (
     expanded_by,
@@ -27,11 +27,8 @@ from numba_symexp.particles.convention import settle
 from numba_symexp.particles.scan import scan
 from numba_symexp.particles.schema import (
     CONVENTION,
-    CRYOSPARC_EXPANDED,
-    OPERATOR_LABEL,
-    SOURCE_LABEL,
 )
-from numba_symexp.particles.table import Column, Header, ParticleTable, TableView
+from numba_symexp.particles.table import Column, ParticleTable
 from numba_symexp.particles.words import numbers
 from numba_symexp.symmetry.frames import (
     angle_and_axis,
@@ -207,7 +204,7 @@ def reorient(
         )
 
 
-class _Particles(TableView):
+class _Particles(NoCopies):
     """Particles without what says that they are copies, which would be of the old frame.
 
     Of filaments that run the other way, places on the track are negated, as RELION does.
@@ -215,36 +212,13 @@ class _Particles(TableView):
 
     def __init__(self, source: ParticleTable, is_reversed: bool) -> None:
         super().__init__(source)
-        self.columns = {
-            name: column
-            for name, column in source.columns.items()
-            if name not in (SOURCE_LABEL, OPERATOR_LABEL)
-            and not name.startswith(CRYOSPARC_EXPANDED)
-        }
         self._track = TRACKS[0] if is_reversed and TRACKS[0] in source.columns else None
         if self._track:
             self.columns[self._track] = Column(WORD)
 
-    @property
-    def header(self) -> Header | None:
-        """What stands around the rows."""
-        header = self._source.header
-        if header is None:
-            return None
-        return without_label(without_label(header, SOURCE_LABEL), OPERATOR_LABEL)
-
-    @property
-    def vocabulary(self) -> str:
-        """Whose names the columns have."""
-        return self._source.vocabulary
-
-    def column_attributes(self, name: str) -> Mapping[str, Any]:
-        """What the source says of a column."""
-        return self._source.column_attributes(name)
-
     def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         """Rows ``start`` to ``stop`` of some columns, by name."""
-        rows = self._source.read(names, start, stop)
+        rows = super().read(names, start, stop)
         if self._track in rows:
             words = rows[self._track]
             place = numbers(words, f"{self.path}: _{self._track}", start)

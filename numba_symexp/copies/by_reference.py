@@ -8,24 +8,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from numba_symexp.annotations import Array
+from numba_symexp.conversion.no_copies import NoCopies
 from numba_symexp.copies.foreign import limit_deg, nearest
 from numba_symexp.copies.match import recognize
 from numba_symexp.copies.recover import recover
 from numba_symexp.copies.returned import Copies, Expansion
 from numba_symexp.errors import SourceError
-from numba_symexp.formats.relion.text import without_label
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.kernels.motions import relative_rotations
 from numba_symexp.particles.columns import find_columns
 from numba_symexp.particles.schema import (
     CRYOSPARC_EXPANDED,
-    OPERATOR_INDEX,
-    OPERATOR_LABEL,
-    SOURCE_INDEX,
-    SOURCE_LABEL,
     UID,
 )
-from numba_symexp.particles.table import Header, ParticleTable, TableView
+from numba_symexp.particles.table import ParticleTable
 from numba_symexp.pose_block import Block
 from numba_symexp.poses import KEY, Poses
 from numba_symexp.symmetry.descriptions import describe
@@ -39,7 +35,7 @@ _ADVICE = (
 )
 
 
-class ReferenceRows(TableView):
+class ReferenceRows(NoCopies):
     """One row for each particle of an expanded table, as if it had not been expanded.
 
     Parameters
@@ -52,26 +48,12 @@ class ReferenceRows(TableView):
     def __init__(self, table: ParticleTable, rows: Array) -> None:
         super().__init__(table)
         self._rows = rows
-        gone = {SOURCE_INDEX, OPERATOR_INDEX, SOURCE_LABEL, OPERATOR_LABEL}
-        self.columns = {
-            name: column
-            for name, column in table.columns.items()
-            if name not in gone and not name.startswith(CRYOSPARC_EXPANDED)
-        }
         self._has_ids = {UID, _SOURCE_UID} <= table.columns.keys()
 
     @property
     def n_rows(self) -> int:
         """Number of particles."""
         return len(self._rows)
-
-    @property
-    def header(self) -> Header | None:
-        """What stands around the rows, without what says that they are copies."""
-        header = self._source.header
-        if header is None:
-            return None
-        return without_label(without_label(header, SOURCE_LABEL), OPERATOR_LABEL)
 
     def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         """Rows ``start`` to ``stop`` of some columns; the id is that of the particle."""

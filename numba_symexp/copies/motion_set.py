@@ -7,6 +7,7 @@ import numpy as np
 from numba_symexp.annotations import Array
 from numba_symexp.copies.recover import Recovered
 from numba_symexp.symmetry.operators import Operators, multiply, upward
+from numba_symexp.symmetry.subgroups import group_symbol
 
 _LEAST_DEG, _LEAST_A = 0.05, 0.05
 _ERRORS = 4.0
@@ -17,8 +18,6 @@ _ALL_PRODUCTS = 1 << 28
 _SAME_AXIS_DEG = 1.0
 _PARALLEL = 1e-3
 """A point may lie anywhere along axes that are as parallel as this (rad): the nearest is taken."""
-
-_POLYHEDRA = {12: "T", 24: "O", 60: "I"}
 
 
 @dataclass(frozen=True)
@@ -147,11 +146,8 @@ class MotionSet:
 
     def group_name(self) -> str:
         """Symbol of the group that a closed set is, whatever its orientation."""
-        order, axes = len(self), self.axes()
-        most = axes[0][0] if axes else 1
-        if most == order:
-            return f"C{order}"
-        return f"D{most}" if 2 * most == order else _POLYHEDRA.get(order, "?")
+        axes = self.axes()
+        return group_symbol(len(self), axes[0][0] if axes else 1)
 
     def _nearest(self, quaternion: Array, translation_A: Array) -> tuple[Array, Array, Array]:
         """Nearest of G motions to each of these.

@@ -87,6 +87,13 @@ class Micrographs(abc.ABC):
         psize_A = self.psizes_A(block.sources)[block.index, None]
         return self.places_px(block.sources)[block.index] - self.signs * block.shift_A / psize_A
 
+    def is_off(self, block: "Block", edge_px: float) -> Array:
+        """Whether centers of rows are off their micrographs, or nearer to the edge, (n,) bool."""
+        center_px = self.centers_px(block)
+        far_px = self.sizes_px(block.sources)[block.index] - edge_px
+        is_on = (center_px >= edge_px) & (center_px <= far_px)
+        return np.asarray(~is_on.all(axis=1))
+
     @abc.abstractmethod
     def psizes_A(self, sources: Array) -> Array:  # noqa: N802 - the unit is A
         """A per pixel of the micrographs of particles, (m,) float64."""

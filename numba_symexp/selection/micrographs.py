@@ -57,10 +57,7 @@ class Located:
             )
         inside = np.empty(len(rows.poses), np.bool_)
         for block in rows.poses.blocks((INDEX, PSIZE_A), pose=False):
-            center_px = micrographs.centers_px(block)
-            far_px = micrographs.sizes_px(block.sources)[block.index] - edge_px
-            here = (center_px >= edge_px) & (center_px <= far_px)
-            inside[block.start : block.stop] = here.all(axis=1)
+            inside[block.start : block.stop] = ~micrographs.is_off(block, edge_px)
         return np.asarray(inside[rows.row])
 
     def _micrographs(self, rows: Rows) -> Micrographs:

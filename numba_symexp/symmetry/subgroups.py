@@ -19,6 +19,8 @@ _SAME_HEIGHT, _ACROSS = 1e-6, 1e-3
 _POLYHEDRAL = {"T": (2, 3, 12), "O": (4, 3, 24), "I": (5, 2, 60)}
 """Folds of two generators, the first of which tells the place, and the order."""
 
+_BY_ORDER = {order: symbol for symbol, (_, _, order) in _POLYHEDRAL.items()}
+
 
 _WEIGHTS = np.sqrt(np.array([2.0, 3, 5, 7, 11, 13, 17, 19, 23, 0.2, 0.3, 0.7]))
 """Without any simple relation between them."""
@@ -202,6 +204,13 @@ def standard_subgroups(operators: Operators, symbol: str) -> list[Array]:
         if numbers[0] >= 0 and not any(np.array_equal(numbers, each) for each in found):
             found.append(numbers)
     return found
+
+
+def group_symbol(order: int, fold: int) -> str:
+    """Symbol of the group with so many rotations, and this highest fold; ``?`` of none."""
+    if fold == order:
+        return f"C{order}"
+    return f"D{fold}" if 2 * fold == order else _BY_ORDER.get(order, "?")
 
 
 def left_cosets(operators: Operators, numbers: Array) -> Array:

@@ -24,7 +24,13 @@ from numba_symexp.particles.schema import (
     UID,
 )
 from numba_symexp.particles.table import ParticleTable
-from numba_symexp.particles.words import mix_bits, numbers, without_quotes, word_hash
+from numba_symexp.particles.words import (
+    mix_bits,
+    numbers,
+    texts_as_bytes,
+    without_quotes,
+    word_hash,
+)
 from numba_symexp.transfers.sets import PoseSet, WithSource
 
 ORIGINAL_IMAGE = "rlnImageOriginalName"
@@ -266,9 +272,7 @@ def _stack_key(columns: list[Array], what: str, start: int) -> Array:
 def _place_key(columns: list[Array], what: str, start: int) -> Array:
     """Micrograph and coordinates; 1.0 and 1.00 are one number."""
     micrograph, *place = columns
-    if micrograph.dtype.hasobject:
-        micrograph = np.array([w if isinstance(w, bytes) else str(w).encode() for w in micrograph])
-    parts = [_path_hash(without_quotes(micrograph))]
+    parts = [_path_hash(without_quotes(texts_as_bytes(micrograph)))]
     for each in place:
         value = numbers(each, what, start) if each.dtype.kind == "S" else each.astype(np.float64)
         parts.append((value + 0.0).view(np.uint64))
