@@ -193,8 +193,8 @@ class _RelionMicrographs(Micrographs):
         if choice.edge_px is not None and not self.size_is_known:
             raise UsageError("edge_px= goes with micrograph_px=W,H, which is missing: add it")
         self._optics, self._what = Optics.of(table.header), table.path
-        self._in_rows = MICROGRAPH_PSIZE in table.columns
-        if self._in_rows or MICROGRAPH_PSIZE in self._optics:
+        in_rows = MICROGRAPH_PSIZE in table.columns
+        if in_rows or MICROGRAPH_PSIZE in self._optics:
             for name in ("micrographs", "micrograph_psize"):
                 if getattr(choice, name) is not None:
                     warn(f"{name}= is left aside: {table.path} says _{MICROGRAPH_PSIZE} itself")
@@ -213,18 +213,7 @@ class _RelionMicrographs(Micrographs):
         """A per pixel of the micrographs of particles, (m,) float64."""
         if self._given_A is not None:
             return np.full(len(sources), self._given_A)
-        name, first = f"_{MICROGRAPH_PSIZE}", int(sources[0])
-        if self._in_rows:
-            words = self._table.read_at([MICROGRAPH_PSIZE], sources)[MICROGRAPH_PSIZE]
-            found = numbers(words, f"{self._table.path}: {name}", first)
-        else:
-            group = None
-            if OPTICS_GROUP in self._table.columns:
-                group = self._table.read_at([OPTICS_GROUP], sources)[OPTICS_GROUP]
-            rows = len(sources)
-            found = self._optics.of_rows(group, MICROGRAPH_PSIZE, rows, self._what, first)
-        refuse_no_length(found, name, sources, self._what)
-        return found
+        return _in_words(self._table, self._optics, self._what, sources)
 
     def places_px(self, sources: Array) -> Array:
         """Coordinates of particles, (m, 2) float64."""
@@ -238,6 +227,36 @@ class _RelionMicrographs(Micrographs):
         if self._size_px is None:
             raise SourceError(f"{self._table.path}: nothing says the size of micrographs")
         return np.tile(np.array(self._size_px, np.float64), (len(sources), 1))
+
+
+def stated_psizes_A(table: ParticleTable, sources: Array) -> Array | None:  # noqa: N802
+    """A per pixel of the micrographs of particles, as a table states it; None where it does not."""
+    column = table.columns.get(PSIZE)
+    if column and not column.shape and column.dtype.kind == "f":
+        found = table.read_at([PSIZE], sources)[PSIZE].astype(np.float64)
+        refuse_no_length(found, PSIZE, sources, table.path)
+        return found
+    if table.header is None:
+        return None
+    optics = Optics.of(table.header)
+    if MICROGRAPH_PSIZE not in table.columns and MICROGRAPH_PSIZE not in optics:
+        return None
+    return _in_words(table, optics, table.path, sources)
+
+
+def _in_words(table: ParticleTable, optics: Optics, what: str, sources: Array) -> Array:
+    """A per pixel of micrographs that words say, of the particles or of their optics groups."""
+    name, first = f"_{MICROGRAPH_PSIZE}", int(sources[0])
+    if MICROGRAPH_PSIZE in table.columns:
+        words = table.read_at([MICROGRAPH_PSIZE], sources)[MICROGRAPH_PSIZE]
+        found = numbers(words, f"{table.path}: {name}", first)
+    else:
+        group = None
+        if OPTICS_GROUP in table.columns:
+            group = table.read_at([OPTICS_GROUP], sources)[OPTICS_GROUP]
+        found = optics.of_rows(group, MICROGRAPH_PSIZE, len(sources), what, first)
+    refuse_no_length(found, name, sources, what)
+    return found
 
 
 def _optics_by_name(path: str, own: Optics, particles: str) -> Optics:

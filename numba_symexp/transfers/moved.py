@@ -6,8 +6,14 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError
-from numba_symexp.formats.relion.labels import COORDINATES_PX, LabelReader
-from numba_symexp.formats.relion.text import OPTICS_GROUP
+from numba_symexp.formats.micrographs import (
+    FRACTIONS,
+    MICROGRAPH_PSIZE,
+    PSIZE,
+    SHAPE,
+    stated_psizes_A,
+)
+from numba_symexp.formats.relion.labels import COORDINATES_PX
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.particles.columns import native
 from numba_symexp.particles.findings import refuse_no_length
@@ -17,10 +23,6 @@ from numba_symexp.particles.words import numbers
 from numba_symexp.symmetry.request import Point
 from numba_symexp.transfers.join import ORIGINAL_IMAGE, Joined
 from numba_symexp.transfers.sets import PoseSet
-
-_CENTER = ("location/center_x_frac", "location/center_y_frac")
-_SHAPE, _MICROGRAPH_PSIZE = "location/micrograph_shape", "location/micrograph_psize_A"
-_RELION_PSIZE = "rlnMicrographPixelSize"
 
 _SAME_PX = 0.01
 """Coordinates are stored as float32 or with six decimals."""
@@ -156,11 +158,11 @@ class Boxes:
     @classmethod
     def of(cls, source: ParticleTable, target: ParticleTable) -> "Boxes | None":
         """Coordinates in the names that both sets have; None where they have none."""
-        for names in (_CENTER, COORDINATES_PX[:2]):
-            kind = "f" if names == _CENTER else "S"
+        for names in (FRACTIONS, COORDINATES_PX[:2]):
+            kind = "f" if names == FRACTIONS else "S"
             columns = [each.columns.get(name) for name in names for each in (source, target)]
             if all(each and not each.shape and each.dtype.kind == kind for each in columns):
-                shape = target.columns.get(_SHAPE)
+                shape = target.columns.get(SHAPE)
                 if kind == "S" or (shape and shape.shape == (2,) and shape.dtype.kind in "ui"):
                     return cls(source, target, (names[0], names[1]))
         return None
@@ -174,8 +176,8 @@ class Boxes:
             Boxes were moved, and nothing says how large a pixel of the micrograph is.
         """
         further = self._places(self.target, rows) - self._places(self.source, partners)
-        if self.names == _CENTER:  # fractions of (ny, nx) pixels
-            further *= self.target.read_at([_SHAPE], rows)[_SHAPE][:, ::-1]
+        if self.names == FRACTIONS:  # fractions of (ny, nx) pixels
+            further *= self.target.read_at([SHAPE], rows)[SHAPE][:, ::-1]
         moved = np.abs(further).max(axis=1, initial=0) > _SAME_PX
         found = np.zeros(further.shape)
         if moved.any():
@@ -193,24 +195,13 @@ class Boxes:
 
     def _micrograph_sizes_A(self, rows: Array) -> Array:  # noqa: N802
         """A per pixel of the micrographs of some rows of the target."""
-        table, header = self.target, self.target.header
-        size = table.columns.get(_MICROGRAPH_PSIZE)
-        if size and not size.shape and size.dtype.kind == "f":
-            found = native(table.read_at([_MICROGRAPH_PSIZE], rows)[_MICROGRAPH_PSIZE])
-            refuse_no_length(found, _MICROGRAPH_PSIZE, rows, table.path)
-            return found.astype(np.float64)
-        if _RELION_PSIZE in table.columns:
-            words = table.read_at([_RELION_PSIZE], rows)[_RELION_PSIZE]
-            return numbers(words, f"{table.path}: _{_RELION_PSIZE}", 0)
-        if header is not None and _RELION_PSIZE in LabelReader.of(header).optics:
-            optics = LabelReader.of(header).optics
-            group = None
-            if OPTICS_GROUP in table.columns:
-                group = table.read_at([OPTICS_GROUP], rows)[OPTICS_GROUP]
-            return optics.of_rows(group, _RELION_PSIZE, len(rows), table.path, 0)
+        table = self.target
+        found = stated_psizes_A(table, rows)
+        if found is not None:
+            return found
         raise SourceError(
             f"{table.path}: boxes are at other places of the micrographs than in "
             f"{self.source.path} ({' and '.join(self.names)}; row {int(rows[0])} first), so "
             "shifts differ, and nothing says how many A a pixel of the micrograph has: add "
-            f"{_RELION_PSIZE if header is not None else _MICROGRAPH_PSIZE}"
+            f"{MICROGRAPH_PSIZE if table.header is not None else PSIZE}"
         )
