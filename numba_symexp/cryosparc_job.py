@@ -20,9 +20,9 @@ from numba_symexp.errors import ExpansionWarning, OutputError, SymexpError, warn
 from numba_symexp.expansion.job import NEXT_STEPS, ExpandJob
 from numba_symexp.expansion.run import run
 from numba_symexp.formats.cryosparc.write import slot_type
+from numba_symexp.option_forms import job_of
 from numba_symexp.particles.schema import UID
 from numba_symexp.pictures.plot import plot
-from numba_symexp.public import job_of
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.verification.verify import verify
 from numba_symexp.version import __version__
@@ -87,8 +87,11 @@ def expand_in_cryosparc(
     operators: str | Sequence[int] = (),
     modulo: str | None = None,
     axis: str | Sequence[float] | None = None,
-    center: str | Sequence[float] | None = None,
-    center_px: str | Sequence[float] | None = None,
+    center: str | Sequence[float] | Sequence[Sequence[float]] | None = None,
+    length: float | str | Sequence[float] = (),
+    align: bool = False,
+    align_axis: str | Sequence[float] | None = None,
+    center_px: str | Sequence[float] | Sequence[Sequence[float]] | None = None,
     box_px: int | None = None,
     unique: bool = False,
     defocus: str | None = None,
@@ -116,8 +119,10 @@ def expand_in_cryosparc(
         Where the External job is created, such as ``W1``.
     symmetry, convention, twist, rise, order, operators_file, origin
         By which operators: see `expand`.
-    operators, modulo, axis, center, center_px, box_px, unique, defocus, assign_halves, again
-        Which of them are used, and about which point: see there too.
+    operators, modulo, axis, unique, center, length, align, align_axis, center_px, box_px
+        Which of them are used, and about which points: see there too.
+    defocus, assign_halves, again
+        See there too.
     title : str, optional
         Of the job; by default it names the symmetry.
     cryosparc : cryosparc.tools.CryoSPARC, optional
@@ -161,6 +166,9 @@ def expand_in_cryosparc(
         modulo=modulo,
         axis=axis,
         center=center,
+        length=length,
+        align=align,
+        align_axis=align_axis,
         center_px=center_px,
         box_px=box_px,
         unique=unique,

@@ -1,19 +1,13 @@
 """`expand` as a function: every option spelled out, in any form that people write it."""
 
-import math
-import operator
-import os
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from numba_symexp.annotations import AnyPath, Progress
 from numba_symexp.cluster import who_runs
-from numba_symexp.errors import UsageError
-from numba_symexp.expansion.job import ExpandJob, Summary
-from numba_symexp.files import path_list
-from numba_symexp.symmetry.descriptions import read_number_ranges
+from numba_symexp.expansion.job import Summary
+from numba_symexp.option_forms import boolean, integer, job_of, wrong
 from numba_symexp.symmetry.operators import Operators
-from numba_symexp.symmetry.request import CORNER, Point
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -33,8 +27,11 @@ def expand(
     operators: str | Sequence[int] = (),
     modulo: str | None = None,
     axis: str | Sequence[float] | None = None,
-    center: str | Sequence[float] | None = None,
-    center_px: str | Sequence[float] | None = None,
+    center: str | Sequence[float] | Sequence[Sequence[float]] | None = None,
+    length: float | str | Sequence[float] = (),
+    align: bool = False,
+    align_axis: str | Sequence[float] | None = None,
+    center_px: str | Sequence[float] | Sequence[Sequence[float]] | None = None,
     box_px: int | None = None,
     unique: bool = False,
     defocus: str | None = None,
@@ -85,7 +82,8 @@ def expand(
         File of operators, instead of a symmetry; see `read_operators`.
     origin : sequence of float or str, optional
         Point ``x,y,z`` of the map, in A from the box center, about which the file states its
-        operators; or ``corner``, the first voxel of a map of ``box_px`` voxels a side.
+        operators, or marker files their markers; or ``corner``, the first voxel of a map of
+        ``box_px`` voxels a side.
     operators : sequence of int or str
         Numbers of the operators to be used, such as ``(0, 2, 3, 4)`` or ``"0,2-4"``; by default
         all.
@@ -93,10 +91,20 @@ def expand(
         Subgroup (Cn, Dn, T, O, I): one operator of each of its left cosets is used.
     axis : sequence of float or str, optional
         Axis ``x,y,z`` of that subgroup; by default the one nearest to +z.
-    center : sequence of float or str, optional
-        Point ``x,y,z`` of the map, in A from the box center, to be put at the image center.
-    center_px : sequence of float or str, optional
-        The same point as voxel numbers, counted from 0, in a map of ``box_px`` voxels a side.
+    center : sequence of float, several of them, or str, optional
+        Point ``x,y,z`` of the map, in A from the box center, to be put at the image center; several
+        get operators of their own each. A text may name marker files (``.cmm``, of which the first
+        marker is the particle's center) and masks (``mask:FILE.mrc``, their center of mass), with
+        semicolons between.
+    length : float, sequence of float or str, optional
+        Distance from the box center, A, at which the centers are put along their directions: one
+        for all, or one for each.
+    align : bool
+        Turn the map about each center so that the direction to it lies on +z.
+    align_axis : sequence of float or str, optional
+        Axis ``x,y,z`` that is turned to +z instead.
+    center_px : sequence of float, several of them, or str, optional
+        The same points as voxel numbers, counted from 0, in a map of ``box_px`` voxels a side.
     box_px : int, optional
         Side of that map.
     unique : bool
@@ -199,6 +207,9 @@ def expand(
         modulo=modulo,
         axis=axis,
         center=center,
+        length=length,
+        align=align,
+        align_axis=align_axis,
         center_px=center_px,
         box_px=box_px,
         unique=unique,
@@ -226,197 +237,5 @@ def expand(
         dry_run=dry_run,
     )
     if progress is not None and not callable(progress):
-        raise _wrong("progress", progress, "a callable")
+        raise wrong("progress", progress, "a callable")
     return run(job, progress)
-
-
-def job_of(**options: Any) -> ExpandJob:
-    """Job of options in any form that people write them; those of `expand`, by name.
-
-    Raises
-    ------
-    UsageError
-        An option is of a wrong type, out of its range, or contradicts another.
-    """
-    return ExpandJob(**{name: _FORMS[name](name, value) for name, value in options.items()})
-
-
-def path(name: str, value: Any) -> str:
-    """Text of a path."""
-    try:
-        found = os.fspath(value)
-    except TypeError:
-        raise _wrong(name, value, "a path") from None
-    if not isinstance(found, str):
-        raise _wrong(name, value, "a path as text")
-    return found
-
-
-def paths(name: str, value: Any) -> tuple[str, ...]:
-    """Texts of paths, of one or a sequence of them or of a text with commas."""
-    try:
-        found = path_list(value)
-    except TypeError:
-        raise _wrong(name, value, "paths") from None
-    return tuple(path(name, each) for each in found)
-
-
-def text(name: str, value: Any) -> str | None:
-    """Text, or None."""
-    if value is not None and not isinstance(value, str):
-        raise _wrong(name, value, "text")
-    return value
-
-
-def number(name: str, value: Any) -> float | None:
-    """Float of a number of any type, or None."""
-    if value is None:
-        return None
-    if isinstance(value, str | bytes | bool):
-        raise _wrong(name, value, "a number")
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise _wrong(name, value, "a number") from None
-
-
-def integer(name: str, value: Any) -> int | None:
-    """Int of a whole number of any type, or None."""
-    if value is None:
-        return None
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        return operator.index(value)
-    except TypeError:
-        raise _wrong(name, value, "a whole number") from None
-
-
-def boolean(name: str, value: Any) -> bool:
-    """Truth value, which is never a text."""
-    if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):
-        raise _wrong(name, value, "True or False")
-    return bool(value)
-
-
-def point(name: str, value: Any) -> Point | None:
-    """Three numbers, of a sequence or of ``x,y,z``."""
-    if value is None:
-        return None
-    try:
-        parts = value.split(",") if isinstance(value, str) else list(value)
-        found = [float(part) for part in parts]
-    except (TypeError, ValueError):
-        raise _wrong(name, value, "three numbers x,y,z") from None
-    if len(found) != 3 or not all(map(math.isfinite, found)):
-        raise _wrong(name, value, "three numbers x,y,z")
-    return found[0], found[1], found[2]
-
-
-def numbers(name: str, value: Any) -> tuple[int, ...]:
-    """Whole numbers, of a sequence or of a text such as ``0,2,5-7``."""
-    if value is None:
-        return ()
-    if not isinstance(value, str):
-        try:
-            return tuple(operator.index(part) for part in value)
-        except TypeError:
-            raise _wrong(name, value, "numbers such as 0,2,5-7") from None
-    return read_number_ranges(name, value)
-
-
-def names(name: str, value: Any) -> tuple[str, ...]:
-    """Names, of a sequence or of a text with commas."""
-    if value is None:
-        return ()
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    try:
-        found = tuple(value)
-    except TypeError:
-        found = (None,)
-    if not all(isinstance(each, str) for each in found):
-        raise _wrong(name, value, "names such as 'ctf/*,blob/*'")
-    return found
-
-
-def _wrong(name: str, value: Any, wanted: str) -> UsageError:
-    return UsageError(f"{name}={str(value)[:60]} is a {type(value).__name__}: give {wanted}")
-
-
-def _symmetry(name: str, value: Any) -> str | Operators | None:
-    """Name of a symmetry, or its operators."""
-    return value if isinstance(value, Operators) else text(name, value)
-
-
-def _optional_path(name: str, value: Any) -> str | None:
-    """Text of a path, or None."""
-    return None if value is None else path(name, value)
-
-
-def _point_or_corner(name: str, value: Any) -> Point | str | None:
-    """Point, or the word for the corner of a map."""
-    return value if isinstance(value, str) and value == CORNER else point(name, value)
-
-
-def _pair(name: str, value: Any) -> tuple[int, ...] | None:
-    """Two whole numbers, of a sequence or of ``W,H``."""
-    if value is None:
-        return None
-    try:
-        parts = [int(part) for part in value.split(",")] if isinstance(value, str) else list(value)
-        found = tuple(operator.index(part) for part in parts)
-    except (TypeError, ValueError):
-        raise _wrong(name, value, "two whole numbers W,H") from None
-    if len(found) != 2:
-        raise _wrong(name, value, "two whole numbers W,H")
-    return found
-
-
-def _pose_format(name: str, value: Any) -> str:
-    """Name of a form of poses; an empty one is the default."""
-    return text(name, value) or ExpandJob.pose_format
-
-
-_FORMS: dict[str, Callable[[str, Any], Any]] = {
-    "source": path,
-    "output": path,
-    "passthrough": paths,
-    "symmetry": _symmetry,
-    "convention": text,
-    "twist": number,
-    "rise": number,
-    "order": integer,
-    "operators_file": _optional_path,
-    "origin": _point_or_corner,
-    "operators": numbers,
-    "modulo": text,
-    "axis": point,
-    "center": point,
-    "center_px": point,
-    "box_px": integer,
-    "unique": boolean,
-    "defocus": text,
-    "table": text,
-    "pose": text,
-    "pose_format": _pose_format,
-    "shift": text,
-    "psize": number,
-    "carry": names,
-    "chunk_rows": integer,
-    "threads": integer,
-    "assign_halves": integer,
-    "again": boolean,
-    "keep_track_length": boolean,
-    "program": text,
-    "recenter": text,
-    "coordinates_y": text,
-    "micrographs": _optional_path,
-    "micrograph_psize": number,
-    "micrograph_px": _pair,
-    "edge_px": number,
-    "optimisation_set": _optional_path,
-    "overwrite": boolean,
-    "dry_run": boolean,
-}
-"""What makes an option's value of what was given, by the option's name."""

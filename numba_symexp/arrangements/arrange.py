@@ -38,6 +38,7 @@ from numba_symexp.kernels.codecs import convert
 from numba_symexp.output import Draft
 from numba_symexp.particles.scan import blocks
 from numba_symexp.symmetry.descriptions import describe
+from numba_symexp.symmetry.operators import Operators
 
 _AT_ONCE = 1 << 23
 """Labels of so many copies are counted at a time."""
@@ -132,9 +133,11 @@ def arrange(
                     "of a helix pairs alone are counted: leave out output=, picture= and "
                     "min_projected_A="
                 )
-            return _helix(paths, copies, read_labels(copies, column, names, None, progress))
-        job = _Job(copies, Sites.of(copies.expanded.operators), min_projected_A)
+            labels = read_labels(copies, column, names, None, progress)
+            return _helix(paths, copies, *_of_one_center(copies, labels))
         labels = read_labels(copies, column, names, score, progress)
+        operators, labels = _of_one_center(copies, labels)
+        job = _Job(copies, Sites.of(operators), min_projected_A)
         found = job.found(labels, most)
         report = ArrangeReport(files=tuple(paths), column=column.name, **found)
         drafts: contextlib.AbstractContextManager[Draft | None] = contextlib.nullcontext()
@@ -284,9 +287,36 @@ class _Job:
         return notes
 
 
-def _helix(paths: Sequence[str], copies: Copies, labels: Labels) -> ArrangeReport:
-    """Report about a helix."""
+def _of_one_center(copies: Copies, labels: Labels) -> tuple[Operators, Labels]:
+    """Operators and labels of the one center that copies came back of.
+
+    Raises
+    ------
+    UsageError
+        They came back of several: places of different kinds, whose labels chance does not exchange.
+    """
     operators = copies.expanded.operators
+    parts = operators.of_each_center()
+    if len(parts) == 1:
+        return operators, labels
+    labeled = (labels.codes != MISSING).any(axis=0)
+    centers = np.unique(operators.center_index[labeled])
+    if len(centers) > 1:
+        raise UsageError(
+            f"{copies.table.path}: has labels about {len(centers)} centers, and arrangements are "
+            "of sites of one kind: select the rows of one of them (select, centers=0), then "
+            "arrange those"
+        )
+    here = operators.center_index == centers[0]
+    score = None if labels.score is None else np.ascontiguousarray(labels.score[:, here])
+    codes = np.ascontiguousarray(labels.codes[:, here])
+    return parts[int(centers[0])], replace(labels, codes=codes, score=score)
+
+
+def _helix(
+    paths: Sequence[str], copies: Copies, operators: Operators, labels: Labels
+) -> ArrangeReport:
+    """Report about a helix."""
     counts, notes = pairs_along_tubes(copies.source, operators, labels)
     pairs = []
     score = counts.score

@@ -241,6 +241,31 @@ def point(name: str, text: str | None) -> tuple[float, float, float] | None:
     return tuple(part for part in parts if part is not None)  # type: ignore[return-value]
 
 
+def points(
+    name: str, text: str | None
+) -> tuple[float, float, float] | tuple[tuple[float, float, float], ...] | None:
+    """Point of a flag's text, or several with semicolons."""
+    if text is None:
+        return None
+    found = [each for each in (point(name, word) for word in text.split(";")) if each is not None]
+    return found[0] if len(found) == 1 else tuple(found)
+
+
+def points_or_files(
+    name: str, text: str | None
+) -> tuple[float, float, float] | tuple[tuple[float, float, float], ...] | str | None:
+    """Points as above; a text that names files of points stays as it is."""
+    from numba_symexp.symmetry.centers import files_of  # loads NumPy
+
+    return text if text and files_of(text) else points(name, text)
+
+
+def lengths(name: str, text: str | None) -> tuple[float, ...]:
+    """Numbers of a flag's text, with commas."""
+    parts = [number(name, part) for part in text.split(",")] if text else []
+    return tuple(part for part in parts if part is not None)
+
+
 def pair(name: str, text: str | None) -> tuple[int, int] | None:
     """Width and height of a flag's text, as ``W,H``."""
     if text is None:

@@ -7,10 +7,13 @@ from numba_symexp.cli.argv import (
     Request,
     integer,
     is_on,
+    lengths,
     number,
     numbers,
     point,
     point_or_corner,
+    points,
+    points_or_files,
 )
 from numba_symexp.cli.terminal import ProgressBar, readable_size
 
@@ -30,6 +33,9 @@ def cryosparc(
     modulo: str | None = None,
     axis: str | None = None,
     center: str | None = None,
+    length: str | None = None,
+    align: bool = False,
+    align_axis: str | None = None,
     center_px: str | None = None,
     box_px: str | None = None,
     unique: bool = False,
@@ -83,7 +89,16 @@ def cryosparc(
     axis
         Axis x,y,z of that subgroup; else the one nearest to +z.
     center
-        Move this point x,y,z of the map (A from the box center) to the image center.
+        Move this point x,y,z of the map (A from the box center) to the image center; a marker file
+        (.cmm), whose first marker is the particle's center; or mask:FILE.mrc, its center of mass.
+        Several with semicolons: each gets operators of its own.
+    length
+        Move each center along its direction to this distance from the box center (A); one for all,
+        or one for each with commas.
+    align
+        Turn the map about each center so that the direction to it lies on +z.
+    align_axis
+        Turn this axis x,y,z to +z instead.
     center_px
         The same point in voxels, counted from 0; goes with --box_px.
     box_px
@@ -121,8 +136,11 @@ def cryosparc(
         "operators": numbers("operators", operators),
         "modulo": modulo,
         "axis": point("axis", axis),
-        "center": point("center", center),
-        "center_px": point("center_px", center_px),
+        "center": points_or_files("center", center),
+        "length": lengths("length", length),
+        "align": is_on(align),
+        "align_axis": point("align_axis", align_axis),
+        "center_px": points("center_px", center_px),
         "box_px": integer("box_px", box_px),
         "unique": is_on(unique),
         "defocus": defocus,

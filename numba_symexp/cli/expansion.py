@@ -13,11 +13,14 @@ from numba_symexp.cli.argv import (
     Request,
     integer,
     is_on,
+    lengths,
     number,
     numbers,
     pair,
     point,
     point_or_corner,
+    points,
+    points_or_files,
 )
 from numba_symexp.cli.terminal import ProgressBar, readable_size
 from numba_symexp.errors import UsageError
@@ -38,6 +41,9 @@ def expand(
     modulo: str | None = None,
     axis: str | None = None,
     center: str | None = None,
+    length: str | None = None,
+    align: bool = False,
+    align_axis: str | None = None,
     center_px: str | None = None,
     box_px: str | None = None,
     unique: bool = False,
@@ -97,8 +103,8 @@ def expand(
         Your own operators: 3 x 3 or 3 x 4 matrices (text, .npy, PDB, mmCIF) or RELION's
         symmetry file; translations in A about the box center.
     origin
-        Point x,y,z (A from the box center) from which the translations of that file count; or
-        corner, that of the map, as in ChimeraX and in PDB files: goes with --box_px.
+        Point x,y,z (A from the box center) from which the translations of that file count, and
+        markers; or corner, that of the map, as in ChimeraX and in PDB files: goes with --box_px.
     operators
         Use these operators only, such as 0,2,5-7.
     modulo
@@ -106,7 +112,16 @@ def expand(
     axis
         Axis x,y,z of that subgroup; else the one nearest to +z.
     center
-        Move this point x,y,z of the map (A from the box center) to the image center.
+        Move this point x,y,z of the map (A from the box center) to the image center; a marker file
+        (.cmm), whose first marker is the particle's center; or mask:FILE.mrc, its center of mass.
+        Several with semicolons: each gets operators of its own.
+    length
+        Move each center along its direction to this distance from the box center (A); one for all,
+        or one for each with commas.
+    align
+        Turn the map about each center so that the direction to it lies on +z.
+    align_axis
+        Turn this axis x,y,z to +z instead.
     center_px
         The same point in voxels, counted from 0; goes with --box_px.
     box_px
@@ -195,8 +210,11 @@ def expand(
         operators=numbers("operators", operators),
         modulo=modulo,
         axis=point("axis", axis),
-        center=point("center", center),
-        center_px=point("center_px", center_px),
+        center=points_or_files("center", center),
+        length=lengths("length", length),
+        align=is_on(align),
+        align_axis=point("align_axis", align_axis),
+        center_px=points("center_px", center_px),
         box_px=integer("box_px", box_px),
         unique=is_on(unique),
         defocus=defocus,
@@ -269,6 +287,7 @@ def operators(
     modulo: str | None = None,
     axis: str | None = None,
     center: str | None = None,
+    length: str | None = None,
     unique: bool = False,
     tables: bool = False,
     json: bool = False,
@@ -305,7 +324,9 @@ def operators(
     axis
         Axis x,y,z of that subgroup; else the one nearest to +z.
     center
-        Point x,y,z (A from the box center): show where each operator puts it.
+        Points as in expand: show where each operator puts them.
+    length
+        Distance of the centers from the box center, along their directions (A).
     unique
         Show one of the operators that put the center at the same place.
     tables
@@ -326,7 +347,8 @@ def operators(
         "operators": numbers("operators", operators),
         "modulo": modulo,
         "axis": point("axis", axis),
-        "center": point("center", center),
+        "center": points_or_files("center", center),
+        "length": lengths("length", length),
         "unique": is_on(unique),
         "tables": is_on(tables),
     }

@@ -13,6 +13,7 @@ def select(
     output: str,
     *,
     operators: str | None = None,
+    centers: str | None = None,
     half: str | None = None,
     where: str | None = None,
     view: str | None = None,
@@ -48,6 +49,8 @@ def select(
         is one.
     operators
         Keep rows of these operators, such as 0,2,5-7, by their numbers in the full set.
+    centers
+        Keep rows about these centers, such as 0,2, in the order in which they were given.
     half
         Keep rows of half-set 1 or 2.
     where
@@ -91,7 +94,8 @@ def select(
     from numba_symexp.selection.select import select as choose
 
     silent = is_on(quiet)
-    chosen, half_set, seed = numbers("operators", operators), integer("half", half), random
+    chosen, points = numbers("operators", operators), numbers("centers", centers)
+    half_set, seed = integer("half", half), random
     margin_px, least_A = number("edge_px", edge_px), number("min_distance_A", min_distance_A)
     micrograph_A, psize_A = number("micrograph_psize", micrograph_psize), number("psize", psize)
     alike, seen = _pair("same_pose", same_pose, ","), _pair("view", view, "-")
@@ -105,6 +109,7 @@ def select(
                 file,
                 output,
                 operators=chosen,
+                centers=points,
                 half=half_set,
                 where=columns,
                 view=seen,

@@ -56,7 +56,7 @@ def _run(job: ExpandJob, progress: Progress | None) -> Summary:
     started = time.perf_counter()
     job.refuse_for_output()
     job.full()
-    inputs = [job.source, *job.passthrough, job.operators_file, job.micrographs]
+    inputs = [job.source, *job.passthrough, job.operators_file, job.micrographs, *job.center_files]
     beside = SetOutputs.of(job.source, job.optimisation_set, job.output, job.program)
     if beside is None:
         pair = OutputPair(job.output, inputs, job.overwrite)

@@ -148,13 +148,22 @@ def collapse(
 
 def _notes(copies: Copies, by: str | None, counted: int) -> list[str]:
     """What a user should know of the poses that are written."""
-    center_A, notes = copies.expanded.operators.center_A, list(copies.notes)
+    operators, notes = copies.expanded.operators, list(copies.notes)
     double = copies.table.n_rows - counted
     if double:
         notes.append(f"{double:,} row(s) stand twice in {copies.table.path} and count once")
-    if by is not None and center_A.any():
-        point = ", ".join(f"{part:g}" for part in center_A)
-        notes.append(f"shifts are those of the best copies, about the point ({point}) A of the map")
+    points = [f"({x:g}, {y:g}, {z:g})" for x, y, z in operators.centers_A.tolist()]
+    if by is not None and len(points) > 1:
+        notes.append(
+            f"shifts are those of the best copies, each about its own of {len(points)} centers; "
+            f"{OPERATOR_INDEX} says which"
+        )
+    elif by is not None and operators.center_A.any():
+        notes.append(
+            f"shifts are those of the best copies, about the point {points[0]} A of the map"
+        )
+    if by is not None and len(operators.turn):
+        notes.append("poses are those of the best copies, in the frame that align turned to z")
     return notes
 
 

@@ -20,7 +20,7 @@ from numba_symexp.kernels.codecs import convert
 from numba_symexp.particles.columns import expanded_by, find_columns
 from numba_symexp.particles.schema import CONVENTION, FORMAT
 from numba_symexp.poses import Poses
-from numba_symexp.symmetry.operators import Operators
+from numba_symexp.symmetry.operators import Operators, matrices
 from numba_symexp.symmetry.spec import choose_convention, point_group
 
 FAR_DEG = 20.0
@@ -109,7 +109,7 @@ def nearest(between: Array, operators: Operators) -> tuple[Array, Array, float]:
     closest_deg : float
         Angle between the two operators that are closest; 180 where there is one only.
     """
-    rotations = operators.matrix.reshape(len(operators), 9)
+    rotations = matrices(operators.pose_quaternion).reshape(len(operators), 9)
     trace = between.reshape(len(between), 9) @ rotations.T
     apart = rotations @ rotations.T
     np.fill_diagonal(apart, -1)

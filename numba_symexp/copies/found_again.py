@@ -31,6 +31,7 @@ from numba_symexp.particles.schema import (
 )
 from numba_symexp.particles.table import DYNAMO, ParticleTable
 from numba_symexp.particles.words import mix_bits
+from numba_symexp.symmetry.operators import matrices
 
 _SAME_ENTRY, _SAME_PX = 1e-6, 1e-5
 _TOO_CLOSE_DEG = 0.1
@@ -233,7 +234,7 @@ class ReturnedCopies(Copies):
         known = [int(each) if each.isdigit() and len(each) < _DIGITS else -1 for each in number]
         told = np.where(np.array(known) < len(operators), known, -1)[place]
         here = told >= 0
-        off_deg = turn_deg(between[here], operators.matrix[told[here]])
+        off_deg = turn_deg(between[here], matrices(operators.pose_quaternion)[told[here]])
         operator[here] = np.where(off_deg <= FAR_DEG, told[here], -1)
         return operator
 

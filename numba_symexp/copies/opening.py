@@ -136,6 +136,8 @@ def _refuse_other_expansion(of: ExpandedTable, path: str) -> None:
         same = other.source_record.fingerprint == of.source_record.fingerprint
         same &= np.array_equal(other.operators.quaternion, of.operators.quaternion)
         same &= np.array_equal(other.operators.translation_A, of.operators.translation_A)
+        same &= np.array_equal(other.operators.center_A, of.operators.center_A)
+        same &= np.array_equal(other.operators.turn, of.operators.turn)
         if not same:
             raise SourceError(
                 f"{path}: is not of the expansion {of.path}: give tables of one expansion"

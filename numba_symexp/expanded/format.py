@@ -13,6 +13,7 @@ from typing import Any, Self
 import h5py
 import numpy as np
 
+from numba_symexp.annotations import Array
 from numba_symexp.errors import (
     FileFormatError,
     OutputError,
@@ -112,7 +113,7 @@ def size_of(
     """Bytes that an expanded table takes on disk, a little rounded up."""
     data = n_rows * sum(column.row_bytes for column in columns)
     labels = max(len(label) for label in operators.label)
-    own = len(operators) * (8 * 7 + 4 + 2 + labels) + 2 * len(operators.subgroup)
+    own = len(operators) * (8 * 14 + 4 + 2 + 2 + labels) + 2 * len(operators.subgroup)
     own += len(source.columns) * max(map(len, source.columns), default=0)
     return data + own + _METADATA_BYTES + 1024 * len(columns)
 
@@ -132,7 +133,11 @@ def create(
     anyone who knows the row size, in any order, without HDF5.
     """
     with writing(path, "w") as file:
-        version = max(least_version, *(column.format_version for column in columns))
+        version = max(
+            least_version,
+            version_of(operators),
+            *(column.format_version for column in columns),
+        )
         file.attrs.update({"format": FORMAT, "format_version": version, **attributes})
         write_operators(_group(file, OPERATORS), operators)
         source.write(file)
@@ -174,7 +179,9 @@ def check_format(table: Hdf5Table) -> None:
 
 def write_operators(group: h5py.Group, operators: Operators) -> None:
     """Write /operators."""
-    group.attrs.update({"kind": operators.kind, "center_A": operators.center_A})
+    group.attrs["kind"] = operators.kind
+    if version_of(operators) == FORMAT_VERSION:
+        group.attrs["center_A"] = operators.center_A
     if operators.chosen:
         group.attrs.update({"chosen": operators.chosen, "full_order": operators.full_order})
     if operators.symmetry.typed:
@@ -187,6 +194,16 @@ def write_operators(group: h5py.Group, operators: Operators) -> None:
         ("rise_index", operators.rise_index, "1", "number of helical units"),
         ("full_index", operators.full_index, "1", "number of the operator in the full set"),
     ]
+    if version_of(operators) > FORMAT_VERSION:
+        group.attrs["n_centers"] = len(operators.centers_A)
+        index = operators.center_index
+        center = operators.centers_A[index]
+        number = index.astype(np.uint16)
+        columns.append(("center_A", center, "A", "point c of the map at the image center"))
+        columns.append(("center_index", number, "1", "number of that center"))
+        if len(operators.turn):
+            meaning = "rotation Q of the map about the center: poses are A R Q^T; scalar first"
+            columns.append(("turn", operators.turn[index], "1", meaning))
     if len(operators.subgroup):
         meaning = "full numbers of the subgroup whose left cosets have one operator here each"
         columns.append(("subgroup", operators.subgroup, "1", meaning))
@@ -206,13 +223,11 @@ def read_operators(file: h5py.File, attributes: dict[str, Any]) -> Operators:
         values = found[name]
         if values.shape != (order, *shape) or not np.all(np.abs(values) < FARTHEST_A):
             raise ValueError(f"{OPERATORS}/{name} is no such column of {order} operators")
-    center_A = np.array(group.attrs.get("center_A", np.zeros(3)), np.float64)
     full_order = int(group.attrs.get("full_order", order))
-    if center_A.shape != (3,) or not np.all(np.abs(center_A) < FARTHEST_A):
-        raise ValueError(f"{OPERATORS} has a center that is no point")
     most = int(found["full_index"].max(initial=0))
     if not max(order, most + 1) <= full_order <= MAX_OPERATORS:
         raise ValueError(f"{OPERATORS} has {order} operators of {full_order}")
+    center_A, turn = _read_centers(file, group, found["full_index"], full_order)
     typed = bool(group.attrs.get("typed", 0))
     return Operators(
         quaternion=found["quaternion"],
@@ -226,7 +241,46 @@ def read_operators(file: h5py.File, attributes: dict[str, Any]) -> Operators:
         chosen=str(group.attrs.get("chosen", "")),
         subgroup=found.get("subgroup", np.zeros(0, np.uint16)),
         center_A=center_A,
+        turn=turn,
     )
+
+
+def version_of(operators: Operators) -> int:
+    """Version that /operators needs: the second where there are several centers, or turns."""
+    own = len(operators.centers_A) > 1 or len(operators.turn) > 0
+    return NEWEST_VERSION if own else FORMAT_VERSION
+
+
+def _read_centers(
+    file: h5py.File, group: h5py.Group, full_index: Array, full_order: int
+) -> tuple[Array, Array]:
+    """Centers (3,) or (C, 3) of /operators, and turns about them, (C, 4) or (0, 4)."""
+    if "n_centers" not in group.attrs:
+        center_A = np.array(group.attrs.get("center_A", np.zeros(3)), np.float64)
+        if center_A.shape != (3,) or not np.all(np.abs(center_A) < FARTHEST_A):
+            raise ValueError(f"{OPERATORS} has a center that is no point")
+        return center_A, np.zeros((0, 4))
+    count = int(group.attrs["n_centers"])
+    if not 0 < count <= full_order or full_order % count:
+        raise ValueError(f"{OPERATORS} has {count} centers of {full_order} operators")
+    index = small_array(file, f"{OPERATORS}/center_index")
+    if not np.array_equal(index, full_index.astype(np.int64) // (full_order // count)):
+        raise ValueError(f"{OPERATORS}/center_index does not agree with full_index")
+    numbers, first = np.unique(index, return_index=True)
+    if len(numbers) != count:
+        raise ValueError(f"{OPERATORS} has centers without operators")
+    found = []
+    for name, width in (("center_A", 3), ("turn", 4)):
+        if name == "turn" and "turn" not in group:
+            found.append(np.zeros((0, 4)))
+            continue
+        values = small_array(file, f"{OPERATORS}/{name}").astype(np.float64)
+        if values.shape != (len(index), width) or not np.all(np.abs(values) < FARTHEST_A):
+            raise ValueError(f"{OPERATORS}/{name} is no such column of {len(index)} operators")
+        if not np.array_equal(values, values[first][index]):
+            raise ValueError(f"{OPERATORS}/{name} differs between operators of one center")
+        found.append(values[first])
+    return found[0], found[1]
 
 
 def _group_at(file: h5py.File, path: str) -> h5py.Group:

@@ -20,7 +20,7 @@ def first_new_id(fingerprint: str, operators: Operators, uids: Array) -> int:
 
     The mate of particle i under operator f > 0 of the full set of F gets
     ``first + i * (F - 1) + f - 1``; operator 0 keeps the particle's id. The first id is a hash of
-    the source, the operators and the center, so that a later subset of the same expansion gets
+    the source, the operators and the centers, so that a later subset of the same expansion gets
     the same ids and another expansion others. Where a particle's own id falls into the range, the
     next hash is taken.
 
@@ -29,7 +29,7 @@ def first_new_id(fingerprint: str, operators: Operators, uids: Array) -> int:
     fingerprint : str
         Of the poses and shifts of the source.
     operators : Operators
-        The full set, with its center.
+        The full set, with its centers.
     uids : (N,) uint64
         Ids of the particles, sorted.
 
@@ -42,7 +42,8 @@ def first_new_id(fingerprint: str, operators: Operators, uids: Array) -> int:
     if count + len(uids) > _ID_SPACE // 2:
         raise SourceError(f"{count:,} new ids do not fit 64 bits: expand fewer particles")
     digest = hashlib.sha256(fingerprint.encode())
-    for part in (operators.quaternion, operators.translation_A, operators.center_A):
+    motions = operators.quaternion, operators.translation_A
+    for part in (*motions, operators.center_A, operators.turn):  # without a turn no bytes
         digest.update((np.round(part, 9) + 0.0).astype("<f8").tobytes())
     attempt = 0
     while True:

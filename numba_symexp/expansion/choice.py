@@ -1,7 +1,6 @@
 """Which operators a job asks for: the full set, its center, and what is chosen of it."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 
@@ -13,7 +12,13 @@ from numba_symexp.particles.schema import ORIGIN_Z
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.symmetry.descriptions import number_ranges
 from numba_symexp.symmetry.operators import Operators
-from numba_symexp.symmetry.request import CORNER, at_one_place, corner_of, nearly_on_axis
+from numba_symexp.symmetry.request import (
+    CORNER,
+    SAME_PLACE_A,
+    at_one_place,
+    corner_of,
+    nearly_on_axis,
+)
 
 _SAME_PSIZE = 1e-6
 
@@ -60,22 +65,41 @@ def chosen_operators(
     """
     if job.origin == CORNER and job.box_px is not None:
         psize_A = _one_psize(job, table, columns, found, "origin")
-        full = full.counted_from(corner_of(job.box_px, psize_A))
-    if job.center_px is not None and job.box_px is not None:
+        corner_A = corner_of(job.box_px, psize_A)
+        if job.operators_file:
+            full = full.counted_from(corner_A)
+        if job.center_files:
+            full = job.about(full, job.read_centers(corner_A))
+    if job.center_px is not None:
         psize_A = _one_psize(job, table, columns, found, "center_px")
-        center_A = (np.array(job.center_px, np.float64) - job.box_px // 2) * psize_A
-        full = replace(full, center_A=center_A)
+        full = job.about(full, job.centers_of_px(psize_A))
     return full, job.chosen(full)
 
 
 def center_warnings(full: Operators, operators: Operators) -> Iterator[str]:
-    """Sentences about a center on a symmetry axis, or almost on one."""
+    """Sentences about a center on a symmetry axis, or almost on one; and about centers alike."""
+    if not np.any(full.center_A):
+        return
+    several = len(full.centers_A) > 1
+    each = zip(full.of_each_center(), operators.of_each_center(), strict=True)
+    for number, (whole, used) in enumerate(each):
+        which = f"the center {number}" if several else "the center"
+        yield from _of_one_center(which, whole, used)
+    for one, other in _alike(full):
+        yield (
+            f"centers {one} and {other} are symmetry mates of each other: each of their subunits "
+            "comes twice; leave one out"
+        )
+
+
+def _of_one_center(which: str, full: Operators, operators: Operators) -> Iterator[str]:
+    """Sentences about one center on a symmetry axis, or almost on one."""
     if not np.any(full.center_A):
         return
     together = at_one_place(operators)
     if len(together) > 1:
         yield (
-            f"{len(together)} operators ({number_ranges(together)}) put the center at one place: "
+            f"{len(together)} operators ({number_ranges(together)}) put {which} at one place: "
             "that subunit comes as often; unique=True keeps one for each place"
         )
     nearly = nearly_on_axis(full)
@@ -84,9 +108,18 @@ def center_warnings(full: Operators, operators: Operators) -> Iterator[str]:
         axis = full.axis[number]
         on_axis = ",".join(f"{part:.3f}" for part in (full.center_A @ axis) * axis + 0.0)
         yield (
-            f"operator {number} ({full.label[number]}) moves the center by only {moved_A:.3g} A: "
+            f"operator {number} ({full.label[number]}) moves {which} by only {moved_A:.3g} A: "
             f"if it should lie on that axis, give center={on_axis} and unique=True"
         )
+
+
+def _alike(full: Operators) -> Iterator[tuple[int, int]]:
+    """Numbers of centers that an operator puts where another one is."""
+    parts = full.of_each_center()
+    for number, part in enumerate(parts):
+        apart_A = np.linalg.norm(part.motion_A[:, None] - full.centers_A[None, :number], axis=2)
+        for other in np.flatnonzero((apart_A < SAME_PLACE_A).any(axis=0)).tolist():
+            yield other, number
 
 
 def move_warnings(

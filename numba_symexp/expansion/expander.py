@@ -33,7 +33,7 @@ class Expander:
 
     def __init__(self, operators: Operators, pose_format: PoseFormat) -> None:
         self._decode, self._expand, _ = CODECS[pose_format.name]
-        self._quaternions = np.ascontiguousarray(operators.quaternion.T)
+        self._quaternions = np.ascontiguousarray(operators.pose_quaternion.T)
         self._translations = np.ascontiguousarray(operators.motion_A.T)
         self._moves = operators.moves
         self._fixed = operators.fixed

@@ -5,12 +5,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
+import numpy as np
+
 from numba_symexp.errors import FileFormatError, SymexpError, UsageError
 from numba_symexp.kinds import CS, STAR
 from numba_symexp.particles.coordinate_choice import FOR_MICROGRAPHS, CoordinateChoice
 from numba_symexp.particles.schema import DEFOCUS_SIGNS
+from numba_symexp.symmetry.centers import Point
 from numba_symexp.symmetry.operators import Operators
-from numba_symexp.symmetry.request import CORNER, Point, SymmetryRequest, check_point
+from numba_symexp.symmetry.request import (
+    CORNER,
+    SymmetryRequest,
+    check_points,
+    several_points,
+)
 
 NEXT_STEPS = (
     "next: local refinement, 3D classification or variability, in C1; "
@@ -26,6 +34,9 @@ ONLY_HOW = {
 }
 """Options that the rows of an expanded table do not depend on."""
 
+LATER = ("origin", "length", "align", "align_axis")
+"""Options that came later: the provenance says them only where they were given."""
+
 
 @dataclass(frozen=True)
 class ExpandJob(SymmetryRequest):
@@ -40,9 +51,9 @@ class ExpandJob(SymmetryRequest):
         Further .cs files of the same particles, joined on their ids.
     symmetry, convention, twist, rise, order, operators_file
         By which operators: see `SymmetryRequest`.
-    operators, modulo, axis, center, unique
-        Which of them are used, and about which point: see there too.
-    center_px : tuple of float, optional
+    operators, modulo, axis, center, length, align, align_axis, unique
+        Which of them are used, and about which points: see there too.
+    center_px : tuple of float, or tuple of points, optional
         The center as voxel numbers, counted from 0, in a map of ``box_px`` voxels a side.
     box_px : int, optional
         Side of that map; also where ``origin`` is its corner.
@@ -91,7 +102,7 @@ class ExpandJob(SymmetryRequest):
     source: str
     output: str
     passthrough: tuple[str, ...] = ()
-    center_px: Point | None = None
+    center_px: Point | tuple[Point, ...] | None = None
     box_px: int | None = None
     defocus: str | None = None
     table: str | None = None
@@ -125,7 +136,7 @@ class ExpandJob(SymmetryRequest):
             value = getattr(self, name)
             if value is not None and not least <= value <= MOST_SEED:
                 raise UsageError(f"{name} {value} must be {least} or more")
-        check_point("center_px", self.center_px)
+        check_points("center_px", self.center_px)
         if self.defocus is not None and self.defocus not in DEFOCUS_SIGNS:
             raise UsageError(f"defocus {self.defocus!r} is neither {' nor '.join(DEFOCUS_SIGNS)}")
         _ = self.coordinates  # which refuses what cannot be asked
@@ -143,6 +154,17 @@ class ExpandJob(SymmetryRequest):
     def has_center(self) -> bool:
         """Whether a point is to be put at the image center."""
         return self.center is not None or self.center_px is not None
+
+    def centers_of_px(self, psize_A: float) -> tuple[Point, ...]:
+        """Centers that are given as voxel numbers, in A from the box center.
+
+        Parameters
+        ----------
+        psize_A : float
+            A per voxel.
+        """
+        middle = (self.box_px or 0) // 2
+        return several_points((np.array(several_points(self.center_px)) - middle) * psize_A)
 
     @property
     def coordinates(self) -> CoordinateChoice:
@@ -172,8 +194,14 @@ class ExpandJob(SymmetryRequest):
     def recorded(self, operators: Operators) -> dict[str, Any]:
         """What the provenance says of the job: all that decides which rows are written."""
         record = {name: value for name, value in vars(self).items() if name not in ONLY_HOW}
-        if self.origin is None:  # files without it keep their bytes
-            del record["origin"]
+        for name in LATER:
+            if not record[name]:  # files without it keep their bytes
+                del record[name]
+        if self.center_files:  # the points, which need neither the files nor an origin
+            record["center"] = operators.centers_A.tolist()
+            if not self.operators_file:
+                record.pop("origin", None)
+                record["box_px"] = None
         if isinstance(self.symmetry, Operators):
             record["symmetry"] = str(operators.symmetry)
         return {**record, "convention": operators.convention}

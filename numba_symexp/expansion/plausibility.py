@@ -20,6 +20,7 @@ from numba_symexp.particles.schema import (
 )
 from numba_symexp.particles.table import RELION, ParticleTable
 from numba_symexp.symmetry.operators import Operators
+from numba_symexp.symmetry.request import several_points
 
 _PSI, _OF_M = "rlnAnglePsi", "wrpAngleRot1"
 _ORIGINS = (("rlnOriginXAngst", "rlnOriginYAngst"), ("rlnOriginX", "rlnOriginY"))
@@ -45,12 +46,12 @@ def refuse_implausible(
         Says which, and what to do.
     """
     if job.center_px is not None and job.box_px is not None:
-        x, y, z = job.center_px
-        if min(x, y, z) < 0 or max(x, y, z) > job.box_px - 1:
-            raise UsageError(
-                f"center_px={x:g},{y:g},{z:g} is outside of a map with voxels 0 to "
-                f"{job.box_px - 1}: check box_px=, or give center= in A from the box center"
-            )
+        for x, y, z in several_points(job.center_px):
+            if min(x, y, z) < 0 or max(x, y, z) > job.box_px - 1:
+                raise UsageError(
+                    f"center_px={x:g},{y:g},{z:g} is outside of a map with voxels 0 to "
+                    f"{job.box_px - 1}: check box_px=, or give center= in A from the box center"
+                )
     values = found.half_sets
     if len(values) > 2 or min(values, default=0) < 0:
         some = ", ".join(map(str, values))
@@ -120,7 +121,11 @@ def _of_parameters(
         other = replace(
             job,
             convention=convention,
+            origin=job.origin if job.operators_file else None,
             center=None,
+            length=(),
+            align=False,
+            align_axis=None,
             center_px=None,
             box_px=None,
             operators=(),
@@ -131,7 +136,7 @@ def _of_parameters(
         ).full()
     except SymexpError:
         other = None
-    if other is None or not np.array_equal(other.quaternion, full.quaternion):
+    if other is None or not np.array_equal(other.quaternion, full.about_box_center().quaternion):
         yield (
             f"convention={job.convention} is used, though {table.path} says {convention}, where "
             "the axes are others"

@@ -21,6 +21,7 @@ from numba_symexp.output import OutputFile
 from numba_symexp.particles.columns import without_given_psize
 from numba_symexp.particles.fingerprint import Fingerprint
 from numba_symexp.particles.table import ParticleTable
+from numba_symexp.symmetry.centers import MARKERS
 from numba_symexp.symmetry.descriptions import describe
 
 
@@ -86,8 +87,17 @@ def summary(
         seconds=0.0 if job.dry_run else time.perf_counter() - started,
         dry_run=job.dry_run,
         files=tuple(files),
-        notes=tuple(notes),
+        notes=(*center_notes(job), *notes),
     )
+
+
+def center_notes(job: ExpandJob) -> list[str]:
+    """What a user should know of markers that say centers."""
+    markers = [name for name in job.center_files if name.lower().endswith(MARKERS)]
+    if not markers or job.origin is not None:
+        return []
+    named = " and ".join(markers)
+    return [f"{named}: the first marker is taken as the center of the particle"]
 
 
 def warn_all(texts: Iterable[str]) -> None:
@@ -113,7 +123,7 @@ def _output(job: ExpandJob) -> OutputFile:
     job.refuse_for_output()
     SetOutputs.of(job.source, None, job.output)
     job.full()
-    inputs = [job.source, *job.passthrough, job.operators_file]
+    inputs = [job.source, *job.passthrough, job.operators_file, *job.center_files]
     return OutputFile(job.output, HDF5, inputs, job.overwrite)
 
 

@@ -104,5 +104,5 @@ def _axes_of(operators: Operators) -> list[tuple[int, Array]]:
     """Axes of the full set that operators are, or were chosen from, where that is known."""
     if not operators.symmetry.from_file:
         return axes(operators.symmetry.operators())
-    whole = not operators.chosen and is_group(operators)
-    return axes(operators) if whole else []
+    group = operators.of_each_center()[0]
+    return axes(group) if not operators.chosen and is_group(group) else []

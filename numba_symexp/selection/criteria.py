@@ -30,14 +30,36 @@ class ByOperator(Criterion):
         return f"of other operators than {number_ranges(sorted(self.numbers))}"
 
     def keep(self, rows: Rows) -> Array:
-        known = _operators_needed(rows.poses, "operators=").full_index.tolist()
+        known = _operators_needed(rows.poses, "operators=").group_index
         missing = [number for number in self.numbers if number not in known]
         if missing:
             raise UsageError(
                 f"operators={missing[0]}: {rows.poses.table.path} has operators "
-                f"{number_ranges(sorted(known))} of the full set"
+                f"{number_ranges(np.unique(known).tolist())} of the full set"
             )
-        here = [known.index(number) for number in self.numbers]
+        here = np.flatnonzero(np.isin(known, self.numbers))
+        return _by_block(rows, (INDEX,), lambda block: np.isin(block.operator, here), False)
+
+
+@dataclass(frozen=True)
+class ByCenter(Criterion):
+    """Rows about some of the centers, by their numbers."""
+
+    numbers: tuple[int, ...]
+
+    @property
+    def why(self) -> str:
+        return f"about other centers than {number_ranges(sorted(self.numbers))}"
+
+    def keep(self, rows: Rows) -> Array:
+        operators = _operators_needed(rows.poses, "centers=")
+        beyond = [each for each in self.numbers if each >= len(operators.centers_A)]
+        if beyond:
+            raise UsageError(
+                f"centers={beyond[0]}: {rows.poses.table.path} has centers 0 to "
+                f"{len(operators.centers_A) - 1}"
+            )
+        here = np.flatnonzero(np.isin(operators.center_index, self.numbers))
         return _by_block(rows, (INDEX,), lambda block: np.isin(block.operator, here), False)
 
 
@@ -53,21 +75,23 @@ class ByView(Criterion):
         return f"seen at less than {self.least_deg:g} or more than {self.most_deg:g} deg"
 
     def keep(self, rows: Rows) -> Array:
-        center_A = _operators_needed(rows.poses, "view=").center_A
-        if not center_A.any():
+        center_A = _operators_needed(rows.poses, "view=").seen_center_A
+        if not center_A.any(axis=1).all():
             raise UsageError(
                 "view= is about the direction to the center, and the set has none: expand it about "
                 "a point"
             )
-        direction = center_A / np.linalg.norm(center_A)
+        direction = center_A / np.linalg.norm(center_A, axis=1, keepdims=True)
 
         def seen(block: Block) -> Array:
             matrix = convert(block.quaternion, "quaternion", "matrix")
-            cosine = np.clip(matrix[:, :, 2] @ direction, -1, 1)  # (A c)_z with A = exp(v)^T
+            # (A c)_z with A = exp(v)^T
+            cosine = np.einsum("ni,ni->n", matrix[:, :, 2], direction[block.operator])
+            cosine = np.clip(cosine, -1, 1)
             angle_deg = np.degrees(np.arccos(cosine))
             return (angle_deg >= self.least_deg) & (angle_deg <= self.most_deg)
 
-        return _by_block(rows, (), seen, True)
+        return _by_block(rows, (INDEX,), seen, True)
 
 
 @dataclass(frozen=True)

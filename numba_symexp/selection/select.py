@@ -19,7 +19,7 @@ from numba_symexp.particles.coordinate_choice import COORDINATES, CoordinateChoi
 from numba_symexp.particles.schema import CRYOSPARC_EXPANDED, SOURCE_LABEL
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.poses import Poses, open_poses
-from numba_symexp.selection.criteria import ByHalf, ByOperator, ByValue, ByView
+from numba_symexp.selection.criteria import ByCenter, ByHalf, ByOperator, ByValue, ByView
 from numba_symexp.selection.criterion import Criterion, apply
 from numba_symexp.selection.micrographs import Inside, Located
 from numba_symexp.selection.one_of_several import Apart, Best, OnePerParticle, Unlike
@@ -61,6 +61,7 @@ def select(
     output: AnyPath,
     *,
     operators: Sequence[int] = (),
+    centers: Sequence[int] = (),
     half: int | None = None,
     where: Mapping[str, str | float] | None = None,
     view: tuple[float, float] | None = None,
@@ -92,7 +93,9 @@ def select(
         What to write, in the format that its suffix names: an expanded table of format version 2
         in HDF5, or RELION's or CryoSPARC's particles.
     operators : sequence of int
-        Keep rows of these operators, by their numbers in the file.
+        Keep rows of these operators, by their numbers in the full set.
+    centers : sequence of int
+        Keep rows about these centers, by their numbers from 0.
     half : {1, 2}, optional
         Keep rows of a half-set, as RELION counts.
     where : mapping, optional
@@ -171,6 +174,8 @@ def select(
     criteria: list[Criterion] = []
     if operators:
         criteria.append(ByOperator(tuple(operators)))
+    if centers:
+        criteria.append(ByCenter(tuple(centers)))
     if half is not None:
         if half not in (1, 2):
             raise UsageError(f"half={half} is neither 1 nor 2")
@@ -194,7 +199,7 @@ def select(
         criteria.append(Apart(min_distance_A, within, best, of_micrographs))
     if not criteria:
         raise UsageError(
-            "nothing to select by: give operators=, half=, where=, view=, inside=, "
+            "nothing to select by: give operators=, centers=, half=, where=, view=, inside=, "
             "one_per_particle=, same_pose= or min_distance_A="
         )
     return _select(

@@ -11,6 +11,9 @@ from numba_symexp.symmetry.subgroups import Motions
 
 _MOST_NUMBERS = 65_536
 
+_MOST_CENTERS = 6
+"""So many are named in one line."""
+
 
 def axes(operators: Operators) -> list[tuple[int, Array]]:
     """Rotation axes of the point group in a set, as (fold, unit vector).
@@ -42,13 +45,14 @@ def describe(operators: Operators) -> str:
     count = f"{len(operators):,}"
     if operators.chosen:
         count += f" of {operators.full_order:,}"
+    group = operators.of_each_center()[0]
     text = f"{operators.symmetry} ({operators.convention}), {count} operator(s)"
     if operators.chosen:
         return f"{text}: {operators.chosen}{_remarks(operators)}"
-    if operators.kind == "own" and not is_group(operators):
+    if operators.kind == "own" and not is_group(group):
         return f"{text}, no group{_remarks(operators)}"
     by_fold: dict[int, list[Array]] = {}
-    for fold, axis in axes(operators):
+    for fold, axis in axes(group):
         by_fold.setdefault(fold, []).append(axis)
     words: list[str] = []
     for fold, directions in by_fold.items():
@@ -64,11 +68,15 @@ def is_group(operators: Operators) -> bool:
 
 
 def _remarks(operators: Operators) -> str:
-    """The assembly, and the point that is put at the image center if it is not the box center."""
-    assembly = f"; {operators.symmetry.assembly}" if operators.symmetry.assembly else ""
-    if not np.any(operators.center_A):
-        return assembly
-    return f"{assembly}; center ({', '.join(f'{part:.6g}' for part in operators.center_A)}) A"
+    """The assembly, and the points that are put at the image center, if not the box center."""
+    words = f"; {operators.symmetry.assembly}" if operators.symmetry.assembly else ""
+    centers = operators.centers_A.tolist()
+    points = [f"({', '.join(f'{part:.6g}' for part in center)})" for center in centers]
+    if len(points) > _MOST_CENTERS:
+        points = [*points[:_MOST_CENTERS], f"and {len(points) - _MOST_CENTERS:,} more"]
+    if np.any(operators.center_A):
+        words += f"; {'centers' if len(centers) > 1 else 'center'} {', '.join(points)} A"
+    return f"{words}, turned to z" if len(operators.turn) else words
 
 
 def direction(axis: Array) -> str:

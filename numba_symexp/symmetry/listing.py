@@ -8,9 +8,10 @@ import numpy as np
 
 from numba_symexp.annotations import AnyPath, Array
 from numba_symexp.errors import UsageError
+from numba_symexp.symmetry.centers import Point
 from numba_symexp.symmetry.descriptions import describe, motion_in_words
 from numba_symexp.symmetry.operators import Operators
-from numba_symexp.symmetry.request import Point, SymmetryRequest
+from numba_symexp.symmetry.request import SymmetryRequest
 from numba_symexp.symmetry.subgroups import Motions, left_cosets
 
 _MOST_PRODUCTS = 1_000
@@ -125,7 +126,8 @@ def list_operators(
     operators: Sequence[int] = (),
     modulo: str | None = None,
     axis: Point | None = None,
-    center: Point | None = None,
+    center: Point | tuple[Point, ...] | str | None = None,
+    length: float | Sequence[float] = (),
     unique: bool = False,
     tables: bool = False,
 ) -> OperatorList:
@@ -139,8 +141,8 @@ def list_operators(
         Point (x, y, z), in A from the box center, about which the file states its operators.
     operators, modulo, axis, unique
         Which operators of the symmetry; as in `expand`.
-    center : tuple of float, optional
-        Point (x, y, z), in A from the box center: say where each operator puts it.
+    center, length : optional
+        Points as in `expand`: say where each operator puts them.
     tables : bool
         Compute all products too, and the left cosets where operators are chosen by a subgroup.
 
@@ -165,6 +167,7 @@ def list_operators(
         modulo=modulo,
         axis=axis,
         center=center,
+        length=(length,) if isinstance(length, int | float) else tuple(length),
         unique=unique,
     )
     full = request.full()
@@ -214,7 +217,8 @@ def _places(operators: Operators) -> list[str]:
     the rise that lead there.
     """
     if np.any(operators.center_A):
-        moved_A = np.linalg.norm(operators.motion_A - operators.center_A, axis=1)
+        own_A = operators.centers_A[operators.center_index]
+        moved_A = np.linalg.norm(operators.motion_A - own_A, axis=1)
         return [
             f"at ({', '.join(f'{part:.2f}' for part in place + 0.0)}) A, {far:.2f} A away"
             for place, far in zip(np.round(operators.motion_A, 2), moved_A, strict=True)

@@ -21,9 +21,9 @@ def mates(
 ) -> tuple[Array, Array]:
     """Turn and move n poses, each by one operator: further poses that go with a copy.
 
-    exp(v_g) = R^T exp(v), that is q_g = conj(q_R) q, and s_g = s - (A m)_xy / psize with
-    A = exp(v)^T and m = t + R c; shifts of three components move by all of A m. What an operator
-    leaves in place stays bit for bit.
+    exp(v_g) = Q R^T exp(v), that is q_g = conj(q_R conj(q_Q)) q, with the turn Q of the map, and
+    s_g = s - (A m)_xy / psize with A = exp(v)^T and m = t + R c; shifts of three components move by
+    all of A m. What an operator leaves in place stays bit for bit.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def mates(
     several = pose.shape[: pose.ndim - len(one)]  # rows, and poses of a row
     number = np.repeat(operator.astype(np.int64), int(np.prod(several[1:])))
     quaternion = convert(pose.reshape(-1, *one), form, "quaternion")
-    turned = multiply(operators.quaternion[number] * (1.0, -1.0, -1.0, -1.0), quaternion)
+    turned = multiply(operators.pose_quaternion[number] * (1.0, -1.0, -1.0, -1.0), quaternion)
     turned_pose = convert(turned, "quaternion", form).reshape(pose.shape)
     moved = np.zeros((*several, 2)) if shift is None else shift.astype(np.float64)
     if shift is not None and operators.moves:

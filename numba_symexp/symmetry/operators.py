@@ -1,7 +1,8 @@
 """Symmetry operators: rigid motions g: x -> R x + t of the map, with density(g x) = density(x).
 
 One type serves point groups (t = 0), helices (t along z), operators from files (any t) and choices
-of them; putting a point of the map at the image center is one more translation. Pure NumPy.
+of them; putting a point of the map at the image center is one more translation, and turning the map
+about it one more rotation. Pure NumPy.
 """
 
 from abc import ABC, abstractmethod
@@ -106,6 +107,13 @@ class Symmetry(ABC):
         return False
 
     @property
+    def kind(self) -> str:
+        """What its full set is: ``group``, ``helix`` or ``own``."""
+        if self.from_file:
+            return "own"
+        return "helix" if self.is_helix else "group"
+
+    @property
     def assembly(self) -> str:
         """Which one the operators are of, where they come from a file of several assemblies."""
         return ""
@@ -144,8 +152,13 @@ class Operators:
         How a choice was made, such as ``one of each left coset of C5 on z``; else empty.
     subgroup : (H,) uint16
         Of a transversal: numbers of the subgroup's operators in the full set.
-    center_A : (3,) float64
-        Point of the map, in A from the box center, that is put at the image center.
+    center_A : (3,) or (C, 3) float64
+        Point of the map, in A from the box center, that is put at the image center; or several
+        points, each with operators of its own. Then ``full_index`` and ``full_order`` count the
+        full set once for each point: number c F + f is operator f of F at point c.
+    turn : (C, 4) float64
+        Rotation Q of the map about each point, as a quaternion, scalar first: poses are A R Q^T.
+        None, (0, 4), where the map is not turned.
     """
 
     quaternion: Array
@@ -159,6 +172,7 @@ class Operators:
     chosen: str = ""
     subgroup: Array = field(default_factory=lambda: np.zeros(0, np.uint16))
     center_A: Array = field(default_factory=lambda: np.zeros(3))
+    turn: Array = field(default_factory=lambda: np.zeros((0, 4)))
 
     def __post_init__(self) -> None:
         order = len(self.quaternion)
@@ -167,6 +181,8 @@ class Operators:
                 f"{self.symmetry} has {order:,} operators; at most {MAX_OPERATORS:,} fit "
                 "operator_index: use a lower order"
             )
+        if self.center_A.shape == (1, 3):
+            object.__setattr__(self, "center_A", self.center_A[0])
         if not len(self.rise_index):
             object.__setattr__(self, "rise_index", np.zeros(order, np.int32))
         if not len(self.full_index):
@@ -183,8 +199,12 @@ class Operators:
         facts += [self.chosen] if self.chosen else []
         if np.any(self.translation_A):
             facts.append(f"moving the box center by up to {self.largest_move_A:.4g} A")
-        if np.any(self.center_A):
-            facts.append("center ({:g}, {:g}, {:g}) A".format(*self.center_A))
+        points = [f"({x:g}, {y:g}, {z:g})" for x, y, z in self.centers_A.tolist()]
+        if len(points) > 1:
+            facts.append(f"centers {', '.join(points)} A")
+        elif np.any(self.center_A):
+            facts.append(f"center {points[0]} A")
+        facts += ["turned"] if len(self.turn) else []
         return f"<Operators {', '.join(facts)}>"
 
     @property
@@ -195,13 +215,7 @@ class Operators:
     @property
     def matrix(self) -> Array:
         """Rotation matrices R, (G, 3, 3) float64."""
-        w, x, y, z = self.quaternion.T
-        rows = (
-            (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
-            (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
-            (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
-        )
-        return np.moveaxis(np.array(rows), -1, 0)
+        return matrices(self.quaternion)
 
     @property
     def angle_deg(self) -> Array:
@@ -228,11 +242,44 @@ class Operators:
         return np.where(closes, [each.denominator for each in folds], 0)
 
     @property
+    def centers_A(self) -> Array:  # noqa: N802 - the unit is A
+        """The points that are put at the image center, (C, 3) float64."""
+        return self.center_A.reshape(-1, 3)
+
+    @property
+    def center_index(self) -> Array:
+        """Number of the center of each operator, (G,) int64."""
+        return self.full_index.astype(np.int64) // (self.full_order // len(self.centers_A))
+
+    @property
+    def group_index(self) -> Array:
+        """Number of each operator in the full set about one center, (G,) int64."""
+        return self.full_index.astype(np.int64) % (self.full_order // len(self.centers_A))
+
+    @property
     def motion_A(self) -> Array:  # noqa: N802 - the unit is A
         """What moves the image, (G, 3) float64: t + R c, with the center c."""
         if not np.any(self.center_A):
             return self.translation_A
-        return np.asarray(self.translation_A + self.matrix @ self.center_A)
+        if self.center_A.ndim == 1:
+            return np.asarray(self.translation_A + self.matrix @ self.center_A)
+        own_A = self.center_A[self.center_index]
+        return np.asarray(self.translation_A + (self.matrix @ own_A[:, :, None])[:, :, 0])
+
+    @property
+    def pose_quaternion(self) -> Array:
+        """What turns the poses, (G, 4) float64: R Q^T, with the turn Q of the map."""
+        if not len(self.turn):
+            return self.quaternion
+        return multiply(self.quaternion, self.turn[self.center_index] * (1.0, -1.0, -1.0, -1.0))
+
+    @property
+    def seen_center_A(self) -> Array:  # noqa: N802 - the unit is A
+        """Center of each operator in the frame of its rows, (G, 3) float64: Q c."""
+        own_A = self.centers_A[self.center_index]
+        if not len(self.turn):
+            return own_A
+        return np.asarray((matrices(self.turn)[self.center_index] @ own_A[:, :, None])[:, :, 0])
 
     @property
     def moves(self) -> bool:
@@ -242,7 +289,7 @@ class Operators:
     @property
     def fixed(self) -> Array:
         """Indices of the operators that change nothing (R = I, t + R c = 0)."""
-        still = ~np.any(self.quaternion[:, 1:], axis=1) & ~np.any(self.motion_A, axis=1)
+        still = ~np.any(self.pose_quaternion[:, 1:], axis=1) & ~np.any(self.motion_A, axis=1)
         return np.flatnonzero(still)
 
     @property
@@ -269,8 +316,72 @@ class Operators:
         return replace(self, translation_A=moved_A + 0.0)
 
     def about_box_center(self) -> "Operators":
-        """These operators, without the point that is put at the image center."""
-        return replace(self, center_A=np.zeros(3))
+        """A full set, without points that are put at the image center."""
+        return replace(self.of_each_center()[0], center_A=np.zeros(3), turn=np.zeros((0, 4)))
+
+    def about(self, center_A: Array, turn: Array | None = None) -> "Operators":
+        """A full set about one or several points.
+
+        Parameters
+        ----------
+        center_A : (3,) or (C, 3) float64
+            Points of the map, in A from the box center, that are put at the image center.
+        turn : (C, 4) float64, optional
+            Quaternion of the rotation of the map about each point.
+
+        Raises
+        ------
+        SymmetryError
+            There are more operators, with all points, than one set can have.
+        """
+        turn = np.zeros((0, 4)) if turn is None else turn
+        count = 1 if center_A.ndim == 1 else len(center_A)
+        if count == 1:
+            return replace(self, center_A=center_A, turn=turn)
+        order = count * len(self)
+        if order > MAX_OPERATORS:
+            raise SymmetryError(
+                f"{self.symmetry} about {count:,} centers has {order:,} operators; at most "
+                f"{MAX_OPERATORS:,} fit operator_index: use fewer centers"
+            )
+        return replace(
+            self,
+            quaternion=np.tile(self.quaternion, (count, 1)),
+            translation_A=np.tile(self.translation_A, (count, 1)),
+            label=tuple(f"{each} @{center}" for center in range(count) for each in self.label),
+            rise_index=np.tile(self.rise_index, count),
+            full_index=np.arange(order, dtype=np.uint16),
+            full_order=order,
+            center_A=center_A,
+            turn=turn,
+        )
+
+    def of_each_center(self) -> "list[Operators]":
+        """The operators of each center, as if it were the only one."""
+        count, order = len(self.centers_A), self.full_order // len(self.centers_A)
+        if count == 1:
+            return [self]
+        return [self._of_center(center, order) for center in range(count)]
+
+    def _of_center(self, center: int, order: int) -> "Operators":
+        """The operators of one of several centers, of which a full set has ``order``."""
+        here = np.flatnonzero(self.center_index == center)
+        is_whole = len(here) == order
+        subgroup = self.subgroup[self.subgroup // order == center] % order
+        return replace(
+            self,
+            quaternion=self.quaternion[here],
+            translation_A=self.translation_A[here],
+            label=tuple(self.label[k].rpartition(" @")[0] for k in here),
+            kind=self.symmetry.kind if is_whole else self.kind,
+            rise_index=self.rise_index[here],
+            full_index=(self.full_index[here] % order).astype(np.uint16),
+            full_order=order,
+            chosen="" if is_whole else self.chosen,
+            subgroup=np.zeros(0, np.uint16) if is_whole else subgroup,
+            center_A=self.center_A[center],
+            turn=self.turn[center : center + 1],
+        )
 
     def variants(self) -> "list[Operators]":
         """List these operators, and then the symmetry in its other orientations and hands."""
@@ -292,6 +403,17 @@ class Operators:
             chosen=chosen,
             subgroup=np.asarray(subgroup, np.uint16),
         )
+
+
+def matrices(quaternion: Array) -> Array:
+    """Rotation matrices (G, 3, 3) of unit quaternions (G, 4), scalar first."""
+    w, x, y, z = quaternion.T
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
+    )
+    return np.moveaxis(np.array(rows), -1, 0)
 
 
 def multiply(a: Array, b: Array) -> Array:

@@ -2,13 +2,21 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.errors import UsageError
+from numba_symexp.symmetry.centers import (
+    Point,
+    at_length,
+    files_of,
+    read_centers,
+    refuse_double,
+    turns_to_z,
+)
 from numba_symexp.symmetry.descriptions import direction, number_ranges
 from numba_symexp.symmetry.operator_files import read_operators
 from numba_symexp.symmetry.operators import Operators
@@ -23,12 +31,10 @@ from numba_symexp.symmetry.subgroups import (
     subgroup,
 )
 
-Point = tuple[float, float, float]
-
 CORNER = "corner"
 """Name of the map's corner as a point."""
 
-_SAME_PLACE_A = 0.1
+SAME_PLACE_A = 0.1
 """Subunits whose centers are so close are one and the same."""
 
 _NEAR_AXIS_A = 5.0
@@ -66,8 +72,16 @@ class SymmetryRequest:
         Subgroup (Cn, Dn, T, O, I): one operator of each of its left cosets is used.
     axis : tuple of float, optional
         Axis (x, y, z) of that subgroup; by default the one nearest to +z.
-    center : tuple of float, optional
-        Point (x, y, z) of the map, in A from the box center, to be put at the image center.
+    center : tuple of float, tuple of points, or str, optional
+        Point (x, y, z) of the map, in A from the box center, to be put at the image center; or
+        several, each with operators of its own; or a text that `read_centers` reads.
+    length : tuple of float
+        Distances from the box center, in A, at which the centers are put along their directions:
+        one for all, or one for each.
+    align : bool
+        Turn the map about each center so that the direction to it lies on +z.
+    align_axis : tuple of float, optional
+        Axis (x, y, z) that is turned to +z instead; it says align, too.
     unique : bool
         Of operators that put the center at the same place, use one.
 
@@ -87,29 +101,47 @@ class SymmetryRequest:
     operators: tuple[int, ...] = ()
     modulo: str | None = None
     axis: Point | None = None
-    center: Point | None = None
+    center: Point | tuple[Point, ...] | str | None = None
+    length: tuple[float, ...] = ()
+    align: bool = False
+    align_axis: Point | None = None
     unique: bool = False
 
     def __post_init__(self) -> None:
         check_point("axis", self.axis)
-        check_point("center", self.center)
+        check_points("center", self.center)
+        check_point("align_axis", self.align_axis)
         if self.origin != CORNER:
             check_point("origin", self.origin)
-        self.needs("origin", "operators_file")
-        if self.axis is not None and not any(self.axis):
-            raise UsageError("axis=0,0,0 has no direction: give x,y,z")
+        if not self.center_files:
+            self.needs("origin", "operators_file")
+        for name in ("axis", "align_axis"):
+            axis = getattr(self, name)
+            if axis is not None and not any(axis):
+                raise UsageError(f"{name}=0,0,0 has no direction: give x,y,z")
         ways = [name for name in ("operators", "modulo", "unique") if getattr(self, name)]
         if len(ways) > 1:
             both = " and ".join(f"{name}=" for name in ways)
             raise UsageError(f"{both} choose operators each: give one of them")
         self.needs("axis", "modulo")
-        if self.unique and not self.has_center:
-            raise UsageError("unique=True goes with center=, which is missing: add it")
+        for name, given in (
+            ("unique=True", self.unique),
+            ("length=", self.length),
+            ("align=True", self.align),
+            ("align_axis=", self.align_axis),
+        ):
+            if given and not self.has_center:
+                raise UsageError(f"{name} goes with center=, which is missing: add it")
 
     @property
     def has_center(self) -> bool:
         """Whether a point is to be put at the image center."""
         return self.center is not None
+
+    @property
+    def center_files(self) -> list[str]:
+        """Files that the centers are read from."""
+        return files_of(self.center) if isinstance(self.center, str) else []
 
     def needs(self, name: str, other: str) -> None:
         """Refuse an option that says nothing without another."""
@@ -132,9 +164,51 @@ class SymmetryRequest:
             What `read_operators` refuses.
         """
         operators = self._symmetric(convention_of_table)
-        if self.center is None:
-            return operators
-        return replace(operators, center_A=np.array(self.center, np.float64))
+        if self.center is None or (self.origin == CORNER and self.center_files):
+            return operators  # what the corner is from the box center depends on the table
+        origin = None if isinstance(self.origin, str) else self.origin
+        return self.about(operators, self.read_centers(origin))
+
+    def read_centers(self, origin_A: Array | Point | None = None) -> tuple[Point, ...]:
+        """The centers as they are given, from files too: before ``length`` counts.
+
+        Parameters
+        ----------
+        origin_A : (3,) float, optional
+            Point from which the markers of a file count.
+
+        Raises
+        ------
+        UsageError, SourceError
+            What `symmetry.centers.read_centers` refuses.
+        """
+        if isinstance(self.center, str):
+            return read_centers(self.center, "center", origin_A)
+        return several_points(self.center)
+
+    def about(self, operators: Operators, centers: tuple[Point, ...]) -> Operators:
+        """A full set about the centers, at their lengths, with their turns.
+
+        Raises
+        ------
+        UsageError
+            Two centers are one, or a direction is missing.
+        """
+        if self.length:
+            centers = at_length(centers, self.length)
+        refuse_double(centers)
+        turn = None
+        if self.align or self.align_axis is not None:
+            directions = np.array(centers if self.align_axis is None else [self.align_axis])
+            directions = np.broadcast_to(directions, (len(centers), 3))
+            if not directions.any(axis=1).all():
+                raise UsageError(
+                    "align=True turns the direction to the center to z, and 0,0,0 has none: give "
+                    "align_axis=x,y,z"
+                )
+            turn = turns_to_z(directions)
+        points_A = np.array(centers, np.float64)
+        return operators.about(points_A if len(centers) > 1 else points_A[0], turn)
 
     def _symmetric(self, convention_of_table: object) -> Operators:
         """Operators of a point group, a helix, a helix times a point group, or a file."""
@@ -205,6 +279,24 @@ def check_point(name: str, point: Any) -> None:
     raise UsageError(f"{name}={point} is not a point: give three numbers x,y,z")
 
 
+def several_points(points: Any) -> tuple[Point, ...]:
+    """Points, of one or of several."""
+    found = np.array(points, np.float64).reshape(-1, 3)
+    return tuple((x, y, z) for x, y, z in found.tolist())
+
+
+def check_points(name: str, points: Any) -> None:
+    """Refuse what is neither a point (x, y, z), nor several, nor a text."""
+    if points is None or isinstance(points, str):
+        return
+    try:
+        several = len(points) > 0 and not isinstance(points[0], float | int | np.number)
+    except (TypeError, IndexError, KeyError):
+        several = False
+    for point in points if several else [points]:
+        check_point(name, point)
+
+
 def choose(
     full: Operators,
     numbers: tuple[int, ...] = (),
@@ -238,6 +330,9 @@ def choose(
         A number is beyond the set or comes twice, the set has no such subgroup, or operators that
         put the center at one place are none.
     """
+    if len(full.centers_A) > 1:
+        parts = full.of_each_center()
+        return _together(full, [choose(each, numbers, modulo, axis, unique) for each in parts])
     if numbers:
         return _by_number(full, numbers)
     if modulo is not None:
@@ -253,9 +348,9 @@ def stabilizer(full: Operators) -> Array:
     """
     moved_A = np.linalg.norm(full.motion_A - full.center_A, axis=1)
     motions = Motions(full)
-    near = np.flatnonzero(moved_A <= _SAME_PLACE_A).tolist()
+    near = np.flatnonzero(moved_A <= SAME_PLACE_A).tolist()
     found = motions.closure(near, len(full)) if near else None
-    if found is None or (moved_A[found] > _LARGEST_STEP * _SAME_PLACE_A).any():
+    if found is None or (moved_A[found] > _LARGEST_STEP * SAME_PLACE_A).any():
         return np.array([motions.identity()] if motions.identity() >= 0 else [], np.int64)
     return found
 
@@ -268,7 +363,7 @@ def at_one_place(operators: Operators) -> list[int]:
     if len(operators) > _MOST_PLACES:
         return []
     apart_A = np.linalg.norm(operators.motion_A[:, None] - operators.motion_A[None], axis=2)
-    together = apart_A <= _SAME_PLACE_A
+    together = apart_A <= SAME_PLACE_A
     return operators.full_index[together[together.sum(axis=1).argmax()]].tolist()
 
 
@@ -278,10 +373,30 @@ def nearly_on_axis(full: Operators) -> tuple[int, float] | None:
     Then the center was probably meant to lie on an axis.
     """
     moved_A = np.linalg.norm(full.motion_A - full.center_A, axis=1)
-    moved_A[(full.rise_index != 0) | (moved_A <= _SAME_PLACE_A)] = np.inf
+    moved_A[(full.rise_index != 0) | (moved_A <= SAME_PLACE_A)] = np.inf
     moved_A[stabilizer(full)] = np.inf
     nearest = int(np.argmin(moved_A))
     return (nearest, float(moved_A[nearest])) if moved_A[nearest] < _NEAR_AXIS_A else None
+
+
+def _together(full: Operators, parts: Sequence[Operators]) -> Operators:
+    """What was chosen for each of several centers, as a choice of the full set about all."""
+    ways = [each.chosen for each in parts]
+    if not any(ways):
+        return full
+    order = full.full_order // len(parts)
+    numbers: list[int] = []
+    subgroups: list[int] = []
+    for center, part in enumerate(parts):
+        own = part.subgroup if len(part.subgroup) else [Motions(part).identity()]
+        numbers += (part.full_index.astype(np.int64) + center * order).tolist()
+        subgroups += (np.asarray(own, np.int64) + center * order).tolist()
+    chosen = ways[0]
+    if len({*ways}) > 1:
+        chosen = "; ".join(f"center {k}: {way or 'all'}" for k, way in enumerate(ways))
+    if any(each.kind == "subset" for each in parts):
+        return full.choose(numbers, "subset", chosen)
+    return full.choose(numbers, "transversal", chosen, subgroups)
 
 
 def _by_number(full: Operators, numbers: tuple[int, ...]) -> Operators:

@@ -20,7 +20,7 @@ from numba_symexp.particles.findings import refuse_no_length
 from numba_symexp.particles.schema import BLOB_PSIZE
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.particles.words import numbers
-from numba_symexp.symmetry.request import Point
+from numba_symexp.symmetry.centers import Point
 from numba_symexp.transfers.join import ORIGINAL_IMAGE, Joined
 from numba_symexp.transfers.sets import PoseSet
 

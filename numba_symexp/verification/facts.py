@@ -7,7 +7,7 @@ import datetime
 import hashlib
 import json
 import os
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SymexpError
 from numba_symexp.expanded.table import ExpandedTable
-from numba_symexp.expansion.job import ONLY_HOW, ExpandJob
+from numba_symexp.expansion.job import LATER, ONLY_HOW, ExpandJob
 from numba_symexp.formats.hdf5.table import object_at
 from numba_symexp.particles.columns import pixel_size_column
 from numba_symexp.particles.fingerprint import RULE_2
@@ -32,6 +32,9 @@ _OPERATOR_UNITS = {
     "label": "1",
     "rise_index": "1",
     "full_index": "1",
+    "center_A": "A",
+    "center_index": "1",
+    "turn": "1",
     "subgroup": "1",
 }
 
@@ -84,7 +87,7 @@ def not_stated(expanded: ExpandedTable) -> list[str]:
     """Name what files of older versions do not say: parameters and parts of the provenance."""
     provenance = expanded.provenance
     parts = [name for name in ("software", "source") if name not in provenance]
-    known = {each.name for each in fields(ExpandJob)} - ONLY_HOW - {"origin"}
+    known = {each.name for each in fields(ExpandJob)} - ONLY_HOW - {*LATER}
     return parts + sorted(known - provenance["parameters"].keys())
 
 
@@ -150,8 +153,7 @@ def not_of_its_job(expanded: ExpandedTable) -> str | None:
         if job.origin == CORNER:
             full = full.counted_from(corner_of(job.box_px, psize_A))
         if job.center_px is not None:
-            center_A = (np.array(job.center_px) - job.box_px // 2) * psize_A
-            full = replace(full, center_A=center_A)
+            full = job.about(full, job.centers_of_px(psize_A))
     elif job.center_px is not None or job.origin == CORNER:
         return None  # the source is gone: another check says so
     if full.symmetry.from_file and not _has_motions(full, found):
@@ -202,8 +204,8 @@ def _full(job: ExpandJob, convention: str) -> Operators | None:
         if symmetry.is_helix or symmetry.from_file:  # they were given as objects
             if symmetry.from_file:
                 return None
-            center_A = np.zeros(3) if job.center is None else np.array(job.center)
-            return replace(symmetry.operators(), center_A=center_A)
+            whole = symmetry.operators()
+            return whole if job.center is None else job.about(whole, job.read_centers())
     return job.full()
 
 
@@ -239,8 +241,10 @@ def _differ(found: Operators, wanted: Operators) -> str | None:
             return f"the {name} is not that of the job in the provenance{_where(here, there)}"
     if found.symmetry.typed != wanted.symmetry.typed:
         return "typed is not as in the file of operators"
-    for name in ("quaternion", "translation_A", "center_A"):
+    for name in ("quaternion", "translation_A", "center_A", "turn"):
         here, there = getattr(found, name), getattr(wanted, name)
+        if here.shape != there.shape:
+            return f"the {name} is not that of the job in the provenance"
         size = 1 + np.abs(there).max(initial=0.0)
         if np.abs(here - there).max(initial=0.0) > _SAME * size:
             return f"the {name} is not that of the job in the provenance"

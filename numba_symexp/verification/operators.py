@@ -15,6 +15,9 @@ _FEW = 32
 
 def not_rotations(operators: Operators) -> str | None:
     """Say which operator is no rigid motion, or None."""
+    turned = np.abs(np.linalg.norm(operators.turn, axis=1) - 1) < _SAME
+    if not turned.all():
+        return f"the turn about center {int(np.argmin(turned))} is no rotation"
     length = np.linalg.norm(operators.quaternion, axis=1)
     finite = np.isfinite(operators.translation_A).all(axis=1)
     bad = ~((np.abs(length - 1) < _SAME) & finite)
@@ -26,14 +29,19 @@ def not_rotations(operators: Operators) -> str | None:
 
 def not_as_stated(operators: Operators) -> str | None:
     """Say how operators differ from a set of the kind that the file states, or None."""
-    found = _coincide(operators)
-    if found is None and operators.kind == "group":
-        found = _not_a_group(operators.matrix, operators.translation_A)
-    if found is None and operators.kind == "helix":
-        found = _not_a_helix(operators)
-    if found is None and not operators.symmetry.from_file:
-        found = _not_of_its_set(operators)
-    return found
+    if (np.abs(operators.turn[:, 3:]) > _SAME).any():
+        return "a turn is not the smallest that takes a direction to z"
+    for center, part in enumerate(operators.of_each_center()):
+        found = _coincide(part)
+        if found is None and part.kind == "group":
+            found = _not_a_group(part.matrix, part.translation_A)
+        if found is None and part.kind == "helix":
+            found = _not_a_helix(part)
+        if found is None and not part.symmetry.from_file:
+            found = _not_of_its_set(part)
+        if found is not None:
+            return found if len(operators.centers_A) == 1 else f"center {center}: {found}"
+    return None
 
 
 def _coincide(operators: Operators) -> str | None:

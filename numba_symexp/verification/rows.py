@@ -18,6 +18,7 @@ from numba_symexp.kernels.jit import use_numba
 from numba_symexp.kernels.threads import default_threads
 from numba_symexp.particles.columns import pixel_size_column
 from numba_symexp.particles.schema import OPERATOR_INDEX, SOURCE_INDEX, SPLIT, UID
+from numba_symexp.symmetry.operators import matrices
 from numba_symexp.verification.facts import drawn_halves
 from numba_symexp.verification.matrices import rotation_matrices, row_errors
 
@@ -154,10 +155,13 @@ class _RowChecker:
         self._table, self._source = expanded.table, expanded.source
         self._pose, self._shift, self._format = expanded.pose_columns
         self._operators = operators = expanded.operators
-        self._rotations = operators.matrix
-        center_A = operators.center_A
-        moves = zip(self._rotations, operators.translation_A, strict=True)
-        self._translations_A = np.array([t + R @ center_A for R, t in moves])
+        centers_A = operators.centers_A[operators.center_index]
+        moves = zip(operators.matrix, operators.translation_A, centers_A, strict=True)
+        self._translations_A = np.array([t + R @ c for R, t, c in moves])
+        self._rotations = rotations = operators.matrix
+        if len(operators.turn):  # poses are A R Q^T
+            turns = matrices(operators.turn)[operators.center_index]
+            self._rotations = np.array([R @ Q.T for R, Q in zip(rotations, turns, strict=True)])
         self._points_A = np.einsum("gji,gj->gi", self._rotations, self._translations_A)
         self._is_fixed = np.isin(np.arange(len(operators)), operators.fixed)
         self._psize_A = expanded.psize_given_A

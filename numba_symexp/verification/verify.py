@@ -9,6 +9,7 @@ from numba_symexp.annotations import Progress
 from numba_symexp.errors import SymexpError
 from numba_symexp.expanded.column_kinds import planned_columns
 from numba_symexp.expanded.columns import OutputColumn
+from numba_symexp.expanded.format import version_of
 from numba_symexp.expanded.table import ExpandedTable, open_expanded
 from numba_symexp.formats.hdf5.table import Hdf5Table
 from numba_symexp.particles.columns import find_columns
@@ -139,14 +140,19 @@ def _check_structure(expanded: ExpandedTable) -> Check:
             False,
             f"{len(expanded):,} rows, not {expanded.n_sources:,} x {len(expanded.operators):,}",
         )
-    version = max(column.format_version for column in expanded.output_columns)
+    version = max(
+        version_of(expanded.operators),
+        *(column.format_version for column in expanded.output_columns),
+    )
     if expanded.is_selected:
         version = max(version, SELECTION_VERSION)
         wrong = selection_disagrees(expanded)
         if wrong:
             return Check("structure", False, wrong)
     if not expanded.table.says("format_version", version):
-        return Check("structure", False, f"its columns are those of format version {version}")
+        return Check(
+            "structure", False, f"its operators and columns are those of format version {version}"
+        )
     for name in (SOURCE_INDEX, OPERATOR_INDEX):
         column = expanded.table.columns.get(name)
         if column is None or column.shape or column.dtype.kind != "u":

@@ -128,7 +128,7 @@ def turned_angles(angles: Array, operators: Operators, operator: Array) -> Array
     operator : (n,) int
         Number of the operator of each row.
     """
-    w, x, y, z = operators.quaternion[operator.astype(np.int64)].T
+    w, x, y, z = operators.pose_quaternion[operator.astype(np.int64)].T
     rot, tilt, psi = angles.T
     about, across = np.hypot(x, y) < _ON_AXIS, np.hypot(w, z) < _ON_AXIS
     turned, _ = mates(angles, "euler_zyz", operators, operator)

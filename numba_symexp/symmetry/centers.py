@@ -1,0 +1,259 @@
+"""Points of the map that are put at the image center: from text, marker files and masks."""
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+from xml.parsers import expat
+
+import numpy as np
+
+from numba_symexp.annotations import Array
+from numba_symexp.errors import SourceError, UsageError
+from numba_symexp.files import check_readable
+from numba_symexp.symmetry.operators import FARTHEST_A
+
+Point = tuple[float, float, float]
+
+MASK = "mask:"
+"""How the name of a mask begins, whose center of mass is the point."""
+
+MARKERS = ".cmm"
+"""Suffix of ChimeraX's marker files."""
+
+_MOST_BYTES = 16 << 20
+"""Larger than any marker file."""
+
+_SECTIONS = 16
+"""Sections of a mask that are read at a time."""
+
+_BELOW_0 = -1e-3
+"""A mask's soft edge is at most that much below 0, by interpolation."""
+
+_SAME_A = 1e-3
+"""Points that are nearer are one."""
+
+_OPPOSITE = 1e-12
+"""Sine of the angle to z below which a direction lies on it."""
+
+
+def read_centers(
+    text: str, name: str = "center", origin_A: Array | Sequence[float] | None = None
+) -> tuple[Point, ...]:
+    """Points of a text: ``x,y,z``, marker files, and masks, with semicolons between.
+
+    Parameters
+    ----------
+    text : str
+        Such as ``0,0,120;vertex.cmm;mask:lobe.mrc``; points in A from the box center.
+    name : str
+        Of the parameter, for messages.
+    origin_A : (3,) float, optional
+        Point, in A from the box center, from which markers count: then each marker is a center.
+        By default the first marker of a file is the particle's center, as in localized
+        reconstruction, and the others are centers.
+
+    Returns
+    -------
+    tuple of tuple of float
+        A from the box center.
+
+    Raises
+    ------
+    UsageError
+        The text is not understood.
+    SourceError
+        A file cannot be read, or has no points.
+    """
+    found: list[Point] = []
+    for part in text.split(";"):
+        word = part.strip()
+        if word.startswith(MASK):
+            found.append(center_of_mass(word.removeprefix(MASK)))
+        elif word.lower().endswith(MARKERS):
+            found += markers(word, origin_A)
+        else:
+            try:
+                numbers = [float(each) for each in word.split(",")]
+            except ValueError:
+                numbers = []
+            if len(numbers) != 3 or not all(map(math.isfinite, numbers)):
+                raise UsageError(
+                    f"{name}={word} is not a point: give three numbers x,y,z, a marker file "
+                    f"({MARKERS}), or {MASK}FILE.mrc; several with ; between them"
+                )
+            found.append((numbers[0], numbers[1], numbers[2]))
+    return tuple(found)
+
+
+def files_of(text: str) -> list[str]:
+    """Files that a text of points names."""
+    words = [part.strip() for part in text.split(";")]
+    return [word.removeprefix(MASK) for word in words if word.startswith(MASK)] + [
+        word for word in words if word.lower().endswith(MARKERS) and not word.startswith(MASK)
+    ]
+
+
+def markers(path: str, origin_A: Array | Sequence[float] | None = None) -> list[Point]:
+    """Points of a marker file of ChimeraX; see `read_centers`.
+
+    Raises
+    ------
+    SourceError
+        The file cannot be read, is none of markers, or has too few of them.
+    """
+    check_readable(path, "a marker file (.cmm)")
+    if os.path.getsize(path) > _MOST_BYTES:
+        raise SourceError(f"{path}: is too large for a marker file: check the path")
+    with open(path, "rb") as file:
+        found = _marker_places(path, file.read())
+    if origin_A is not None:
+        return [_point(path, each + np.asarray(origin_A)) for each in found]
+    if len(found) == 1:
+        raise SourceError(
+            f"{path}: has one marker, and the first is taken as the center of the particle: put a "
+            "marker there first, or give origin=corner and box_px= where markers count from the "
+            "corner of the map"
+        )
+    return [_point(path, each - found[0]) for each in found[1:]]
+
+
+def _marker_places(path: str, data: bytes) -> list[Array]:
+    """Places (x, y, z) of the markers in a file."""
+    found: list[Array] = []
+
+    def begin(tag: str, attributes: dict[str, str]) -> None:
+        if tag != "marker":
+            return
+        try:
+            place = [float(attributes[name]) for name in "xyz"]
+        except (KeyError, ValueError):
+            place = [math.nan]
+        if not all(abs(part) < FARTHEST_A for part in place):
+            raise SourceError(
+                f"{path}: marker {len(found) + 1} has no place x, y, z: save the markers again"
+            )
+        found.append(np.array(place))
+
+    def refuse(*_: Any) -> None:
+        raise SourceError(f"{path}: defines entities, which marker files have no use for")
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = begin
+    parser.EntityDeclHandler = refuse
+    try:
+        parser.Parse(data, True)
+    except expat.ExpatError as error:
+        raise SourceError(
+            f"{path}: is no marker file of ChimeraX ({error}): save the markers as .cmm"
+        ) from None
+    if not found:
+        raise SourceError(f"{path}: has no markers: place them in ChimeraX and save them as .cmm")
+    return found
+
+
+def center_of_mass(path: str) -> Point:
+    """Center of mass of a mask, in A from its box center, voxel N // 2.
+
+    Raises
+    ------
+    SourceError
+        The file is no map, has no voxel size, or values that no mask has.
+    """
+    from numba_symexp.mrc import opened, refuse_not_finite, sections_of, voxel_size_A
+
+    with opened(path) as file:
+        sections, order = sections_of(path, file)
+        voxel_A = voxel_size_A(path, file.header)
+        mass, moment = 0.0, np.zeros(3)  # along the axes of the file
+        for first in range(0, len(sections), _SECTIONS):
+            some = np.asarray(sections[first : first + _SECTIONS])
+            refuse_not_finite(path, some, first)
+            if some.min() < _BELOW_0:
+                raise SourceError(
+                    f"{path}: has values below 0, which no mask has: name a mask, which is 1 "
+                    "inside and 0 outside"
+                )
+            weights = np.maximum(some, 0).astype(np.float64)
+            mass += float(weights.sum())
+            for axis in range(3):
+                rest = tuple(each for each in range(3) if each != axis)
+                place = np.arange(weights.shape[axis]) + (first if axis == 0 else 0)
+                moment[axis] += float(weights.sum(axis=rest) @ place)
+        middle = np.array(sections.shape) // 2
+    if not 0 < mass < math.inf:
+        raise SourceError(f"{path}: is 0 everywhere: name a mask that is 1 inside")
+    z, y, x = ((moment / mass - middle) * voxel_A)[list(order)]
+    return _point(path, np.array([x, y, z]))
+
+
+def _point(path: str, place: Array) -> Point:
+    """A point of a file, to what is worth telling apart."""
+    if not (np.abs(place) < FARTHEST_A).all():
+        raise SourceError(f"{path}: has a point that is too far for any map: check the file")
+    x, y, z = (np.round(place, 6) + 0.0).tolist()
+    return x, y, z
+
+
+def at_length(centers: Sequence[Point], lengths_A: Sequence[float]) -> tuple[Point, ...]:
+    """Points in the same directions, at other distances from the box center.
+
+    Parameters
+    ----------
+    centers : sequence of (3,) float
+        A from the box center.
+    lengths_A : sequence of float
+        One for all, or one for each.
+
+    Raises
+    ------
+    UsageError
+        There are other numbers of them, one is no length, or a point has no direction.
+    """
+    if len(lengths_A) not in (1, len(centers)):
+        raise UsageError(
+            f"length= has {len(lengths_A)} numbers, and there are {len(centers)} centers: give one "
+            "for all or one for each"
+        )
+    found: list[Point] = []
+    lengths = [*lengths_A] * (len(centers) // len(lengths_A))
+    for center, length_A in zip(centers, lengths, strict=True):
+        distance_A = math.hypot(*center)
+        if not 0 < length_A < FARTHEST_A:
+            raise UsageError(f"length={length_A:g} is not a length above 0, in A")
+        if not distance_A:
+            raise UsageError("length= goes along the direction to the center, and 0,0,0 has none")
+        x, y, z = (part / distance_A * length_A for part in center)
+        found.append((x, y, z))
+    return tuple(found)
+
+
+def refuse_double(centers: Sequence[Point], name: str = "center") -> None:
+    """Refuse points that are one and the same.
+
+    Raises
+    ------
+    UsageError
+        Names the first two.
+    """
+    places = np.array(centers)
+    for number in range(1, len(places)):
+        near = np.linalg.norm(places[:number] - places[number], axis=1) < _SAME_A
+        if near.any():
+            raise UsageError(
+                f"{name}=: points {int(np.argmax(near))} and {number} (counted from 0) are the "
+                "same: leave one out"
+            )
+
+
+def turns_to_z(directions: Array) -> Array:
+    """Quaternions (C, 4) of the smallest rotations that take directions (C, 3) to +z.
+
+    For a unit vector d: q is (1 + d_z, d x z), made of length 1, with d x z = (d_y, -d_x, 0). For
+    d = -z it is half a turn about x.
+    """
+    x, y, z = (directions / np.linalg.norm(directions, axis=1, keepdims=True)).T
+    found = np.stack([1 + z, y, -x, np.zeros(len(z))], axis=1)
+    found[np.hypot(x, y) < _OPPOSITE] = 0.0, 1.0, 0.0, 0.0
+    found[(np.hypot(x, y) < _OPPOSITE) & (z > 0)] = 1.0, 0.0, 0.0, 0.0
+    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True))
