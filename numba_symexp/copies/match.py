@@ -18,7 +18,7 @@ from numba_symexp.copies.names import (
 )
 from numba_symexp.copies.recover import Recovered, recover
 from numba_symexp.copies.stated import convention_of, stated_symmetries
-from numba_symexp.errors import SourceError, warn
+from numba_symexp.errors import warn
 from numba_symexp.particles.halves import torn_particles
 from numba_symexp.poses import Poses, open_poses
 from numba_symexp.symmetry.descriptions import describe, number_ranges
@@ -69,7 +69,6 @@ def match(
         if rows.expanded is None:
             warn(torn_particles(rows.table, rows.columns))
         found = recover(rows, progress)
-        _refuse_several_centers(rows, found)
         motions, known, reference = recognize(rows, found, operators)
         return MatchReport(
             file=path,
@@ -118,24 +117,6 @@ def recognize(
         if other.verdict == WHOLE:
             return motions.relative_to(middle), other, middle
     return motions, known, 0
-
-
-def _refuse_several_centers(rows: Poses, found: Recovered) -> None:
-    """Refuse copies about several centers, between which motions are no operators.
-
-    Raises
-    ------
-    SourceError
-        There are some.
-    """
-    if rows.operators is None or len(rows.operators.centers_A) == 1:
-        return
-    centers = np.unique(rows.operators.center_index[found.copies])
-    if len(centers) > 1:
-        raise SourceError(
-            f"{rows.table.path}: has copies about {len(centers)} centers, and motions are told "
-            f"about one: select the rows of one of them (select, centers={centers[0]})"
-        )
 
 
 def _description(known: Name, copies: Array) -> str:

@@ -9,7 +9,7 @@ from numba_symexp.annotations import Array, Progress
 from numba_symexp.errors import SourceError
 from numba_symexp.kernels.motions import relative_rotations
 from numba_symexp.pose_block import Block
-from numba_symexp.poses import KEY, PSIZE_A, Poses
+from numba_symexp.poses import INDEX, KEY, PSIZE_A, Poses
 from numba_symexp.symmetry.operators import MAX_OPERATORS, multiply
 
 _CONJUGATE = np.array([1.0, -1.0, -1.0, -1.0])
@@ -90,7 +90,8 @@ class References:
         self.rows_of_images: dict[int, int] = {}
         path, (key_column, name) = rows.table.path, rows.keys
         self.copies = np.zeros(0, np.int64)
-        known = Known(rows.components)
+        first = first_copy(rows)
+        known = Known(rows.components, first)
         for block in rows.blocks((KEY, PSIZE_A)):
             if block.copy is not None:
                 self.copies = np.union1d(self.copies, block.copy)
@@ -104,7 +105,7 @@ class References:
         known.merge()
         if not len(known.key):
             raise SourceError(
-                f"{path}: no row has {name} 0, to which the others could be compared: give a "
+                f"{path}: no row has {name} {first}, to which the others could be compared: give a "
                 "table with the original particles"
             )
         if name is None:
@@ -227,6 +228,29 @@ class References:
             images.keep(images.rows == most)
 
 
+def first_copy(rows: Poses) -> int:
+    """Number of the copy that others are compared to: 0, or the first one about its own center.
+
+    Raises
+    ------
+    SourceError
+        There are copies about several centers, between which motions are no operators.
+    """
+    operators = rows.operators
+    if operators is None or len(operators.centers_A) == 1:
+        return 0
+    found = np.zeros(len(operators), np.bool_)
+    for block in rows.blocks((INDEX,), pose=False):
+        found[block.operator] = True
+    centers = np.unique(operators.center_index[found])
+    if len(centers) > 1:
+        raise SourceError(
+            f"{rows.table.path}: has copies about {len(centers)} centers, and motions are told "
+            f"about one: select the rows of one of them (select, centers={centers[0]})"
+        )
+    return int(np.argmax(found))
+
+
 class Known:
     """The first row that was added of each particle: 36 bytes of it.
 
@@ -234,6 +258,8 @@ class Known:
     ----------
     components : int
         Of a shift.
+    first : int
+        Number of the copy that the others are compared to.
 
     Attributes
     ----------
@@ -245,7 +271,8 @@ class Known:
         Of the first one, to more digits than a pose in float32 has.
     """
 
-    def __init__(self, components: int) -> None:
+    def __init__(self, components: int, first: int) -> None:
+        self._first = first
         self.key, self.rows = np.zeros(0, np.uint64), np.zeros(0, np.uint32)
         self.quaternion = np.zeros((0, 4), np.float32)
         self.shift_A = np.zeros((0, components), np.float32)
@@ -253,8 +280,8 @@ class Known:
         self._rows_waiting = 0
 
     def add(self, block: Block) -> None:
-        """Add the rows that are copy 0, or all of them where only their order tells."""
-        wanted = slice(None) if block.copy is None else block.copy == 0
+        """Add the rows that are that copy, or all of them where only their order tells."""
+        wanted = slice(None) if block.copy is None else block.copy == self._first
         key, first, rows = np.unique(block.key[wanted], return_index=True, return_counts=True)
         columns = (
             key,

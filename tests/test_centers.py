@@ -1,0 +1,444 @@
+"""Several points of the map, each at the image center of rows of its own; and turned to z."""
+
+import json
+import shutil
+import warnings
+
+import h5py
+import naive
+import numpy as np
+import pytest
+from conftest import compiled_only, random_columns, write_table
+from phantom import write_mrc
+
+import numba_symexp
+from numba_symexp import expand, expand_poses, list_operators, open_expanded, point_group
+
+POSE, SHIFT, PSIZE = (f"alignments3D/{name}" for name in ("pose", "shift", "psize_A"))
+CENTERS_A = np.array([(11.5, -20.25, 60.0), (0.0, 33.0, -8.5), (-41.0, 2.0, 0.25)])
+CENTERS = "--center=" + ";".join(",".join(map(str, each)) for each in CENTERS_A)
+
+SETS = [
+    (("--symmetry=D7",), [(g, np.zeros(3)) for g in naive.group("D7")]),
+    (("--symmetry=T",), [(g, np.zeros(3)) for g in naive.group("T")]),
+    (("--twist=27.3", "--rise=4.75", "--order=4"), naive.helix(27.3, 4.75, 4)),
+]
+POINTS_A = np.array([(0, 0, 0), (5, 0, 0), (0, 7, -3), (1, 2, 30.0)])
+ATTACK = '<!DOCTYPE m [<!ENTITY a "aaaaaaaa"><!ENTITY b "&a;&a;&a;">]>'
+
+
+@pytest.fixture
+def columns(rng):
+    return random_columns(rng, 12)
+
+
+@pytest.fixture(autouse=True)
+def source(columns, tmp_path):
+    return write_table(tmp_path / "p.h5", columns)
+
+
+def rows_of(path):
+    """Columns of an expanded file."""
+    with h5py.File(path) as file:
+        names = (POSE, SHIFT, "source_index", "operator_index", "uid")
+        return [file[f"particles/{name}"][()] for name in names]
+
+
+def smallest_turn_to_z(direction):
+    """Rotation about the axis across a direction and z, by the angle between them."""
+    d = np.array(direction, float) / np.linalg.norm(direction)
+    across = np.cross(d, (0, 0, 1.0))
+    if np.linalg.norm(across) < 1e-12:
+        return np.eye(3) if d[2] > 0 else naive.turn((1.0, 0, 0), 180)
+    angle_deg = np.degrees(np.arctan2(np.linalg.norm(across), d[2]))
+    return naive.turn(across, angle_deg)
+
+
+def match_of(motions, rotation, moved_A):
+    """Number of the motion of the twin that a stored operator is."""
+    same = [
+        np.allclose(R, rotation, atol=1e-6) and np.allclose(t, moved_A, atol=1e-6)
+        for R, t in motions
+    ]
+    assert sum(same) == 1
+    return same.index(True)
+
+
+@pytest.mark.parametrize("align", [False, True])
+@pytest.mark.parametrize(("flags", "motions"), SETS)
+def test_each_center_is_shown_by_every_operator(flags, motions, align, columns, tmp_path, go):
+    """Row (i, c, g) shows at Q x of the map what particle i shows at g(c + x)."""
+    go("expand", "p.h5", "e.h5", *flags, CENTERS, *(["--align"] if align else []))
+    pose, shift, index, number, _ = rows_of("e.h5")
+    count = len(motions) * len(CENTERS_A)
+    assert np.array_equal(index, np.repeat(np.arange(12), count))
+    assert np.array_equal(number, np.tile(np.arange(count), 12))
+    with h5py.File("e.h5") as file:
+        group = file["operators"]
+        assert file.attrs["format_version"] == 2
+        assert np.array_equal(group["center_A"][()], np.repeat(CENTERS_A, len(motions), axis=0))
+        assert np.array_equal(group["center_index"][()], np.repeat(np.arange(3), len(motions)))
+        stored = [
+            (naive.from_quaternion(q), t)
+            for q, t in zip(group["quaternion"][()], group["translation_A"][()], strict=True)
+        ]
+    for center in range(3):  # each has the whole set
+        part = stored[center * len(motions) : (center + 1) * len(motions)]
+        assert {match_of(motions, *each) for each in part} == {*range(len(motions))}
+    for row in range(len(pose)):
+        i, (rotation, moved_A) = index[row], stored[number[row]]
+        c = CENTERS_A[number[row] // len(motions)]
+        turn = smallest_turn_to_z(c) if align else np.eye(3)
+        size = float(columns[PSIZE][i])
+        mine = naive.project(naive.exp(pose[row]), shift[row], [turn @ x for x in POINTS_A], size)
+        there = [rotation @ (c + x) + moved_A for x in POINTS_A]
+        theirs = naive.project(naive.exp(columns[POSE][i]), columns[SHIFT][i], there, size)
+        assert np.allclose(mine, theirs, atol=2e-4), (row, mine - theirs)
+    report = json.loads(go("verify", "e.h5", "--json"))
+    assert report["passed"]
+
+
+def test_one_center_is_a_file_of_version_1_as_ever(tmp_path, go):
+    go("expand", "p.h5", "e.h5", "--symmetry=D3", "--center=1,2,3")
+    go("expand", "p.h5", "f.h5", "--symmetry=D3", "--center= 1,2,3", "--overwrite")
+    with h5py.File("e.h5") as file:
+        assert file.attrs["format_version"] == 1
+        assert np.array_equal(file["operators"].attrs["center_A"], (1, 2, 3))
+        assert "length" not in json.loads(file.attrs["provenance"])["parameters"]
+    go("expand", "p.h5", "a.h5", "--symmetry=D3", "--center=1,2,3", "--align")
+    with h5py.File("a.h5") as file:
+        assert file.attrs["format_version"] == 2
+    go("verify", "a.h5")
+
+
+def test_an_axis_is_turned_to_z(columns, tmp_path, go):
+    for axis in ("1,2,-3", "0,0,-2", "0,0,5", "-1,0,0"):
+        flags = ("--symmetry=D3", "--center=1,2,3;0,0,0", f"--align_axis={axis}", "--overwrite")
+        go("expand", "p.h5", "e.h5", *flags)
+        go("expand", "p.h5", "f.h5", "--symmetry=D3", "--center=1,2,3;0,0,0", "--overwrite")
+        turned, plain = rows_of("e.h5"), rows_of("f.h5")
+        turn = smallest_turn_to_z([float(each) for each in axis.split(",")])
+        assert np.array_equal(turned[1], plain[1])
+        for one, other in zip(turned[0][:24], plain[0][:24], strict=True):
+            # A Q^T, so that exp(v') = Q exp(v)
+            assert naive.angle_rad(naive.exp(one), turn @ naive.exp(other)) < 1e-5
+        go("verify", "e.h5")
+
+
+def test_the_direction_of_a_vertex_is_the_axis_of_its_own_symmetry(tmp_path, go):
+    """About a vertex of I1 turned to z, copies of one vertex differ by turns about z of 72 deg."""
+    vertex = "0,52.5731,85.0651"
+    go("expand", "p.h5", "e.h5", "--symmetry=I1", f"--center={vertex}", "--align")
+    pose, _, index, number, _ = rows_of("e.h5")
+    with h5py.File("e.h5") as file:
+        rotations = [naive.from_quaternion(q) for q in file["operators/quaternion"][()]]
+    places = np.array([R @ np.array([0, 52.5731, 85.0651]) for R in rotations])
+    same = np.linalg.norm(places - places[0], axis=1) < 0.1
+    assert same.sum() == 5
+    for i in range(3):
+        mates = [naive.exp(v) for v in pose[(index == i) & same[number]]]
+        turns = [each @ mates[0].T for each in mates]  # A' = A Q R Q^T
+        assert all(np.allclose(turn[2], (0, 0, 1), atol=1e-4) for turn in turns)
+
+
+def test_unique_counts_the_places_of_each_center(tmp_path, go):
+    """Of D3: a point on the 3-fold has 2 places, one on a 2-fold 3, any other 6."""
+    go("expand", "p.h5", "e.h5", "--symmetry=D3", "--center=0,0,40;1,2,3;0,25,0", "--unique")
+    go("verify", "e.h5")
+    with h5py.File("e.h5") as file:
+        assert np.bincount(file["operators/center_index"][()]).tolist() == [2, 6, 3]
+        centers = file["operators/center_A"][()]
+        rotations = [naive.from_quaternion(q) for q in file["operators/quaternion"][()]]
+    places = np.array([R @ c for R, c in zip(rotations, centers, strict=True)])
+    apart = np.linalg.norm(places[:, None] - places[None], axis=2) + np.eye(11)
+    assert apart.min() > 0.9
+    for flags, count in ((("--modulo=C3",), 6), (("--operators=0,4",), 6)):
+        go("expand", "p.h5", "f.h5", "--symmetry=D3", CENTERS, *flags, "--overwrite")
+        go("verify", "f.h5")
+        assert len(rows_of("f.h5")[0]) == 12 * count
+
+
+def test_ids_are_all_different_and_those_of_the_whole(tmp_path, go):
+    go("expand", "p.h5", "all.h5", "--symmetry=D3", CENTERS)
+    go("expand", "p.h5", "some.h5", "--symmetry=D3", CENTERS, "--operators=0,3")
+    *_, index, number, uid = rows_of("all.h5")
+    assert len(np.unique(uid)) == len(uid)
+    with h5py.File("some.h5") as file:
+        full = file["operators/full_index"][()]
+        assert full.tolist() == [0, 3, 6, 9, 12, 15]
+    *_, i, k, ids = rows_of("some.h5")
+    whole = {(a, b): c for a, b, c in zip(index, number, uid, strict=True)}
+    wanted = [whole[a, full[b]] for a, b in zip(i, k, strict=True)]
+    assert ids.tolist() == wanted
+
+
+# Markers and masks
+
+
+def markers(path, places, head=""):
+    text = "".join(
+        f'<marker id="{k}" x="{x}" y="{y}" z="{z}" r="1" g="1" b="0" radius="5"/>\n'
+        for k, (x, y, z) in enumerate(places, start=1)
+    )
+    path.write_text(f'{head}<marker_set name="m">\n{text}</marker_set>\n')
+
+
+def centers_of(path):
+    with open_expanded(path) as expanded:
+        return expanded.operators.centers_A
+
+
+def test_markers_count_from_the_first_one(tmp_path, go):
+    markers(tmp_path / "spike.cmm", [(100, 100, 100), (205.2, 100, 270.1), (90, 101, 99.5)])
+    shown = go("expand", "p.h5", "e.h5", "--symmetry=D3", "--center=spike.cmm;1,2,3")
+    assert "spike.cmm: the first marker is taken as the center of the particle" in shown
+    wanted = [(105.2, 0, 170.1), (-10, 1, -0.5), (1, 2, 3)]
+    assert np.allclose(centers_of("e.h5"), wanted, atol=1e-9)
+    (tmp_path / "spike.cmm").unlink()  # the file says the points itself
+    go("verify", "e.h5")
+
+
+@pytest.mark.parametrize(("box", "corner"), [(256, 128), (255, 127)])
+def test_markers_count_from_the_corner_of_the_map(box, corner, columns, tmp_path, go):
+    columns[PSIZE][:] = 1.25
+    write_table(tmp_path / "p.h5", columns)
+    markers(tmp_path / "m.cmm", [(170, 160, 150), (10, 20, 30)])
+    flags = ("--symmetry=D3", "--center=m.cmm", "--origin=corner", f"--box_px={box}")
+    go("expand", "p.h5", "e.h5", *flags)
+    wanted = np.array([(170, 160, 150), (10, 20, 30)]) - corner * 1.25
+    assert np.allclose(centers_of("e.h5"), wanted, atol=1e-5)
+    go("verify", "e.h5")
+    go("expand", "p.h5", "e.h5", "--symmetry=D3", "--center=m.cmm", "--origin=1,2,3", "--overwrite")
+    assert np.allclose(centers_of("e.h5"), np.array([(171, 162, 153), (11, 22, 33)]), atol=1e-9)
+    go("verify", "e.h5")
+
+
+@pytest.mark.parametrize("box", [20, 21])
+def test_a_mask_says_its_center_of_mass(box, tmp_path, go):
+    density = np.zeros((box, box, box), np.float32)
+    density[12:15, 3:6, 10:12] = 1.0  # z, y, x
+    density[12, 3, 12] = 0.5
+    write_mrc(tmp_path / "lobe.mrc", density, 2.0)
+    total, moment = 0.0, np.zeros(3)
+    for z, y, x in np.argwhere(density > 0):
+        total += density[z, y, x]
+        moment += density[z, y, x] * (np.array([x, y, z]) - box // 2) * 2.0
+    go("expand", "p.h5", "e.h5", "--symmetry=C2", "--center=mask:lobe.mrc")
+    assert np.allclose(centers_of("e.h5"), [moment / total], atol=1e-5)
+    go("verify", "e.h5")
+
+
+def test_length_is_along_the_direction(tmp_path, go):
+    go("expand", "p.h5", "e.h5", "--symmetry=D3", "--center=3,0,4;0,-2,0", "--length=100")
+    assert np.allclose(centers_of("e.h5"), [(60, 0, 80), (0, -100, 0)])
+    go("verify", "e.h5")
+    go(
+        "expand",
+        "p.h5",
+        "e.h5",
+        "--symmetry=D3",
+        "--center=3,0,4;0,-2,0",
+        "--length=100,7",
+        "--overwrite",
+    )
+    assert np.allclose(centers_of("e.h5"), [(60, 0, 80), (0, -7, 0)])
+    go("verify", "e.h5")
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "words"),
+    [
+        (["--center=1,2;3,4,5"], 2, "three numbers"),
+        (["--center=1,2,3;"], 2, "--center"),
+        (["--center=1,2,3;1,2,3"], 2, "points 0 and 1"),
+        (["--center=0,0,0", "--align"], 2, "0,0,0 has none"),
+        (["--center=1,2,3", "--align_axis=0,0,0"], 2, "no direction"),
+        (["--align"], 2, "--align goes with --center"),
+        (["--align_axis=1,2,3"], 2, "--align_axis goes with --center"),
+        (["--length=5"], 2, "--length goes with --center"),
+        (["--center=0,0,0", "--length=5"], 2, "0,0,0 has none"),
+        (["--center=1,2,3", "--length=-5"], 2, "is not a length"),
+        (["--center=1,2,3", "--length=nan"], 2, "is not a length"),
+        (["--center=1,2,3", "--length=5,6"], 2, "2 numbers, and there are 1 centers"),
+        (["--center=none.cmm"], 1, "none.cmm: no such file"),
+        (["--center=mask:none.mrc"], 1, "none.mrc: no such file"),
+        (["--center=one.cmm"], 1, "one.cmm: has one marker"),
+        (["--center=attack.cmm"], 1, "attack.cmm: defines entities"),
+        (["--center=text.cmm"], 1, "text.cmm: is no marker file"),
+        (["--center=nan.cmm"], 1, "nan.cmm: marker 2 has no place"),
+        (["--center=empty.cmm"], 1, "empty.cmm: has no markers"),
+        (["--center=mask:below.mrc"], 1, "below.mrc: has values below 0"),
+        (["--center=mask:zero.mrc"], 1, "zero.mrc: is 0 everywhere"),
+        (["--center=mask:nan.mrc"], 1, "nan.mrc: section 3 has values that are not finite"),
+        (["--center=mask:p.h5"], 1, "p.h5: is an HDF5 file"),
+        (["--center=1,2,3", "--origin=1,2,3"], 2, "--origin goes with --operators_file"),
+        (["--center_px=spike.cmm", "--box_px=64"], 2, "--center_px"),
+        (["--center_px=1,2,3;99,2,3", "--box_px=64"], 2, "--center_px=99,2,3 is outside"),
+    ],
+)
+def test_what_is_no_center_is_refused_in_one_line(flags, code, words, tmp_path, command):
+    markers(tmp_path / "one.cmm", [(1, 2, 3)])
+    markers(tmp_path / "attack.cmm", [(0, 0, 0), (1, 2, 3)], ATTACK)
+    markers(tmp_path / "nan.cmm", [(0, 0, 0), (1, "nan", 3)])
+    markers(tmp_path / "empty.cmm", [])
+    (tmp_path / "text.cmm").write_text("1 2 3\n")
+    density = np.zeros((16, 16, 16), np.float32)
+    write_mrc(tmp_path / "zero.mrc", density, 1.0)
+    density[3, 4, 5] = -1
+    write_mrc(tmp_path / "below.mrc", density, 1.0)
+    density[3, 4, 5] = np.nan
+    write_mrc(tmp_path / "nan.mrc", density, 1.0)
+    before = sorted(each.name for each in tmp_path.iterdir())
+    done = command("expand", "p.h5", "e.h5", "--symmetry=D3", *flags)
+    assert done.returncode == code
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert sorted(each.name for each in tmp_path.iterdir()) == before
+
+
+def test_a_file_of_centers_is_no_output(tmp_path, command):
+    markers(tmp_path / "m.cmm", [(0, 0, 0), (1, 2, 3)])
+    shutil.copy(tmp_path / "m.cmm", tmp_path / "kept")
+    for output in ("m.cmm", "link.star"):
+        if output == "link.star":
+            (tmp_path / output).symlink_to("m.cmm")
+        flags = ("--symmetry=D3", "--center=m.cmm", "--overwrite")
+        assert command("expand", "p.h5", output, *flags).returncode in (1, 2)
+        assert (tmp_path / "m.cmm").read_bytes() == (tmp_path / "kept").read_bytes()
+
+
+def test_centers_that_are_mates_are_told_before_the_work(tmp_path, command):
+    done = command("expand", "p.h5", "e.h5", "--symmetry=C4", "--center=10,0,5;3,3,3;0,10,5")
+    assert done.returncode == 0
+    assert "centers 0 and 2 are symmetry mates" in done.stderr
+    done = command("expand", "p.h5", "f.h5", "--symmetry=C4", "--center=1,0,5;30,3,3")
+    assert "moves the center 0 by only" in done.stderr
+
+
+# The rest of a set's life
+
+
+def test_select_export_collapse_and_back(columns, tmp_path, go):
+    go("expand", "p.h5", "e.h5", "--symmetry=D3", CENTERS, "--align")
+    go("select", "e.h5", "one.h5", "--centers=1")
+    go("verify", "one.h5")
+    *_, number, _ = rows_of("one.h5")
+    assert set(number.tolist()) == {6, 7, 8, 9, 10, 11}
+    go("select", "e.h5", "two.h5", "--operators=3")
+    assert set(rows_of("two.h5")[3].tolist()) == {3, 9, 15}
+    for suffix in ("star", "cs"):
+        go("export", "e.h5", f"a.{suffix}")
+        go("expand", "p.h5", f"b.{suffix}", "--symmetry=D3", CENTERS, "--align")
+        assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
+        go("collapse", f"a.{suffix}", f"c{suffix}.h5", "--expanded=e.h5")
+        with h5py.File(f"c{suffix}.h5") as file:
+            assert np.array_equal(file["particles"][POSE][()], columns[POSE])
+            assert np.array_equal(file["particles"][SHIFT][()], columns[SHIFT])
+            assert file["particles/copies"][()].tolist() == [18] * 12
+
+
+def test_the_view_is_that_of_the_own_center(columns, tmp_path, go):
+    for align in ([], ["--align"]):
+        go("expand", "p.h5", "e.h5", "--symmetry=D3", CENTERS, *align, "--overwrite")
+        go("select", "e.h5", "v.h5", "--view=20-70", "--overwrite")
+        with h5py.File("e.h5") as file:
+            rotations = [naive.from_quaternion(q) for q in file["operators/quaternion"][()]]
+        *_, index, number, _ = rows_of("e.h5")
+        wanted = []
+        for i, k in zip(index, number, strict=True):
+            c = CENTERS_A[k // 6]
+            seen = naive.exp(columns[POSE][i]).T @ rotations[k] @ c
+            angle_deg = np.degrees(np.arccos(seen[2] / np.linalg.norm(c)))
+            if 20 <= angle_deg <= 70:
+                wanted.append((i, k))
+        *_, i, k, _ = rows_of("v.h5")
+        assert wanted
+        assert list(zip(i.tolist(), k.tolist(), strict=True)) == wanted
+
+
+def test_motions_and_arrangements_are_of_one_center(tmp_path, go, command):
+    go("expand", "p.h5", "e.h5", "--symmetry=D3", CENTERS)
+    done = command("match", "e.h5")
+    assert done.returncode == 1
+    assert "has copies about 3 centers" in done.stderr
+    with h5py.File("e.h5", "r+") as file:
+        number = file["particles/operator_index"][()]
+        file["particles/class"] = (number % 3 == 0).astype(np.uint32)
+    done = command("arrange", "e.h5", "--by=class")
+    assert done.returncode == 2
+    assert "has labels about 3 centers" in done.stderr
+    go("select", "e.h5", "one.h5", "--centers=2")
+    assert "D3" in go("match", "one.h5")
+    found = json.loads(go("arrange", "one.h5", "--by=class", "--json"))
+    assert found["sites"] == 6
+    assert [(each["pattern"], each["particles"]) for each in found["arrangements"]] == [
+        (found["arrangements"][0]["pattern"], 12)
+    ]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda ops: ops["center_A"].__setitem__((2, 1), 5.0),
+        lambda ops: ops["turn"].__setitem__((2, 1), 0.5),
+        lambda ops: ops["turn"].__setitem__(slice(0, 6), (1.0, 0, 0, 0)),
+        lambda ops: ops["turn"].__setitem__(slice(0, 6), (0.6, 0, 0, 0.8)),
+        lambda ops: ops["turn"].__setitem__(slice(0, 6), (2.0, 0, 0, 0)),
+        lambda ops: ops["center_index"].__setitem__(0, 1),
+        lambda ops: ops.attrs.__setitem__("n_centers", 2),
+        lambda ops: ops.attrs.__setitem__("n_centers", 0),
+        lambda ops: ops.attrs.__delitem__("n_centers"),
+        lambda ops: ops.__delitem__("turn"),
+        lambda ops: ops["center_A"].__setitem__(slice(6, 12), (1.0, 2.0, 3.0)),
+        lambda ops: ops["center_A"].attrs.__setitem__("units", "px"),
+        lambda ops: ops.file.attrs.__setitem__("format_version", 1),
+    ],
+)
+def test_verify_finds_what_was_changed(damage, tmp_path, go, command):
+    go("expand", "p.h5", "e.h5", "--symmetry=D3", CENTERS, "--align")
+    with h5py.File("e.h5", "r+") as file:
+        damage(file["operators"])
+    assert command("verify", "e.h5").returncode == 1
+
+
+def test_python_takes_centers_in_any_form(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    markers(tmp_path / "m.cmm", [(0, 0, 0), *CENTERS_A.tolist()])
+    forms = [CENTERS_A, CENTERS_A.tolist(), CENTERS.removeprefix("--center="), "m.cmm"]
+    shifts = []
+    for k, center in enumerate(forms):
+        expand("p.h5", f"{k}.h5", symmetry="D3", center=center, length=[50, 60, 70])
+        shifts.append(rows_of(f"{k}.h5")[1])
+    assert all(np.array_equal(shifts[0], each) for each in shifts[1:])
+    voxels = CENTERS_A / 1.25 + 64
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expand("p.h5", "a.h5", symmetry="D3", center=CENTERS_A, psize=1.25)
+        expand("p.h5", "b.h5", symmetry="D3", center_px=voxels, box_px=128, psize=1.25)
+    assert np.allclose(rows_of("a.h5")[1], rows_of("b.h5")[1], atol=1e-5)
+    with pytest.raises(numba_symexp.SymexpError, match="length"):
+        expand("p.h5", "c.h5", symmetry="D3", center=CENTERS_A, length="long")
+    listed = list_operators("D3", center=tuple(map(tuple, CENTERS_A.tolist())))
+    assert [each.label for each in listed.operators[:7:6]] == ["E @0", "E @1"]
+    assert np.allclose(listed.operators[6].center_A, CENTERS_A[1])
+
+
+def test_arrays_are_expanded_about_several_centers(columns, tmp_path, go):
+    go("expand", "p.h5", "e.h5", "--symmetry=D3", CENTERS)
+    operators = point_group("D3").about(CENTERS_A)
+    pose, shift = expand_poses(columns[POSE], columns[SHIFT], operators, columns[PSIZE])
+    found = rows_of("e.h5")
+    assert np.array_equal(pose, found[0])
+    assert np.array_equal(shift, found[1])
+
+
+@pytest.mark.slow
+@compiled_only
+def test_workers_make_the_same_bytes(tmp_path, program):
+    markers(tmp_path / "m.cmm", [(0, 0, 0), *CENTERS_A.tolist()])
+    flags = ("--symmetry=D3", "--center=m.cmm", "--align")
+    assert program("expand", "p.h5", "a.h5", *flags).returncode == 0
+    done = program("expand", "p.h5", "b.h5", *flags, "--dask=local", "--workers=1")
+    assert done.returncode == 0, done.stderr
+    for one, other in zip(rows_of(tmp_path / "a.h5"), rows_of(tmp_path / "b.h5"), strict=True):
+        assert np.array_equal(one, other)
