@@ -11,10 +11,9 @@ import numpy as np
 from numba_symexp.errors import UsageError
 from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.files import path_list
-from numba_symexp.symmetry.centers import Point, files_of
+from numba_symexp.symmetry.centers import CORNER, Point, files_of
 from numba_symexp.symmetry.descriptions import read_number_ranges
 from numba_symexp.symmetry.operators import Operators
-from numba_symexp.symmetry.request import CORNER
 
 
 def job_of(**options: Any) -> ExpandJob:

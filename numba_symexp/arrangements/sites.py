@@ -11,7 +11,8 @@ import numpy as np
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SymmetryError, UsageError
 from numba_symexp.symmetry.descriptions import direction, motion_in_words
-from numba_symexp.symmetry.operators import Operators, multiply, upward
+from numba_symexp.symmetry.operators import Operators
+from numba_symexp.symmetry.quaternions import multiply, upward
 from numba_symexp.symmetry.subgroups import Motions, group_symbol, left_cosets, principal_axis
 
 MOST_SITES = 1_000

@@ -383,7 +383,7 @@ def operators_text(record: dict[str, Any]) -> str:
 
 def _origin(text: str | None, box_px: int | None, psize_A: float | None) -> Any:
     """Point from which translations count; the corner needs the map's box and voxel size."""
-    from numba_symexp.symmetry.request import CORNER, corner_of
+    from numba_symexp.symmetry.centers import CORNER, corner_of
 
     given = point_or_corner("origin", text)
     if given != CORNER:

@@ -70,7 +70,8 @@ def mapcheck(
     """
     from numba_symexp.maps.check import mapcheck as check
     from numba_symexp.maps.report import THRESHOLD
-    from numba_symexp.symmetry.request import CORNER, SymmetryRequest
+    from numba_symexp.symmetry.centers import CORNER
+    from numba_symexp.symmetry.request import SymmetryRequest
 
     request = SymmetryRequest(
         symmetry=symmetry,

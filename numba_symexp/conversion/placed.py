@@ -26,7 +26,7 @@ from numba_symexp.kernels.codecs import convert
 from numba_symexp.particles.schema import DYNAMO_TAG, POSE, PSIZE, SHIFT
 from numba_symexp.particles.table import DYNAMO, RELION, ParticleTable
 from numba_symexp.particles.words import numbers
-from numba_symexp.symmetry.operators import multiply
+from numba_symexp.symmetry.quaternions import multiply
 
 M = "m"
 """Vocabulary of M, as a target: its files are .star, as RELION's."""

@@ -30,7 +30,7 @@ from numba_symexp.particles.schema import (
 )
 from numba_symexp.particles.table import Column, ParticleTable
 from numba_symexp.particles.words import numbers
-from numba_symexp.symmetry.centers import Point
+from numba_symexp.symmetry.centers import Point, check_point
 from numba_symexp.symmetry.frames import (
     angle_and_axis,
     axis_named,
@@ -41,7 +41,6 @@ from numba_symexp.symmetry.frames import (
 )
 from numba_symexp.symmetry.operators import FARTHEST_A, Operators
 from numba_symexp.symmetry.point_groups import HOUSE
-from numba_symexp.symmetry.request import check_point
 from numba_symexp.symmetry.spec import Own, choose_convention
 
 _FLIP = np.diag([1.0, -1.0, -1.0])

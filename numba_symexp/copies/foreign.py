@@ -20,7 +20,8 @@ from numba_symexp.kernels.codecs import convert
 from numba_symexp.particles.columns import expanded_by, find_columns
 from numba_symexp.particles.schema import CONVENTION, FORMAT
 from numba_symexp.poses import Poses
-from numba_symexp.symmetry.operators import Operators, matrices
+from numba_symexp.symmetry.operators import Operators
+from numba_symexp.symmetry.quaternions import matrices
 from numba_symexp.symmetry.spec import choose_convention, point_group
 
 FAR_DEG = 20.0

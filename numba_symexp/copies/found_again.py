@@ -31,7 +31,7 @@ from numba_symexp.particles.schema import (
 )
 from numba_symexp.particles.table import DYNAMO, ParticleTable
 from numba_symexp.particles.words import mix_bits
-from numba_symexp.symmetry.operators import matrices
+from numba_symexp.symmetry.quaternions import matrices
 
 _SAME_ENTRY, _SAME_PX = 1e-6, 1e-5
 _TOO_CLOSE_DEG = 0.1

@@ -11,7 +11,7 @@ import numpy as np
 from numba_symexp.annotations import Array
 from numba_symexp.copies.references import Pairs
 from numba_symexp.kernels.motions import add_deviations, deviations
-from numba_symexp.symmetry.operators import multiply
+from numba_symexp.symmetry.quaternions import multiply
 
 _ROUNDS = 5
 _FAR = 6.0

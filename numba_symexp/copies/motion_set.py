@@ -6,7 +6,8 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.copies.recover import Recovered
-from numba_symexp.symmetry.operators import Operators, multiply, upward
+from numba_symexp.symmetry.operators import Operators
+from numba_symexp.symmetry.quaternions import multiply, upward
 from numba_symexp.symmetry.subgroups import group_symbol
 
 _LEAST_DEG, _LEAST_A = 0.05, 0.05

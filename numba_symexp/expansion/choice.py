@@ -10,15 +10,10 @@ from numba_symexp.particles.columns import PoseColumns, unknown_pixel_size
 from numba_symexp.particles.scan import Scan
 from numba_symexp.particles.schema import ORIGIN_Z
 from numba_symexp.particles.table import ParticleTable
+from numba_symexp.symmetry.centers import CORNER, corner_of
+from numba_symexp.symmetry.choices import SAME_PLACE_A, at_one_place, nearly_on_axis
 from numba_symexp.symmetry.descriptions import number_ranges
 from numba_symexp.symmetry.operators import Operators
-from numba_symexp.symmetry.request import (
-    CORNER,
-    SAME_PLACE_A,
-    at_one_place,
-    corner_of,
-    nearly_on_axis,
-)
 
 _SAME_PSIZE = 1e-6
 

@@ -11,14 +11,9 @@ from numba_symexp.errors import FileFormatError, SymexpError, UsageError
 from numba_symexp.kinds import CS, STAR
 from numba_symexp.particles.coordinate_choice import FOR_MICROGRAPHS, CoordinateChoice
 from numba_symexp.particles.schema import DEFOCUS_SIGNS
-from numba_symexp.symmetry.centers import Point
+from numba_symexp.symmetry.centers import CORNER, Point, check_points, several_points
 from numba_symexp.symmetry.operators import Operators
-from numba_symexp.symmetry.request import (
-    CORNER,
-    SymmetryRequest,
-    check_points,
-    several_points,
-)
+from numba_symexp.symmetry.request import SymmetryRequest
 
 NEXT_STEPS = (
     "next: local refinement, 3D classification or variability, in C1; "

@@ -19,8 +19,8 @@ from numba_symexp.particles.schema import (
     TURNED_WHEN_CUT,
 )
 from numba_symexp.particles.table import RELION, ParticleTable
+from numba_symexp.symmetry.centers import several_points
 from numba_symexp.symmetry.operators import Operators
-from numba_symexp.symmetry.request import several_points
 
 _PSI, _OF_M = "rlnAnglePsi", "wrpAngleRot1"
 _ORIGINS = (("rlnOriginXAngst", "rlnOriginYAngst"), ("rlnOriginX", "rlnOriginY"))

@@ -34,8 +34,8 @@ from numba_symexp.maps.report import (
     warnings_of,
 )
 from numba_symexp.maps.search import fit_another_helix, fit_other_axes
+from numba_symexp.symmetry.centers import corner_of
 from numba_symexp.symmetry.operators import Operators, Symmetry
-from numba_symexp.symmetry.request import corner_of
 from numba_symexp.symmetry.spec import as_operators
 
 _GOOD = 0.05

@@ -35,7 +35,8 @@ from numba_symexp.maps.orientations import (
 from numba_symexp.maps.report import LEAST_CEILING, OrientationFit, best_ceiling, meets_threshold
 from numba_symexp.symmetry.frames import chimerax_turn
 from numba_symexp.symmetry.operator_files import quaternions
-from numba_symexp.symmetry.operators import Operators, canonical, multiply
+from numba_symexp.symmetry.operators import Operators
+from numba_symexp.symmetry.quaternions import canonical, multiply
 from numba_symexp.symmetry.spec import Helix
 
 COARSE_BOX, FINE_BOX = 32, 96

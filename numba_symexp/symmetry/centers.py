@@ -4,16 +4,18 @@ import math
 import os
 from collections.abc import Sequence
 from typing import Any
-from xml.parsers import expat
 
 import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.files import check_readable
-from numba_symexp.symmetry.operators import FARTHEST_A
+from numba_symexp.symmetry.operators import FARTHEST_A, Operators
 
 Point = tuple[float, float, float]
+
+CORNER = "corner"
+"""Name of the map's corner as a point."""
 
 MASK = "mask:"
 """How the name of a mask begins, whose center of mass is the point."""
@@ -120,6 +122,8 @@ def markers(path: str, origin_A: Array | Sequence[float] | None = None) -> list[
 
 def _marker_places(path: str, data: bytes) -> list[Array]:
     """Places (x, y, z) of the markers in a file."""
+    from xml.parsers import expat  # only marker files need it
+
     found: list[Array] = []
 
     def begin(tag: str, attributes: dict[str, str]) -> None:
@@ -257,3 +261,84 @@ def turns_to_z(directions: Array) -> Array:
     found[np.hypot(x, y) < _OPPOSITE] = 0.0, 1.0, 0.0, 0.0
     found[(np.hypot(x, y) < _OPPOSITE) & (z > 0)] = 1.0, 0.0, 0.0, 0.0
     return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True))
+
+
+def about_centers(
+    operators: Operators,
+    centers: tuple[Point, ...],
+    lengths_A: Sequence[float] = (),
+    align: bool = False,
+    axis: Point | None = None,
+) -> Operators:
+    """A full set about some points.
+
+    Parameters
+    ----------
+    operators : Operators
+    centers : tuple of (3,) float
+        A from the box center.
+    lengths_A : sequence of float
+        Distances at which they are put along their directions; see `at_length`.
+    align : bool
+        Turn the map about each point so that the direction to it lies on +z.
+    axis : (3,) float, optional
+        What is turned to +z instead.
+
+    Raises
+    ------
+    UsageError
+        Two points are one, or a direction is missing.
+    """
+    if lengths_A:
+        centers = at_length(centers, lengths_A)
+    refuse_double(centers)
+    points_A, turn = np.array(centers, np.float64), None
+    if align:
+        directions = points_A if axis is None else np.tile(axis, (len(centers), 1))
+        if not directions.any(axis=1).all():
+            raise UsageError(
+                "align=True turns the direction to the center to z, and 0,0,0 has none: give "
+                "align_axis=x,y,z"
+            )
+        turn = turns_to_z(directions)
+    return operators.about(points_A if len(centers) > 1 else points_A[0], turn)
+
+
+def corner_of(box: int | Sequence[int], voxel_A: float) -> Array:
+    """Corner of a map, the center of voxel 0, in A from its box center, voxel N // 2.
+
+    Parameters
+    ----------
+    box : int or sequence of int
+        Voxels along a side, or along x, y and z.
+    voxel_A : float
+    """
+    return -(np.broadcast_to(np.asarray(box, np.int64), 3) // 2) * voxel_A
+
+
+def check_point(name: str, point: Any) -> None:
+    """Refuse what is no point (x, y, z)."""
+    try:
+        if point is None or (len(point) == 3 and all(math.isfinite(part) for part in point)):
+            return
+    except TypeError:
+        pass
+    raise UsageError(f"{name}={point} is not a point: give three numbers x,y,z")
+
+
+def several_points(points: Any) -> tuple[Point, ...]:
+    """Points, of one or of several."""
+    found = np.array(points, np.float64).reshape(-1, 3)
+    return tuple((x, y, z) for x, y, z in found.tolist())
+
+
+def check_points(name: str, points: Any) -> None:
+    """Refuse what is neither a point (x, y, z), nor several, nor a text."""
+    if points is None or isinstance(points, str):
+        return
+    try:
+        several = len(points) > 0 and not isinstance(points[0], float | int | np.number)
+    except (TypeError, IndexError, KeyError):
+        several = False
+    for point in points if several else [points]:
+        check_point(name, point)

@@ -6,7 +6,8 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.errors import UsageError
-from numba_symexp.symmetry.operators import Operators, upward
+from numba_symexp.symmetry.operators import Operators
+from numba_symexp.symmetry.quaternions import upward
 from numba_symexp.symmetry.subgroups import Motions
 
 _MOST_NUMBERS = 65_536

@@ -8,7 +8,8 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.kernels.codecs import CODECS, convert
-from numba_symexp.symmetry.operators import Operators, multiply
+from numba_symexp.symmetry.operators import Operators
+from numba_symexp.symmetry.quaternions import multiply
 
 
 def mates(

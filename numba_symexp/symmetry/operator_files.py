@@ -10,13 +10,9 @@ import numpy as np
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError, SymmetryError
 from numba_symexp.files import check_readable
-from numba_symexp.symmetry.operators import (
-    FARTHEST_A,
-    MAX_OPERATORS,
-    Operators,
-    canonical,
-)
+from numba_symexp.symmetry.operators import FARTHEST_A, MAX_OPERATORS, Operators
 from numba_symexp.symmetry.point_groups import closure
+from numba_symexp.symmetry.quaternions import canonical
 from numba_symexp.symmetry.spec import Own
 
 _MOST_BYTES = 64 << 20

@@ -14,7 +14,8 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SymmetryError
-from numba_symexp.symmetry.operators import MAX_OPERATORS, canonical, multiply
+from numba_symexp.symmetry.operators import MAX_OPERATORS
+from numba_symexp.symmetry.quaternions import canonical, multiply
 
 _MOST_CLOSED = 4_096
 """More than any group has that is not simply about one axis."""

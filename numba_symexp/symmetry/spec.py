@@ -11,13 +11,7 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SymmetryError
-from numba_symexp.symmetry.operators import (
-    MAX_OPERATORS,
-    Operators,
-    Symmetry,
-    canonical,
-    multiply,
-)
+from numba_symexp.symmetry.operators import MAX_OPERATORS, Operators, Symmetry
 from numba_symexp.symmetry.point_groups import (
     CONVENTIONS,
     fold_of,
@@ -25,6 +19,7 @@ from numba_symexp.symmetry.point_groups import (
     rotations,
     stored_symbol,
 )
+from numba_symexp.symmetry.quaternions import canonical, multiply
 
 DEFAULT_CONVENTION = "cryosparc"
 

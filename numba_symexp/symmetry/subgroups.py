@@ -7,8 +7,9 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SymmetryError
-from numba_symexp.symmetry.operators import Operators, upward
+from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.point_groups import HOUSE
+from numba_symexp.symmetry.quaternions import upward
 from numba_symexp.symmetry.spec import point_group
 
 _ON_AXIS_DEG = 1.0

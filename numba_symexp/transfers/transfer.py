@@ -17,8 +17,7 @@ from numba_symexp.particles.columns import half_set_column, unknown_pixel_size
 from numba_symexp.particles.convention import check_convention, settle
 from numba_symexp.particles.halves import torn_particles
 from numba_symexp.particles.schema import CONVENTION
-from numba_symexp.symmetry.centers import Point
-from numba_symexp.symmetry.request import check_point
+from numba_symexp.symmetry.centers import Point, check_point
 from numba_symexp.symmetry.spec import choose_convention
 from numba_symexp.transfers.carried import Carried
 from numba_symexp.transfers.join import ORIGINAL_IMAGE, Joined, join

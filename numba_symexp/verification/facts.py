@@ -21,8 +21,8 @@ from numba_symexp.particles.columns import pixel_size_column
 from numba_symexp.particles.fingerprint import RULE_2
 from numba_symexp.particles.schema import OPERATORS, SELECTION
 from numba_symexp.particles.table import ParticleTable
+from numba_symexp.symmetry.centers import CORNER, corner_of
 from numba_symexp.symmetry.operators import Operators
-from numba_symexp.symmetry.request import CORNER, corner_of
 from numba_symexp.symmetry.spec import parse
 
 _SAME = 1e-7

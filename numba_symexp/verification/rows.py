@@ -18,7 +18,7 @@ from numba_symexp.kernels.jit import use_numba
 from numba_symexp.kernels.threads import default_threads
 from numba_symexp.particles.columns import pixel_size_column
 from numba_symexp.particles.schema import OPERATOR_INDEX, SOURCE_INDEX, SPLIT, UID
-from numba_symexp.symmetry.operators import matrices
+from numba_symexp.symmetry.quaternions import matrices
 from numba_symexp.verification.facts import drawn_halves
 from numba_symexp.verification.matrices import rotation_matrices, row_errors
 
