@@ -12,7 +12,7 @@ NAMES = {
     "COMMANDS": "cli.main",
     "CS": "kinds",
     "CSG": "kinds",
-    "Chunk": "expanded.columns",
+    "Chunk": "expanded.output_column",
     "CYLINDERS": "maps.comparison",
     "Cluster": "cluster.connection",
     "ClusterError": "errors",

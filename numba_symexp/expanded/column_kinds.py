@@ -12,7 +12,8 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.errors import FileFormatError, SourceError, UsageError
-from numba_symexp.expanded.columns import (
+from numba_symexp.expanded.ids import HalfSets
+from numba_symexp.expanded.output_column import (
     CheckedRows,
     Choices,
     Chunk,
@@ -25,7 +26,6 @@ from numba_symexp.expanded.columns import (
     repeat,
     texts_of,
 )
-from numba_symexp.expanded.ids import HalfSets
 from numba_symexp.particles.columns import PoseColumns
 from numba_symexp.particles.schema import (
     DEFOCUS,

@@ -21,7 +21,7 @@ from numba_symexp.errors import (
     VersionTooNewError,
     VersionTooOldError,
 )
-from numba_symexp.expanded.columns import OutputColumn
+from numba_symexp.expanded.output_column import OutputColumn
 from numba_symexp.files import sync_file
 from numba_symexp.formats.hdf5.table import Hdf5Table, object_at, small_array
 from numba_symexp.formats.hdf5.write import writing

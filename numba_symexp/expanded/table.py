@@ -13,7 +13,6 @@ from numba_symexp.errors import (
     SourceChangedError,
     UsageError,
 )
-from numba_symexp.expanded.column import ExpandedColumn
 from numba_symexp.expanded.column_kinds import (
     DefocusColumn,
     PoseColumn,
@@ -22,6 +21,7 @@ from numba_symexp.expanded.column_kinds import (
     stored_columns,
 )
 from numba_symexp.expanded.format import SourceRecord, check_format, read_operators
+from numba_symexp.expanded.indexed_column import ExpandedColumn
 from numba_symexp.expanded.provenance import read_provenance
 from numba_symexp.files import first_bytes, is_data_file
 from numba_symexp.formats import open_table

@@ -7,7 +7,7 @@ import numpy as np
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError
 from numba_symexp.expanded.column_kinds import DefocusColumn, PoseColumn, ShiftColumn, only
-from numba_symexp.expanded.columns import Chunk
+from numba_symexp.expanded.output_column import Chunk
 from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.expansion.plan import Plan
 from numba_symexp.expansion.stream import RowFiller, chunk_sources, read_sources

@@ -7,9 +7,9 @@ import numpy as np
 
 from numba_symexp.errors import FileFormatError, SourceError, UsageError
 from numba_symexp.expanded.column_kinds import planned_columns
-from numba_symexp.expanded.columns import OutputColumn
 from numba_symexp.expanded.format import SourceRecord, beside, size_of
 from numba_symexp.expanded.ids import first_new_id
+from numba_symexp.expanded.output_column import OutputColumn
 from numba_symexp.expansion.choice import (
     center_warnings,
     check_movable,

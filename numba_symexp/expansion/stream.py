@@ -7,7 +7,7 @@ import numpy as np
 
 from numba_symexp import interrupts
 from numba_symexp.annotations import Array, Progress
-from numba_symexp.expanded.columns import Chunk, OutputColumn
+from numba_symexp.expanded.output_column import Chunk, OutputColumn
 from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.expansion.plan import Plan
 from numba_symexp.expansion.writer import Buffer, RowSink, RowWriter

@@ -9,7 +9,7 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.behind import BUFFERS, WRITEBACK_BYTES, WriterThread
-from numba_symexp.expanded.columns import OutputColumn
+from numba_symexp.expanded.output_column import OutputColumn
 from numba_symexp.files import start_writeback
 
 Buffer = dict[str, Array]

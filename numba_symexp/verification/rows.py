@@ -12,7 +12,7 @@ from numba_symexp import interrupts
 from numba_symexp.annotations import Array, Progress
 from numba_symexp.behind import worked_on
 from numba_symexp.expanded.column_kinds import CarriedColumn, DefocusColumn, HalfSetColumn, only
-from numba_symexp.expanded.columns import CheckedRows, OutputColumn, RowsBesideSources, differ
+from numba_symexp.expanded.output_column import CheckedRows, OutputColumn, RowsBesideSources, differ
 from numba_symexp.expanded.table import ExpandedTable
 from numba_symexp.kernels.jit import use_numba
 from numba_symexp.kernels.threads import default_threads

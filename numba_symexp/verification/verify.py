@@ -8,8 +8,8 @@ import numpy as np
 from numba_symexp.annotations import Progress
 from numba_symexp.errors import SymexpError
 from numba_symexp.expanded.column_kinds import planned_columns
-from numba_symexp.expanded.columns import OutputColumn
 from numba_symexp.expanded.format import version_of
+from numba_symexp.expanded.output_column import OutputColumn
 from numba_symexp.expanded.table import ExpandedTable, open_expanded
 from numba_symexp.formats.hdf5.table import Hdf5Table
 from numba_symexp.particles.columns import find_columns
