@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from numba_symexp.errors import ServerError, SymexpError, UsageError, warn
+from numba_symexp.errors import ServerError, SymexpError, UsageError, install, warn
 from numba_symexp.formats.cryosparc.job_folder import LEFT_OVER, POSES
 from numba_symexp.interrupts import call_and_forget, waited
 
@@ -155,7 +155,7 @@ def _client() -> Any:
         from cryosparc import __version__ as version
         from cryosparc.tools import CryoSPARC
     except ImportError:
-        raise ServerError(f"{needed}: install numba_symexp[cryosparc]") from None
+        raise ServerError(f"{needed}: {install('cryosparc')}") from None
     if int(version.partition(".")[0]) < _OLDEST_CLIENT:
         raise ServerError(f"{needed}, and {version} is here: upgrade it, or {BY_FILE}")
     return CryoSPARC

@@ -608,7 +608,7 @@ def test_a_scheduler_that_stands_still(command, folder, own_far, monkeypatch):
 def test_dask_is_not_installed(command, folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     done = command("expand", "in.h5", "out.h5", "--symmetry=C2", "--dask=local")
-    assert_refused(done, folder, "install numba_symexp[dask]")
+    assert_refused(done, folder, "-m pip install 'numba_symexp[dask]'")
 
 
 def test_local_workers_that_cannot_start(command, folder, monkeypatch):

@@ -12,6 +12,7 @@ from numba_symexp.errors import (
     MissingColumnError,
     SourceChangedError,
     UsageError,
+    install,
 )
 from numba_symexp.expanded.column import ExpandedColumn
 from numba_symexp.expanded.column_kinds import (
@@ -192,7 +193,7 @@ class ExpandedTable(Mapping[str, ExpandedColumn]):
         try:
             import pandas  # an extra
         except ImportError as error:
-            raise UsageError("to_pandas needs pandas: install numba_symexp[pandas]") from error
+            raise UsageError(f"to_pandas needs pandas: {install('pandas')}") from error
         parts: dict[str, Array] = {}
         for name in self.columns if columns is None else columns:
             rows = self[name][:]
