@@ -344,12 +344,10 @@ def export_particles(
 
 def export_text(made: dict[str, Any]) -> str:
     """Lines about rows that were exported."""
-    from numba_symexp.expansion.job import NEXT_STEPS
-
     return "\n".join(
         [
             *(f"note: {note}" for note in made["notes"]),
             f"wrote {' and '.join(made['files'])}: {made['rows']:,} rows",
-            *([NEXT_STEPS] if made["expanded"] else []),
+            *([made["next_steps"]] if made["expanded"] else []),
         ]
     )

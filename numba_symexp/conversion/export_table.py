@@ -12,6 +12,7 @@ from numba_symexp.conversion.as_relion import AsRelion
 from numba_symexp.conversion.coordinates import off_micrographs, refuse_choice
 from numba_symexp.conversion.subtomograms import as_wanted
 from numba_symexp.errors import SourceError, UsageError, warn
+from numba_symexp.expansion.job import next_steps
 from numba_symexp.files import path_list
 from numba_symexp.formats import FORMATS, format_of_suffix
 from numba_symexp.formats.interface import Format, RowWriter
@@ -44,6 +45,8 @@ class ExportReport:
     rows : int
     notes : tuple of str
         What the user should know.
+    next_steps : str
+        What may be done with copies, and what must not; empty where the rows are no copies.
     """
 
     output: str
@@ -52,6 +55,7 @@ class ExportReport:
     source: str
     rows: int
     notes: tuple[str, ...]
+    next_steps: str = ""
 
 
 def export_particles(
@@ -138,7 +142,14 @@ def export_particles(
             source=file,
             rows=len(rows),
             notes=(*converted, *notes),
+            next_steps="" if rows.expanded is None else steps_after(rows, pair.names),
         )
+
+
+def steps_after(rows: Poses, files: Sequence[str]) -> str:
+    """Say what may be done with copies that were written."""
+    known = rows.expanded
+    return next_steps(files, known is not None and bool(known.operators.center_A.any()))
 
 
 def _as_wanted(rows: Poses, known: Format, program: str | None) -> tuple[Poses, list[str]]:

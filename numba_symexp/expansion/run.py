@@ -10,7 +10,7 @@ from numba_symexp.annotations import Progress
 from numba_symexp.errors import ExpansionWarning, SourceError
 from numba_symexp.expanded.format import create, finish
 from numba_symexp.expanded.provenance import first_attributes, last_attributes
-from numba_symexp.expansion.job import ExpandJob, Summary
+from numba_symexp.expansion.job import ExpandJob, Summary, next_steps
 from numba_symexp.expansion.plan import Plan, make_plan
 from numba_symexp.expansion.stream import MakeRows, Target, stream
 from numba_symexp.files import reserve
@@ -87,6 +87,7 @@ def summary(
         dry_run=job.dry_run,
         files=tuple(files),
         notes=tuple(notes),
+        next_steps=next_steps(files, job.has_center),
     )
 
 
