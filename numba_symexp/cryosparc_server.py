@@ -131,7 +131,8 @@ def connected(url: str | None = None, email: str | None = None) -> Any:
             return waited(lambda: client(**given))
     except TypeError:
         raise ServerError(
-            "which CryoSPARC? give url=http://HOST:PORT, or set CRYOSPARC_BASE_URL alone"
+            "which CryoSPARC? give url=http://HOST:PORT, or set CRYOSPARC_BASE_URL (without "
+            "CRYOSPARC_MASTER_HOSTNAME and CRYOSPARC_BASE_PORT)"
         ) from None
     except ValueError:
         raise ServerError(f"nobody is logged in to CryoSPARC: {_LOG_IN}") from None

@@ -220,7 +220,10 @@ def import_particles(
     from numba_symexp.kinds import is_particle_text_or_dataset
 
     if not files:
-        raise UsageError("import needs a .cs or .star file and an OUTPUT: see import --help")
+        raise UsageError(
+            "import needs particles and, as its last word, an OUTPUT, such as particles.h5: see "
+            "numba-symexp import --help"
+        )
     if os.path.isfile(output) and is_particle_text_or_dataset(output, first_bytes(output)):
         raise UsageError(
             f"import writes to its last word, the OUTPUT, which is missing: {output} is a file to "

@@ -46,6 +46,12 @@ if TYPE_CHECKING:
 _CHANGES_NAMED = 4
 
 
+EXPANDED_WANTED = (
+    "give the expanded table in HDF5; where there is none, expand the same particles with the same "
+    "options into a .h5: its copies have the same ids"
+)
+
+
 def open_expanded(path: AnyPath, source: AnyPath | None = None) -> "ExpandedTable":
     """Open an expanded table for reading.
 
@@ -105,7 +111,7 @@ class ExpandedTable(Mapping[str, ExpandedColumn]):
         self._given_source = source
         self._closed = False
         self._source: ParticleTable | None = None
-        self._table = Hdf5Table(path)
+        self._table = Hdf5Table(path, wanted=EXPANDED_WANTED)
         try:
             self.attributes = self._table.attributes
             check_format(self._table)

@@ -15,6 +15,7 @@ from numba_symexp.expansion.plan import Plan, make_plan
 from numba_symexp.expansion.stream import MakeRows, Target, stream
 from numba_symexp.files import reserve
 from numba_symexp.formats import open_table
+from numba_symexp.formats.cryosparc.job_folder import left_aside
 from numba_symexp.formats.relion.optimisation_set import SetOutputs
 from numba_symexp.kinds import HDF5
 from numba_symexp.output import OutputFile
@@ -49,6 +50,8 @@ def run(
     started = time.perf_counter()
     output = _output(job)
     with open_table(job.source, job.table, job.passthrough) as table:
+        aside = [text for text in [left_aside(table)] if text]
+        warn_all(aside)
         job = replace(job, psize=without_given_psize(table, job.psize))
         plan = make_plan(job, table, output.path, paged=make_rows is not None)
         warn_all(plan.warnings)
@@ -59,7 +62,7 @@ def run(
             make = make_rows or _stream
             size, notes = _write(job, table, plan, output, started, make, progress)
             warn_all(notes)
-    return summary(job, plan, [job.output], size, started, notes)
+    return summary(job, plan, [job.output], size, started, [*aside, *notes])
 
 
 def summary(
