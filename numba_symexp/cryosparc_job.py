@@ -17,7 +17,7 @@ from numba_symexp.annotations import AnyPath, Progress
 from numba_symexp.conversion.export_table import export_particles
 from numba_symexp.cryosparc_server import BY_FILE, Job, Particles, Server, Wanted, connected
 from numba_symexp.errors import ExpansionWarning, OutputError, SymexpError, warn
-from numba_symexp.expansion.job import NEXT_STEPS, ExpandJob
+from numba_symexp.expansion.job import ExpandJob, next_steps
 from numba_symexp.expansion.run import run
 from numba_symexp.formats.cryosparc.write import slot_type
 from numba_symexp.option_forms import job_of
@@ -55,6 +55,8 @@ class CryosparcReport:
     dry_run : bool
     notes, warnings : tuple of str
         What the user should know.
+    next_steps : str
+        What may be done with the copies, and what must not.
     """
 
     particles: str
@@ -71,6 +73,7 @@ class CryosparcReport:
     dry_run: bool = False
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    next_steps: str = ""
 
 
 def expand_in_cryosparc(
@@ -199,6 +202,7 @@ def expand_in_cryosparc(
             dry_run=dry_run,
             notes=plan.notes,
             warnings=tuple(map(files.without_folder, plan.warnings)),
+            next_steps=next_steps(moved=job.has_center),
         )
         _check_memory(report.bytes)
         if dry_run:
@@ -214,7 +218,7 @@ def expand_in_cryosparc(
                 saved.log(text, "warning")
             saved.save(OUTPUT, rows, slots)
             notes += _show_picture(saved, files)
-            for text in (*notes, NEXT_STEPS):
+            for text in (*notes, report.next_steps):
                 saved.log(text)
     took = time.perf_counter() - started
     return replace(report, job=saved.name, notes=tuple(notes), seconds=took)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from numba_symexp.errors import ServerError, SymexpError, UsageError, warn
+from numba_symexp.errors import ServerError, SymexpError, UsageError, install, warn
 from numba_symexp.formats.cryosparc.job_folder import LEFT_OVER, POSES
 from numba_symexp.interrupts import call_and_forget, waited
 
@@ -131,7 +131,8 @@ def connected(url: str | None = None, email: str | None = None) -> Any:
             return waited(lambda: client(**given))
     except TypeError:
         raise ServerError(
-            "which CryoSPARC? give url=http://HOST:PORT, or set CRYOSPARC_BASE_URL alone"
+            "which CryoSPARC? give url=http://HOST:PORT, or set CRYOSPARC_BASE_URL (without "
+            "CRYOSPARC_MASTER_HOSTNAME and CRYOSPARC_BASE_PORT)"
         ) from None
     except ValueError:
         raise ServerError(f"nobody is logged in to CryoSPARC: {_LOG_IN}") from None
@@ -155,7 +156,7 @@ def _client() -> Any:
         from cryosparc import __version__ as version
         from cryosparc.tools import CryoSPARC
     except ImportError:
-        raise ServerError(f"{needed}: install numba_symexp[cryosparc]") from None
+        raise ServerError(f"{needed}: {install('cryosparc')}") from None
     if int(version.partition(".")[0]) < _OLDEST_CLIENT:
         raise ServerError(f"{needed}, and {version} is here: upgrade it, or {BY_FILE}")
     return CryoSPARC

@@ -4,6 +4,8 @@ One base class; the leaf decides the exit code of the command line: 2 when the r
 wrong, 1 when the data or the file system refuses.
 """
 
+import shlex
+import sys
 import warnings
 
 _LONGEST_TEXT = 1000
@@ -71,6 +73,12 @@ class MissingColumnError(SourceError, KeyError):
 
 class Terminated(BaseException):
     """SIGTERM arrived: unwind, remove what is half-written, and leave."""
+
+
+def install(extra: str) -> str:
+    """Command that installs an extra of this package, for the Python that runs."""
+    python = shlex.quote(sys.executable or "python")
+    return f"install it with {python} -m pip install 'numba_symexp[{extra}]'"
 
 
 class ExpansionWarning(UserWarning):

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from numba_symexp.annotations import Array
-from numba_symexp.errors import SourceError
+from numba_symexp.errors import SourceError, install
 from numba_symexp.files import check_readable, first_bytes
 
 LEAST_BOX = 8
@@ -61,7 +61,7 @@ def opened(path: str) -> Iterator[Any]:
     try:
         import mrcfile  # only maps need it
     except ImportError:
-        raise SourceError(f"{path}: maps need mrcfile: install numba_symexp[map]") from None
+        raise SourceError(f"{path}: maps need mrcfile: {install('map')}") from None
     with contextlib.ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")

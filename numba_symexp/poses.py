@@ -352,9 +352,9 @@ class Poses:
             if table.header is not None and key in table.columns:
                 return key, None
         raise SourceError(
-            f"{table.path}: nothing tells whose copies its rows are (columns: "
-            f"{table.columns_in_words()}): give one with {' and '.join(_CRYOSPARC)}, or "
-            f"{' and '.join(_OURS)}, a .star with _{IMAGE}, or a .tbl with the parents' tags (otag)"
+            f"{table.path}: is not expanded, or nothing tells whose copies its rows are: give a "
+            f"table with {' and '.join(_CRYOSPARC)}, or {' and '.join(_OURS)}, a .star with "
+            f"_{IMAGE}, or a .tbl with the parents' tags (otag)"
         )
 
     def _names_parents(self) -> bool:

@@ -84,7 +84,7 @@ def test_other_suffixes_are_refused_before_anything_is_read(name, tmp_path):
 
 def test_missing_matplotlib_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(OutputError, match=r"install numba_symexp\[plot\]"):
+    with pytest.raises(OutputError, match=r"-m pip install 'numba_symexp\[plot\]'"):
         arrange("none.h5", picture=str(tmp_path / "a.png"))
 
 

@@ -310,13 +310,17 @@ def test_version(program):
         (["expnd"], ["unknown command 'expnd'", "did you mean expand"]),
         (["expand"], ["needs SOURCE and OUTPUT"]),
         (["expand", "in.h5", "--symmetry=C2"], ["needs OUTPUT"]),
-        ([*WORDS, "--symetry=C2"], ["no flag --symetry", "did you mean symmetry"]),
+        ([*WORDS, "--symetry=C2"], ["no flag --symetry", "did you mean --symmetry"]),
         ([*WORDS, "--overwrit"], ["no flag --overwrit"]),
         ([*WORDS, "--nooverwrite"], ["no flag"]),
         ([*WORDS, "-o"], ["no flag -o"]),
         ([*WORDS, "--symmetry=C3"], ["--symmetry is given twice"]),
         ([*WORDS, "--dry_run", "--dry-run"], ["--dry_run is given twice"]),
-        ([*WORDS, "more"], ["does not take 'more'"]),
+        ([*WORDS, "more"], ["does not take 'more':"]),
+        ([*WORDS, "--center=1", "0", "2"], ["all values of --center as one word, with commas"]),
+        ([*WORDS, "--overwrite", "0"], ["does not take '0':"]),
+        (["expand", "in.h5", "out.h5", "D7"], ["write --symmetry=D7"]),
+        (["match", "in.h5", "I2"], ["write --symmetry=I2"]),
         ([*WORDS, "--source=other.h5"], ["--source is given twice"]),
         ([*WORDS, "--table"], ["--table needs a value"]),
         ([*WORDS, "--table", "--overwrite"], ["--table needs a value"]),
@@ -368,7 +372,7 @@ def test_wrong_lines_run_nothing(words, say, tmp_path, columns, monkeypatch, cap
 
 def test_a_wrong_line_as_a_process(program, tmp_path, columns):
     write_table(tmp_path / "in.h5", columns)
-    refused(program(*WORDS, "--symetry=C2"), 2, "did you mean symmetry")
+    refused(program(*WORDS, "--symetry=C2"), 2, "did you mean --symmetry")
     refused(program("expand", "in.h5", "out.h5"), 2, "no symmetry")
     assert os.listdir(tmp_path) == ["in.h5"]
 
@@ -464,7 +468,7 @@ def test_warnings_come_before_the_work(tmp_path, rng):
     finally:
         process.kill()  # does nothing to a process that has ended
     assert first.startswith("warning: ")
-    assert "no half-set column" in first
+    assert "no half-sets" in first
     assert "out.h5" not in there
     assert (process.returncode, more) == (0, "")
     assert json.loads(stdout)["warnings"] == [first.removeprefix("warning: ").strip()]
@@ -534,7 +538,9 @@ def test_reports_of_the_library_are_frozen_and_say_what_the_command_line_says(so
         found = numba_symexp.inspect(path)
         shown = json.loads(go("inspect", path, "--json"))
         assert shown.pop("warnings") == []
-        assert json.loads(json.dumps(found.as_dict())) == shown
+        text = json.dumps(found.as_dict())
+        in_flags = text.replace("need psize=", "need --psize").replace("again=True", "--again")
+        assert json.loads(in_flags) == shown
         with pytest.raises(FrozenInstanceError):
             found.particles = 1
     assert found.expansion.rows == 150
@@ -702,11 +708,26 @@ def test_control_characters_of_names_are_escaped(command):
     assert "a\\x1b[31mb.h5" in done.stderr
 
 
+def test_help_as_a_word(command):
+    assert command("help").stdout == command("--help").stdout
+    assert command("help", "expand").stdout == command("expand", "--help").stdout
+
+
+def test_flags_of_other_commands_are_named_as_flags(command, columns):
+    del columns["alignments3D/psize_A"], columns["alignments3D/split"]
+    write_table("in.h5", columns)
+    shown = command("inspect", "in.h5").stdout
+    assert "centers need --psize\n" in shown
+    assert "consider --assign_halves=SEED\n" in shown
+    assert command(*WORDS, "--quiet").returncode == 0
+    assert "(see --again)" in command("inspect", WORDS[2]).stdout
+
+
 @pytest.mark.parametrize(
     ("flag", "say"),
     [
-        ("--sym=C2", "did you mean symmetry?"),
-        ("--angpix=1", "did you mean psize?"),
+        ("--sym=C2", "did you mean --symmetry?"),
+        ("--angpix=1", "did you mean --psize?"),
         ("-i", "write SOURCE without a flag"),
         ("--o=x.h5", "write OUTPUT without a flag"),
     ],

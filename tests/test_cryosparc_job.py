@@ -322,7 +322,7 @@ def test_a_client_that_is_old_or_missing(fake, url, command, monkeypatch):
     monkeypatch.setattr("cryosparc.__version__", "4.7.1")
     assert "needs cryosparc-tools 5 or newer, and 4.7.1 is here" in one_line(command(*EXPAND), 1)
     monkeypatch.setitem(sys.modules, "cryosparc.tools", None)
-    assert "install numba_symexp[cryosparc]" in one_line(command(*EXPAND), 1)
+    assert "-m pip install 'numba_symexp[cryosparc]'" in one_line(command(*EXPAND), 1)
 
 
 @pytest.mark.parametrize("call", ["jobs.load_output", "jobs.create", "jobs.save_output"])

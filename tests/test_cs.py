@@ -205,7 +205,7 @@ def test_without_cryosparc_tools_csdat_says_what_to_install(tmp_path, monkeypatc
     (tmp_path / "c.cs").write_bytes(b"\x95CSDAT" + b"\0" * 100)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["import", str(tmp_path / "c.cs"), str(tmp_path / "c.h5")]) == 1
-    assert "install numba_symexp[cryosparc]" in capsys.readouterr().err
+    assert "-m pip install 'numba_symexp[cryosparc]'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

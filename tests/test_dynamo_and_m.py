@@ -430,7 +430,7 @@ def test_what_has_no_place_in_another_format_is_named(rng, go, command, tmp_path
     assert (done.returncode, "has no _rlnCoordinateX" in done.stderr) == (1, True)
     (tmp_path / "p.star").write_text(tomo_text(subtomograms(rng, 6, coordinates=UNBINNED)))
     shown = go("export", "p.star", "p.tbl")
-    assert "dropped, for want of a place in the output: " in shown
+    assert "dropped, because the output has no place for them: " in shown
     assert "rlnTomoVisibleFrames" in shown
     assert "tomograms have numbers: 1 for TS_01, 2 for TS_02" in shown
     go("export", "p.star", "m.star", "--program=m")

@@ -382,7 +382,7 @@ def test_halves_are_drawn_per_particle(columns, tmp_path):
     del columns[SPLIT]
     source = write_table(tmp_path / "source.h5", columns)
     names = [str(tmp_path / f"{k}.h5") for k in range(4)]
-    with pytest.warns(ExpansionWarning, match="no half-set column"):
+    with pytest.warns(ExpansionWarning, match=r"no half-sets \(alignments3D/split\)"):
         expand(source, names[0], symmetry="D3")
     assert SPLIT not in rows_of(names[0])
     expand(source, names[1], symmetry="D3", assign_halves=4)

@@ -481,7 +481,7 @@ def test_a_star_becomes_a_dataset(star, columns, go, tmp_path):
 def test_labels_without_a_field_are_named(columns, go, tmp_path):
     (tmp_path / "p.star").write_text(star_text(tracks(columns, ["5"] * 12)))
     said = go("export", "p.star", "out.cs")
-    assert f"dropped, for want of a place in the output: rlnMicrographName, {TRACK}" in said
+    assert f"dropped, because the output has no place for them: rlnMicrographName, {TRACK}" in said
 
 
 @pytest.mark.slow

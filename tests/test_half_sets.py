@@ -48,7 +48,7 @@ def test_one_half_set_in_a_cs_is_warned_of(verb, rng, command, tmp_path):
     words = {"expand": ("o.h5", "--symmetry=C2"), "import": ("o.h5",), "inspect": ()}[verb]
     done = command(verb, "p.cs", *words)
     assert done.returncode == 0
-    assert "all rows are in half-set 1 of" in done.stderr
+    assert "all rows are in one half-set, 1 of alignments3D/split" in done.stderr
 
 
 def test_subsets_that_are_partly_0_are_refused(rng, command, tmp_path):

@@ -350,3 +350,58 @@ def test_the_real_job(go, tmp_path, real_data):
         go("expand", *words, "x.cs", "--symmetry=C3", "--overwrite")
         made.append((tmp_path / "x.cs").read_bytes())
     assert made[0] == made[1]
+
+
+@pytest.mark.parametrize(
+    ("main", "further", "told"),
+    [
+        ("J42_006_particles.cs", "J42_passthrough_particles.cs", True),
+        ("cryosparc_P3_J42_006_particles.cs", "P3_J42_passthrough_particles.cs", True),
+        ("J42_006_particles.cs", "J43_passthrough_particles.cs", False),
+        ("J42_particles_selected.cs", "J42_passthrough_particles_excluded.cs", False),
+        ("mine.cs", "J42_passthrough_particles.cs", False),
+    ],
+)
+def test_a_passthrough_file_that_is_left_aside_is_named(main, further, told, command, tmp_path):
+    write(tmp_path / "J42", main, further, 5)
+    path, beside = f"J42/{main}", f"J42/{further}"
+    words = [
+        ("expand", path, "x.cs", "--symmetry=C2"),
+        ("expand", path, "x.h5", "--symmetry=C2", "--json"),
+        ("import", path, "y.h5"),
+        ("export", path, "y.star"),
+    ]
+    for each in words:
+        done = command(*each, "--overwrite")
+        assert done.returncode == 0, done.stderr
+        assert (f"add --passthrough={beside}" in done.stderr) == told, done.stderr
+        again = command(*each[:2], beside, *each[2:]) if each[0] == "import" else None
+        again = again or command(*each, f"--passthrough={beside}", "--overwrite")
+        assert "left out: add" not in again.stderr
+    summary = numba_symexp.expand(
+        tmp_path / path, tmp_path / "z.h5", symmetry="C2", passthrough=[tmp_path / beside]
+    )
+    assert summary.warnings == ()
+
+
+def test_a_passthrough_file_as_the_source_is_known(command, tmp_path):
+    write(tmp_path / "J42", "J42_006_particles.cs", "J42_passthrough_particles.cs", 5)
+    done = command("expand", "J42/J42_passthrough_particles.cs", "x.cs", "--symmetry=C2")
+    assert done.returncode == 1
+    assert "is a passthrough file: give the particles of its job" in done.stderr
+    assert done.stderr.endswith("and this one with --passthrough\n")
+
+
+def test_a_group_without_its_dataset_is_told(command, tmp_path):
+    group = {"output": "particles", "rows": 20, "main": "gone.cs", "further": "gone.cs"}
+    (tmp_path / "J42_particles.csg").write_text(GROUP.format(**group))
+    done = command("inspect", "J42_particles.csg")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: J42_particles.csg: names gone.cs, which is not beside it")
+
+
+def test_a_group_is_no_output(command, tmp_path):
+    write(tmp_path / "J42", "J42_006_particles.cs", None, 5)
+    done = command("expand", "J42", "x.csg", "--symmetry=C2")
+    assert done.returncode == 2
+    assert "name the output x.cs\n" in done.stderr

@@ -1033,7 +1033,8 @@ def test_the_library_for_maps_may_be_missing(small, check, monkeypatch):
     monkeypatch.setitem(sys.modules, "mrcfile", None)
     done = check("small.mrc", "--symmetry=D3")
     assert done.returncode == 1
-    assert done.stderr == "error: small.mrc: maps need mrcfile: install numba_symexp[map]\n"
+    told = f"install it with {sys.executable} -m pip install 'numba_symexp[map]'"
+    assert done.stderr == f"error: small.mrc: maps need mrcfile: {told}\n"
 
 
 @pytest.mark.parametrize(

@@ -274,11 +274,11 @@ def test_keep_track_length_goes_with_a_star(command, rng, tmp_path):
     [
         (("expand", "--i", "s.star", "--o", "x.star", "--sym", "D7"), "--i (write SOURCE without"),
         (("expand", "s.star", "--o", "x.star"), "no flag --o (write OUTPUT without a flag)"),
-        (("expand", "s.star", "x.star", "--sym", "D7"), "no flag --sym (did you mean symmetry?)"),
-        (("expand", "s.star", "x.star", "--angpix=1.2"), "--angpix (did you mean psize?)"),
+        (("expand", "s.star", "x.star", "--sym", "D7"), "no flag --sym (did you mean --symmetry?)"),
+        (("expand", "s.star", "x.star", "--angpix=1.2"), "--angpix (did you mean --psize?)"),
         (("import", "--i", "s.star", "--o", "x.h5"), "no flag --i (write FILES without a flag)"),
         (("collapse", "--i", "e.h5"), "no flag --i (write FILE without a flag)"),
-        (("operators", "--sym=D7"), "no flag --sym (did you mean symmetry?)"),
+        (("operators", "--sym=D7"), "no flag --sym (did you mean --symmetry?)"),
     ],
 )
 def test_flags_of_relion_are_answered_with_ours(words, say, command):

@@ -457,7 +457,7 @@ def test_neither_table_is_replaced(columns, tmp_path):
 
 def test_missing_matplotlib_is_named(source, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(OutputError, match=r"install numba_symexp\[plot\]"):
+    with pytest.raises(OutputError, match=r"-m pip install 'numba_symexp\[plot\]'"):
         plot(source, str(tmp_path / "a.png"))
 
 

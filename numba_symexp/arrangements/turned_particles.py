@@ -13,6 +13,7 @@ from numba_symexp.conversion.particle_output import ParticleOutput
 from numba_symexp.conversion.turned import Tag, TurnedTable
 from numba_symexp.copies.returned import Copies
 from numba_symexp.errors import UsageError
+from numba_symexp.formats.cryosparc.slots import why_left_out
 from numba_symexp.particles.schema import (
     ARRANGEMENT,
     ARRANGEMENT_LABEL,
@@ -80,10 +81,7 @@ class TurnedParticles:
         )
         attributes = {"arranged_from": os.path.basename(copies.table.path)}
         notes = target.write(table, known.pose_columns, known.psize_given_A, attributes, progress)
-        if table.left_out:
-            left = ", ".join(table.left_out)
-            notes = [f"left out, since nothing says how they turn: {left}", *notes]
-        return len(rows), notes
+        return len(rows), [*why_left_out(table.left_out, copies.source.columns), *notes]
 
     def _tags(self, rows: Array, operator: Array) -> dict[str, Tag]:
         """New columns of the particles."""

@@ -24,6 +24,8 @@ _ELSEWHERE = {
 }
 """Flags of other programs, such as RELION's, and our names for them."""
 
+_SYMMETRY = re.compile(r"[CD]\d+|T|O|I[1-4]?", re.IGNORECASE)
+
 _SWITCH_WORDS = {"true": "True", "yes": "True", "false": "False", "no": "False"}
 
 
@@ -50,9 +52,11 @@ class Request:
     exit_code: Callable[[dict[str, Any]], int] = lambda result: 0
 
 
-def asks_for_help(words: Sequence[str]) -> bool:
-    """Whether any word asks for help."""
-    return any(word in HELP_FLAGS for word in words)
+def help_asked_for(words: Sequence[str]) -> str | None:
+    """Command that help is asked for, empty for the program; None where none is asked for."""
+    if words[:1] == ["help"]:
+        return "".join(words[1:2])
+    return words[0] if any(word in HELP_FLAGS for word in words) else None
 
 
 def canonical(words: Sequence[str], commands: Mapping[str, Callable[..., Any]]) -> list[str]:
@@ -112,6 +116,7 @@ def _given(
     """Values by parameter, and the words for a parameter that takes many."""
     given: dict[str, str] = {}
     further: list[str] = []
+    flag = ""
     takes_many = any(each.kind is each.VAR_POSITIONAL for each in parameters.values())
     last = [each for each in required if parameters[each].kind is inspect.Parameter.KEYWORD_ONLY]
     first = [each for each in required if each not in last]
@@ -122,14 +127,17 @@ def _given(
             raise UsageError(f"a lone {word} is not understood: {_see(command)}")
         if _is_flag(word):
             name, value = _flag(command, word, waiting, parameters)
+            flag = name
         else:
             free = [each for each in first if each not in given]
             if not free and takes_many:
                 further.append(word)
                 continue
             if not free:
-                raise UsageError(f"{command} does not take {word!r}: {_see(command)}")
+                hint = _place_of(word, flag, given, parameters)
+                raise UsageError(f"{command} does not take {word!r}{hint}: {_see(command)}")
             name, value = free[0], word
+            flag = ""
         if name in given:
             raise UsageError(f"--{name} is given twice: give it once")
         given[name] = value
@@ -151,7 +159,8 @@ def _flag(
             (each for each in _ELSEWHERE.get(name.lstrip("-_"), ()) if each in parameters), ""
         )
         is_word = ours in (*required_of(parameters), "files")
-        hint = f" (write {ours.upper()} without a flag)" if is_word else _nearest(name, known)
+        near = _nearest(name, known, "--")
+        hint = f" (write {ours.upper()} without a flag)" if is_word else near
         raise UsageError(f"{command} has no flag {flag}{hint}: {_see(command)}")
     if is_switch(parameters[name]):
         return name, _switch(name, value) if equals else "True"
@@ -203,14 +212,34 @@ def _switch(name: str, value: str) -> str:
     return _SWITCH_WORDS[value.lower()]
 
 
-def _nearest(word: str, known: Iterable[str]) -> str:
-    """Suggest what a mistyped word may have meant."""
+def _place_of(
+    word: str, flag: str, given: Mapping[str, str], parameters: Mapping[str, inspect.Parameter]
+) -> str:
+    """Suggest where a word belongs that no argument takes; ``flag`` stands before it, if any."""
+    if flag and not is_switch(parameters[flag]) and _is_number(word.strip(",")):
+        return f" (write all values of --{flag} as one word, with commas and no blanks)"
+    if "symmetry" in parameters and "symmetry" not in given and _SYMMETRY.fullmatch(word):
+        return f" (write --symmetry={word})"
+    return ""
+
+
+def _is_number(word: str) -> bool:
+    """Whether a word is a number."""
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _nearest(word: str, known: Iterable[str], before: str = "") -> str:
+    """Suggest what a mistyped word may have meant, with what is written before it."""
     near = [name for name in _ELSEWHERE.get(word.lstrip("-_"), ()) if name in known]
     if not near:
         import difflib  # mistakes alone need it
 
         near = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
+    return f" (did you mean {before}{near[0]}?)" if near else ""
 
 
 def _see(command: str) -> str:

@@ -211,9 +211,11 @@ def collapse_text(made: dict[str, Any]) -> str:
     best = f", the copy with the {made['keep']} {made['by']} of each" if made["by"] else ""
     notes = "".join(f"note: {note}\n" for note in made["notes"])
     files = " and ".join(made["files"])
+    group = next((f"Import Result Group with {each}, then " for each in made["files"][1:]), "")
     return (
         f"{notes}wrote {files}: {made['particles']:,} of {made['of']:,} particles, of "
-        f"{made['rows']:,} copies{best}"
+        f"{made['rows']:,} copies{best}\n"
+        f"next: {group}any refinement, also a global one: each particle has one row"
     )
 
 

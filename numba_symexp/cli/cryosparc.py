@@ -164,8 +164,6 @@ def cryosparc(
 
 def cryosparc_text(report: dict[str, Any]) -> str:
     """Lines about an External job that was made, or would be."""
-    from numba_symexp.expansion.job import NEXT_STEPS
-
     made = "would save" if report["dry_run"] else f"saved {report['job']}/{report['output']}:"
     ending = "; nothing was saved" if report["dry_run"] else f", {report['seconds']:.2f} s"
     return "\n".join(
@@ -175,6 +173,6 @@ def cryosparc_text(report: dict[str, Any]) -> str:
             f"{made} {report['sources']:,} particles of {report['particles']} x "
             f"{report['operators']:,} = {report['rows']:,} rows, "
             f"{readable_size(report['bytes'])}{ending}",
-            NEXT_STEPS,
+            report["next_steps"],
         ]
     )

@@ -253,8 +253,6 @@ def expand(
 
 def expand_text(summary: dict[str, Any]) -> str:
     """Lines about an expansion that was done, or would be: the `Summary`, as a dict."""
-    from numba_symexp.expansion.job import NEXT_STEPS
-
     dry = summary["dry_run"]
     rate = summary["rows"] / summary["seconds"] if summary["seconds"] else 0
     ending = (
@@ -267,7 +265,7 @@ def expand_text(summary: dict[str, Any]) -> str:
             f"{'would write' if dry else 'wrote'} {' and '.join(summary['files'])}: "
             f"{summary['particles']:,} particles x {summary['operators']:,} = "
             f"{summary['rows']:,} rows, {readable_size(summary['bytes'])}{ending}",
-            NEXT_STEPS,
+            summary["next_steps"],
         ]
     )
 

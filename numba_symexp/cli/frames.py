@@ -119,8 +119,8 @@ def reorientation_text(made: dict[str, Any]) -> str:
         [
             *(f"note: {note}" for note in made["notes"]),
             f"the map is {turned}{moved}",
-            "the turned particles reconstruct it so; to turn the map itself, open it in ChimeraX "
-            f"twice and type: {made['chimerax']}",
+            "the turned particles reconstruct the turned map; to turn the old map itself, open it "
+            f"in ChimeraX twice and type: {made['chimerax']}",
             f"wrote {' and '.join(made['files'])}: {made['particles']:,} particles",
         ]
     )

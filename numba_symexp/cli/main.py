@@ -11,7 +11,7 @@ from inspect import signature
 from typing import Any, NoReturn
 
 from numba_symexp import interrupts
-from numba_symexp.cli.argv import Request, asks_for_help, canonical, in_flags
+from numba_symexp.cli.argv import Request, canonical, help_asked_for, in_flags
 from numba_symexp.cli.arrangements import arrange
 from numba_symexp.cli.copies import collapse, match
 from numba_symexp.cli.cryosparc import cryosparc
@@ -131,8 +131,9 @@ def _answer(words: list[str]) -> int:
     if words == ["--version"]:
         print_result(f"{PROGRAM} {__version__}")
         return DONE
-    if asks_for_help(words):
-        print_result(_help(words[0]))
+    asked = help_asked_for(words)
+    if asked is not None:
+        print_result(_help(asked))
         return DONE
     if words and words[0].partition("=")[0] == "--completion":
         print_result(completion(_shell(words), PROGRAM, COMMANDS))
@@ -189,9 +190,20 @@ def _warnings_told(words: list[str]) -> Iterator[_Told]:
 
 
 def _in_flags(text: str, words: list[str]) -> str:
-    """Name flags of the command that runs where the library names parameters."""
+    """Name flags where the library names parameters: of the command that runs, else of others.
+
+    What `inspect` says of an expansion, for example, is about flags of `expand`.
+    """
     command = COMMANDS.get(words[0]) if words else None
-    return in_flags(text, signature(command).parameters) if command else text
+    if command is None:
+        return text
+    others = {
+        name: parameter
+        for call in COMMANDS.values()
+        for name, parameter in signature(call).parameters.items()
+        if parameter.default is not parameter.empty
+    }
+    return in_flags(text, {**others, **signature(command).parameters})
 
 
 def _told_in_flags(result: Any, words: list[str], key: str = "") -> Any:

@@ -160,4 +160,5 @@ def selection_text(made: dict[str, Any]) -> str:
     lines = [f"note: {note}" for note in made["notes"]]
     lines += [f"left out: {count:,} {why}" for why, count in made["dropped"].items()]
     files = " and ".join(made["files"])
-    return "\n".join([*lines, f"wrote {files}: {made['rows']:,} of {made['of']:,} rows"])
+    lines.append(f"wrote {files}: {made['rows']:,} of {made['of']:,} rows")
+    return "\n".join([*lines, *([made["next_steps"]] if made["next_steps"] else [])])

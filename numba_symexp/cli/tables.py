@@ -220,7 +220,10 @@ def import_particles(
     from numba_symexp.kinds import is_particle_text_or_dataset
 
     if not files:
-        raise UsageError("import needs a .cs or .star file and an OUTPUT: see import --help")
+        raise UsageError(
+            "import needs particles and, as its last word, an OUTPUT, such as particles.h5: see "
+            "numba-symexp import --help"
+        )
     if os.path.isfile(output) and is_particle_text_or_dataset(output, first_bytes(output)):
         raise UsageError(
             f"import writes to its last word, the OUTPUT, which is missing: {output} is a file to "
@@ -344,12 +347,10 @@ def export_particles(
 
 def export_text(made: dict[str, Any]) -> str:
     """Lines about rows that were exported."""
-    from numba_symexp.expansion.job import NEXT_STEPS
-
     return "\n".join(
         [
             *(f"note: {note}" for note in made["notes"]),
             f"wrote {' and '.join(made['files'])}: {made['rows']:,} rows",
-            *([NEXT_STEPS] if made["expanded"] else []),
+            *([made["next_steps"]] if made["expanded"] else []),
         ]
     )

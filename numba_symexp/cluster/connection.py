@@ -15,7 +15,7 @@ from multiprocessing import resource_tracker
 from typing import Any, Self
 
 from numba_symexp.children import safe_spawning
-from numba_symexp.errors import ClusterError, SymexpError, UsageError
+from numba_symexp.errors import ClusterError, SymexpError, UsageError, install
 from numba_symexp.interrupts import POLL_S, call_and_forget, waited
 
 LOCAL = "local"
@@ -124,7 +124,7 @@ def connected(cluster: Cluster) -> Iterator[Any]:
     try:
         import distributed  # an extra
     except ImportError as error:
-        raise ClusterError("dask= needs Dask: install numba_symexp[dask]") from error
+        raise ClusterError(f"dask= needs Dask: {install('dask')}") from error
     with contextlib.ExitStack() as stack:
         stack.enter_context(_quiet())
         if not isinstance(cluster.address, str):
@@ -208,9 +208,7 @@ def _security() -> Any:
     try:
         return Security.temporary()
     except ImportError as error:
-        raise ClusterError(
-            f"dask={LOCAL} needs cryptography: install numba_symexp[dask]"
-        ) from error
+        raise ClusterError(f"dask={LOCAL} needs cryptography: {install('dask')}") from error
 
 
 def _local_cluster(workers: int | None, security: Any) -> Any:

@@ -47,6 +47,7 @@ def _run(job: ExpandJob, progress: Progress | None) -> Summary:
     from numba_symexp.expansion.plan import make_plan
     from numba_symexp.expansion.run import summary, warn_all
     from numba_symexp.formats import open_table
+    from numba_symexp.formats.cryosparc.job_folder import left_aside
     from numba_symexp.formats.relion.optimisation_set import Beside, SetOutputs
     from numba_symexp.kernels.threads import kernel_threads
     from numba_symexp.particles.columns import without_given_psize
@@ -64,6 +65,8 @@ def _run(job: ExpandJob, progress: Progress | None) -> Summary:
         pair = OutputPair(job.output, [*inputs, *beside.inputs], job.overwrite, beside.names)
     with contextlib.ExitStack() as stack:
         table = stack.enter_context(open_table(job.source, job.table, job.passthrough))
+        aside = [text for text in [left_aside(table)] if text]
+        warn_all(aside)
         job = replace(job, psize=without_given_psize(table, job.psize))
         shift = table.columns.get(job.shift or SHIFT)
         if shift is not None and shift.shape in SHIFT_SHAPES:
@@ -80,6 +83,7 @@ def _run(job: ExpandJob, progress: Progress | None) -> Summary:
         notes = [*converted, *notes]
         found = off_micrographs(rows, job.coordinates)
         warn_all(found)
+        found = [*aside, *found]
         further: list[Beside] = [] if beside is None else beside.prepared(rows)
         for each in further:
             stack.callback(each.close)

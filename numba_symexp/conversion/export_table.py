@@ -1,7 +1,7 @@
 """From particle tables, expanded or not, to .cs and .star."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +12,10 @@ from numba_symexp.conversion.as_relion import AsRelion
 from numba_symexp.conversion.coordinates import off_micrographs, refuse_choice
 from numba_symexp.conversion.subtomograms import as_wanted
 from numba_symexp.errors import SourceError, UsageError, warn
+from numba_symexp.expansion.job import next_steps
 from numba_symexp.files import path_list
 from numba_symexp.formats import FORMATS, format_of_suffix
+from numba_symexp.formats.cryosparc.job_folder import left_aside
 from numba_symexp.formats.interface import Format, RowWriter
 from numba_symexp.formats.relion.optimisation_set import Beside
 from numba_symexp.kinds import kind_of_suffix
@@ -22,7 +24,7 @@ from numba_symexp.particles.columns import find_columns, pixel_size_column
 from numba_symexp.particles.convention import check_convention, doubtful
 from numba_symexp.particles.coordinate_choice import KEPT, CoordinateChoice
 from numba_symexp.particles.scan import blocks, scan
-from numba_symexp.particles.table import CRYOSPARC, DYNAMO, RELION, ParticleTable
+from numba_symexp.particles.table import CRYOSPARC, DYNAMO, RELION, ParticleTable, in_short
 from numba_symexp.poses import Poses, open_poses
 
 _SAME_PSIZE = 1e-6
@@ -44,6 +46,8 @@ class ExportReport:
     rows : int
     notes : tuple of str
         What the user should know.
+    next_steps : str
+        What may be done with copies, and what must not; empty where the rows are no copies.
     """
 
     output: str
@@ -52,6 +56,7 @@ class ExportReport:
     source: str
     rows: int
     notes: tuple[str, ...]
+    next_steps: str = ""
 
 
 def export_particles(
@@ -128,7 +133,7 @@ def export_particles(
         rows, converted = _as_wanted(opened, pair.format, program)
         check_rows(rows)
         if rows.expanded is None:
-            warn(doubtful(rows.table, convention))
+            warn(left_aside(rows.table), doubtful(rows.table, convention))
         rows.convention_given = convention
         notes = export_rows(pair, rows, keep_track_length, progress, choice)
         return ExportReport(
@@ -138,7 +143,14 @@ def export_particles(
             source=file,
             rows=len(rows),
             notes=(*converted, *notes),
+            next_steps="" if rows.expanded is None else steps_after(rows, pair.names),
         )
+
+
+def steps_after(rows: Poses, files: Sequence[str]) -> str:
+    """Say what may be done with copies that were written."""
+    known = rows.expanded
+    return next_steps(files, known is not None and bool(known.operators.center_A.any()))
 
 
 def _as_wanted(rows: Poses, known: Format, program: str | None) -> tuple[Poses, list[str]]:
@@ -355,19 +367,9 @@ def _writer(
     notes += writer.notes
     dropped += writer.dropped
     if dropped:
-        listed = ", ".join(_shortened(dropped, rows.source.columns))
-        notes.append(f"dropped, for want of a place in the output: {listed}")
+        listed = in_short(dropped, rows.source.columns)
+        notes.append(f"dropped, because the output has no place for them: {listed}")
     return writer, notes
-
-
-def _shortened(dropped: Sequence[str], columns: Iterable[str]) -> list[str]:
-    """Names of columns, with one word for a slot that is dropped as a whole."""
-    kept = {name.partition("/")[0] for name in columns if name not in dropped}
-    short = [
-        name if "/" not in name or name.partition("/")[0] in kept else name.partition("/")[0] + "/*"
-        for name in dropped
-    ]
-    return list(dict.fromkeys(short))
 
 
 def _write_rows(path: str, writer: RowWriter, rows: int, progress: Progress | None) -> None:

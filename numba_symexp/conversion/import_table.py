@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from numba_symexp.annotations import AnyPath, Progress
 from numba_symexp.errors import UsageError, warn
 from numba_symexp.formats import format_of, open_table, source_files
+from numba_symexp.formats.cryosparc.job_folder import left_aside
 from numba_symexp.formats.hdf5.table import Hdf5Table
 from numba_symexp.formats.hdf5.write import size_of, write_table
 from numba_symexp.kinds import HDF5
@@ -97,7 +98,7 @@ def import_particles(
     target = OutputFile(output, HDF5, sources, overwrite)
     with _open_all(sources) as table:
         columns = find_columns(table)
-        warn(doubtful(table, convention))
+        warn(left_aside(table), doubtful(table, convention))
         if assign_halves is not None:
             name = half_set_column(table.columns, columns.pose) or SPLIT
             table = WithHalves(table, columns, assign_halves, name)

@@ -10,6 +10,7 @@ from numba_symexp.formats.dynamo.table import ANGLES as DYNAMO_ANGLES
 from numba_symexp.formats.dynamo.table import APIX, OFFSETS
 from numba_symexp.formats.relion.labels import (
     ANGLES,
+    COORDINATES_A,
     COORDINATES_PX,
     M_SOURCES,
     PARTICLE_NAME,
@@ -86,9 +87,15 @@ class OfRelion(Placed):
         missing = [label for label in (*COORDINATES, self.names) if label not in source.columns]
         if missing or UNBINNED not in self._reader.optics:
             lacks = missing or [UNBINNED]
+            why = ""
+            if lacks[0] in COORDINATES and COORDINATES_A[0] in source.columns:
+                why = (
+                    f" (_{COORDINATES_A[0]} counts from the middle of the tomogram, whose size "
+                    "the file does not have)"
+                )
             raise SourceError(
                 f"{source.path}: has no _{lacks[0]}, of which another program's coordinates are "
-                "made: add it"
+                f"made{why}: add it"
             )
         self.has_psize = self._reader.has_pixel_size
         self._turned = SUBTOMOGRAM_ANGLES[0] in source.columns

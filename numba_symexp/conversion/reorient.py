@@ -15,6 +15,7 @@ from numba_symexp.conversion.turned import WORD, TurnedTable, as_words
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.files import path_list
 from numba_symexp.formats import open_table
+from numba_symexp.formats.cryosparc.slots import why_left_out
 from numba_symexp.formats.relion.labels import TRACKS
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.particles.columns import (
@@ -184,9 +185,7 @@ def reorient(
         notes = target.write(
             turned, names, psize, {"reoriented_from": os.path.basename(source)}, progress
         )
-        if turned.left_out:
-            left = ", ".join(turned.left_out)
-            notes = [f"left out, since nothing says how they turn: {left}", *notes]
+        notes = [*why_left_out(turned.left_out, particles.columns), *notes]
         angle_deg, about = angle_and_axis(rotation)
         side = particles.box_px()
         box = None if side is None else (side,) * 3

@@ -49,7 +49,15 @@ from numba_symexp.particles.schema import (
     UID,
     UID_DTYPE,
 )
-from numba_symexp.particles.table import DYNAMO, RELION, Column, Header, ParticleTable, TableView
+from numba_symexp.particles.table import (
+    DYNAMO,
+    RELION,
+    Column,
+    Header,
+    ParticleTable,
+    TableView,
+    in_short,
+)
 from numba_symexp.particles.words import as_bytes, numbers, without_quotes
 
 _F8 = np.dtype("<f8")
@@ -128,14 +136,19 @@ class SubtomogramsAs(TableView):
     def notes(self) -> list[str]:
         """What was made of the particles, and what has no place."""
         made = {RELION: "RELION", DYNAMO: "Dynamo", M: "M"}[self._target]
-        found = [f"poses and places are {made}'s now: offsets are 0, and no image was cut anew"]
+        found = [
+            f"poses and places are {made}'s now, and offsets are 0: extract the subtomograms there"
+        ]
         if self._tomograms:
             first = list(self._tomograms.items())[:4]
             named = ", ".join(f"{n} for {word.decode(errors='replace')}" for word, n in first)
             more = ", ..." * (len(self._tomograms) > len(first))
             found.append(f"tomograms have numbers: {named}{more}; the missing wedge is not stated")
         if self.dropped:
-            found.append(f"dropped, for want of a place in the output: {', '.join(self.dropped)}")
+            found.append(
+                "dropped, because the output has no place for them: "
+                + in_short(self.dropped, self._source.columns)
+            )
         return found
 
     def _refuse_several_sizes(self) -> None:

@@ -53,8 +53,8 @@ def open_copies(
         if source is not None:
             return _of_particles(table, source, with_poses)
         raise UsageError(
-            f"{path}: is no expanded table: name the one that its rows come from with expanded= "
-            "or, where another program made it, the particles with source="
+            f"{path}: does not hold what its rows are copies of: name the particles that were "
+            "expanded with source=, or the expanded HDF5 table with expanded="
         )
     except BaseException:
         table.close()

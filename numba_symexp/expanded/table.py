@@ -12,6 +12,7 @@ from numba_symexp.errors import (
     MissingColumnError,
     SourceChangedError,
     UsageError,
+    install,
 )
 from numba_symexp.expanded.column_kinds import (
     DefocusColumn,
@@ -43,6 +44,12 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 _CHANGES_NAMED = 4
+
+
+EXPANDED_WANTED = (
+    "give the expanded table in HDF5; where there is none, expand the same particles with the same "
+    "options into a .h5: its copies have the same ids"
+)
 
 
 def open_expanded(path: AnyPath, source: AnyPath | None = None) -> "ExpandedTable":
@@ -104,7 +111,7 @@ class ExpandedTable(Mapping[str, ExpandedColumn]):
         self._given_source = source
         self._closed = False
         self._source: ParticleTable | None = None
-        self._table = Hdf5Table(path)
+        self._table = Hdf5Table(path, wanted=EXPANDED_WANTED)
         try:
             self.attributes = self._table.attributes
             check_format(self._table)
@@ -192,7 +199,7 @@ class ExpandedTable(Mapping[str, ExpandedColumn]):
         try:
             import pandas  # an extra
         except ImportError as error:
-            raise UsageError("to_pandas needs pandas: install numba_symexp[pandas]") from error
+            raise UsageError(f"to_pandas needs pandas: {install('pandas')}") from error
         parts: dict[str, Array] = {}
         for name in self.columns if columns is None else columns:
             rows = self[name][:]

@@ -1,22 +1,22 @@
 """What is asked of an expansion, and what came of it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
 
 from numba_symexp.errors import FileFormatError, SymexpError, UsageError
-from numba_symexp.kinds import CS, STAR
+from numba_symexp.kinds import CS, CSG, STAR
 from numba_symexp.particles.coordinate_choice import FOR_MICROGRAPHS, CoordinateChoice
 from numba_symexp.particles.schema import DEFOCUS_SIGNS
 from numba_symexp.symmetry.centers import CORNER, Point, check_points, several_points
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.request import SymmetryRequest
 
-NEXT_STEPS = (
-    "next: local refinement, 3D classification or variability, in C1; "
+_STEPS = (
+    "local refinement, 3D classification or variability, in C1; "
     "never a global refinement (copies of a particle spoil the FSC)"
 )
 
@@ -31,6 +31,22 @@ ONLY_HOW = {
 
 LATER = ("origin", "length", "align", "align_axis")
 """Options that came later: the provenance says them only where they were given."""
+
+
+def next_steps(files: Sequence[str] = (), moved: bool = False) -> str:
+    """Say what may be done with copies, and what must not.
+
+    Parameters
+    ----------
+    files : sequence of str
+        Files that were written.
+    moved : bool
+        Whether the copies are centered on a point of the map, so that their images are elsewhere.
+    """
+    first = [f"Import Result Group with {each}" for each in files if each.endswith(CSG.suffixes)]
+    if moved:
+        first.append("extract the particles again at their new centers (with recentering)")
+    return f"next: {', '.join(first)}, then {_STEPS}" if first else f"next: {_STEPS}"
 
 
 @dataclass(frozen=True)
@@ -241,6 +257,8 @@ class Summary:
         All files that were or would be written.
     notes : tuple of str
         What the user should know of a .star or .cs.
+    next_steps : str
+        What may be done with the copies, and what must not.
     """
 
     source: str
@@ -257,6 +275,7 @@ class Summary:
     dry_run: bool = False
     files: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    next_steps: str = ""
 
     def __repr__(self) -> str:
         text = (

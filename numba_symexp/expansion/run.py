@@ -10,11 +10,12 @@ from numba_symexp.annotations import Progress
 from numba_symexp.errors import ExpansionWarning, SourceError
 from numba_symexp.expanded.format import create, finish
 from numba_symexp.expanded.provenance import first_attributes, last_attributes
-from numba_symexp.expansion.job import ExpandJob, Summary
+from numba_symexp.expansion.job import ExpandJob, Summary, next_steps
 from numba_symexp.expansion.plan import Plan, make_plan
 from numba_symexp.expansion.stream import MakeRows, Target, stream
 from numba_symexp.files import reserve
 from numba_symexp.formats import open_table
+from numba_symexp.formats.cryosparc.job_folder import left_aside
 from numba_symexp.formats.relion.optimisation_set import SetOutputs
 from numba_symexp.kinds import HDF5
 from numba_symexp.output import OutputFile
@@ -50,6 +51,8 @@ def run(
     started = time.perf_counter()
     output = _output(job)
     with open_table(job.source, job.table, job.passthrough) as table:
+        aside = [text for text in [left_aside(table)] if text]
+        warn_all(aside)
         job = replace(job, psize=without_given_psize(table, job.psize))
         plan = make_plan(job, table, output.path, paged=make_rows is not None)
         warn_all(plan.warnings)
@@ -60,7 +63,7 @@ def run(
             make = make_rows or _stream
             size, notes = _write(job, table, plan, output, started, make, progress)
             warn_all(notes)
-    return summary(job, plan, [job.output], size, started, notes)
+    return summary(job, plan, [job.output], size, started, [*aside, *notes])
 
 
 def summary(
@@ -88,6 +91,7 @@ def summary(
         dry_run=job.dry_run,
         files=tuple(files),
         notes=(*center_notes(job), *notes),
+        next_steps=next_steps(files, job.has_center),
     )
 
 

@@ -11,7 +11,7 @@ from numba_symexp.formats.dynamo import DynamoTbl
 from numba_symexp.formats.hdf5 import Hdf5
 from numba_symexp.formats.interface import Format, describe_other
 from numba_symexp.formats.relion import RelionStar
-from numba_symexp.kinds import HDF5, other_suffix
+from numba_symexp.kinds import CSG, HDF5, other_suffix
 from numba_symexp.particles.table import ParticleTable
 
 FORMATS: tuple[Format, ...] = (
@@ -56,6 +56,11 @@ def format_of_output(output: str) -> Format:
     if known is not None and known.written:
         return known
     suffix = other_suffix(output, HDF5)
+    if suffix in CSG.suffixes:
+        raise UsageError(
+            f"{output}: ends in {suffix}, which is written beside a dataset: name the output "
+            f"{os.path.splitext(output)[0]}.cs"
+        )
     if suffix is not None:
         raise UsageError(
             f"{output}: ends in {suffix}, which is not written here: name it .star (RELION), .cs "

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from numba_symexp.poses import Poses
 
 
-_WANTED = "give a particle table in HDF5, .cs, .csg or .star (numba-symexp example writes one)"
+PARTICLES_WANTED = (
+    "give a particle table in HDF5, .cs, .csg or .star (numba-symexp example writes one)"
+)
 
 _KINDS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x1f\x8b", "it is compressed (gzip): unpack it, and {wanted}"),
@@ -30,7 +32,7 @@ _KINDS: tuple[tuple[int, bytes, str], ...] = (
 """Place and bytes by which a file is known that does not belong here, and what to say of it."""
 
 
-def describe_other(path: str, wanted: str = _WANTED) -> str:
+def describe_other(path: str, wanted: str = PARTICLES_WANTED) -> str:
     """Say what a file is that cannot be used, and what to give instead."""
     start = first_bytes(path)
     for place, mark, text in _KINDS:

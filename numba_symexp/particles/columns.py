@@ -1,5 +1,7 @@
 """Which column of a table plays which part: pose, shift, pixel size, id, half-set."""
 
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,7 +28,7 @@ from numba_symexp.particles.schema import (
     UID,
     PoseFormat,
 )
-from numba_symexp.particles.table import Column, ParticleTable
+from numba_symexp.particles.table import DYNAMO, RELION, Column, ParticleTable
 
 _SUBSET = "rlnRandomSubset"
 
@@ -219,9 +221,15 @@ def half_set_warning(table: ParticleTable, columns: PoseColumns) -> str:
     if columns.split is not None:
         return ""
     name = half_set_column(table.columns, columns.pose)
-    what = f"no half-set column {SPLIT}"
+    in_relion = table.vocabulary == RELION
+    what = f"no half-sets ({_SUBSET if in_relion else SPLIT})"
+    if table.vocabulary == DYNAMO:
+        what = "no half-sets"
     if name is not None:
-        what = f"all rows are in half-set {only_half_set(table, name)} of {name}, which is no split"
+        only = only_half_set(table, name)
+        if only is not None and in_relion:
+            name, only = f"_{_SUBSET}", only + 1
+        what = f"all rows are in one half-set, {only} of {name}"
     elif _SUBSET in table.columns:
         what = f"all rows have _{_SUBSET} 0, which is no half-set"
     return (
@@ -327,12 +335,28 @@ def native(column: Array) -> Array:
     return np.ascontiguousarray(column, dtype=column.dtype.newbyteorder("="))
 
 
+def _is_pose_of_slot(name: str) -> bool:
+    """Whether a column has the poses of one class, such as ``alignments_class_1/pose``."""
+    return re.fullmatch(r"alignments_class_\d+/pose", name) is not None
+
+
 def _named(table: ParticleTable, given: str | None, default: str, meaning: str) -> str:
     """Name of a column that must be there."""
     inside = table.location.strip("/") + "/"
     name = default if given is None else given.strip("/").removeprefix(inside)
     if name not in table.columns:
         missing = f"{table.path}: no {meaning} column {name} in {table.location}"
+        slots = [each.removesuffix("/pose") for each in table.columns if _is_pose_of_slot(each)]
+        if given is None and name == POSE and slots:
+            raise SourceError(
+                f"{missing}: it has the poses of {' and '.join(slots)}: name one of them, such as "
+                f"pose={slots[0]}/pose with shift={slots[0]}/shift"
+            )
+        if given is None and "passthrough" in os.path.basename(table.path):
+            raise SourceError(
+                f"{missing}: it is a passthrough file: give the particles of its job, and this one "
+                "with passthrough="
+            )
         if given is None and any(each.startswith(_FLAT) for each in table.columns):
             raise SourceError(
                 f"{missing}: it has 2D alignments only: give the particles of a 3D refinement"

@@ -1,7 +1,7 @@
 """What every particle table offers, whichever kind of file it is in."""
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -200,6 +200,17 @@ class ParticleTable(abc.ABC):
         rest = len(names) - _NAMED_AT_MOST
         shown = ", ".join(names[:_NAMED_AT_MOST]) or "none"
         return f"{shown} and {rest} more" if rest > 0 else shown
+
+
+def in_short(names: Sequence[str], columns: Iterable[str]) -> str:
+    """Names of some columns for a message, with one word for a slot of which none stays."""
+    kept = {name.partition("/")[0] for name in columns if name not in names}
+    words = [
+        f"{slot}/*" if slash and slot not in kept else name
+        for name in names
+        for slot, slash, _ in [name.partition("/")]
+    ]
+    return ", ".join(dict.fromkeys(words))
 
 
 def refuse_odd_names(names: Sequence[str], path: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from numba_symexp.annotations import AnyPath
-from numba_symexp.errors import OutputError, UsageError
+from numba_symexp.errors import OutputError, UsageError, install
 from numba_symexp.kinds import kind_of_suffix
 from numba_symexp.output import Draft, Input, OutputFile
 
@@ -113,9 +113,7 @@ def _require_matplotlib(output: str) -> None:
     try:
         import matplotlib  # noqa: F401 - only pictures need it
     except ImportError:
-        raise OutputError(
-            f"{output}: pictures need matplotlib: install numba_symexp[plot]"
-        ) from None
+        raise OutputError(f"{output}: pictures need matplotlib: {install('plot')}") from None
     except ValueError:  # it reads MPLBACKEND when it is imported
         raise UsageError(
             f"MPLBACKEND={os.environ.get('MPLBACKEND')} is unknown to matplotlib: unset it"

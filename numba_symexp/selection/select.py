@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from numba_symexp.annotations import AnyPath, Progress
-from numba_symexp.conversion.export_table import OutputPair, check_rows, export_rows
+from numba_symexp.conversion.export_table import OutputPair, check_rows, export_rows, steps_after
 from numba_symexp.conversion.particle_output import ParticleOutput
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.expanded.table import ExpandedTable
@@ -45,6 +45,8 @@ class SelectReport:
         What the user should know.
     files : tuple of str
         All files that were written.
+    next_steps : str
+        What may be done with the copies, and what must not; empty where one of each particle stays.
     """
 
     source: str
@@ -54,6 +56,7 @@ class SelectReport:
     dropped: dict[str, int]
     notes: tuple[str, ...]
     files: tuple[str, ...]
+    next_steps: str = ""
 
 
 def select(
@@ -265,7 +268,11 @@ def _select(
             check_rows(some)
             notes = export_rows(pair, some, progress=progress)
             files = tuple(pair.names)
-        return SelectReport(file, output, len(rows), len(poses), dropped, tuple(notes), files)
+        alone = any(isinstance(each, OnePerParticle) for each in criteria)
+        steps = "" if alone else steps_after(poses, files)
+        return SelectReport(
+            file, output, len(rows), len(poses), dropped, tuple(notes), tuple(files), steps
+        )
 
 
 def _are_copies(table: ParticleTable) -> bool:

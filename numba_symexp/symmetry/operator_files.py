@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from numba_symexp.annotations import Array
-from numba_symexp.errors import SourceError, SymmetryError
+from numba_symexp.errors import SourceError, SymmetryError, install
 from numba_symexp.files import check_readable
 from numba_symexp.symmetry.operators import FARTHEST_A, MAX_OPERATORS, Operators
 from numba_symexp.symmetry.point_groups import closure
@@ -213,7 +213,7 @@ def _of_mmcif(path: str, text: str) -> tuple[Array, str]:
     try:
         from gemmi import cif  # only mmCIF files need it
     except ImportError:
-        raise SourceError(f"{path}: mmCIF needs gemmi: install numba_symexp[structure]") from None
+        raise SourceError(f"{path}: mmCIF needs gemmi: {install('structure')}") from None
     try:
         blocks = cif.read_string(text)
         block = next(each for each in blocks if each.get_mmcif_category(_OPERATOR_LIST))

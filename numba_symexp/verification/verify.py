@@ -10,7 +10,7 @@ from numba_symexp.errors import SymexpError
 from numba_symexp.expanded.column_kinds import planned_columns
 from numba_symexp.expanded.format import version_of
 from numba_symexp.expanded.output_column import OutputColumn
-from numba_symexp.expanded.table import ExpandedTable, open_expanded
+from numba_symexp.expanded.table import EXPANDED_WANTED, ExpandedTable, open_expanded
 from numba_symexp.formats.hdf5.table import Hdf5Table
 from numba_symexp.particles.columns import find_columns
 from numba_symexp.particles.schema import (
@@ -66,7 +66,7 @@ def verify(
         The file is no HDF5 file, or cannot be read.
     """
     started = time.perf_counter()
-    with Hdf5Table(path) as table:
+    with Hdf5Table(path, wanted=EXPANDED_WANTED) as table:
         checks = _check_format(table)
     if not all(check.passed for check in checks):
         return VerificationReport(path, tuple(checks))

@@ -13,7 +13,7 @@ from typing import IO
 
 from numba_symexp import interrupts
 from numba_symexp.children import safe_environment
-from numba_symexp.errors import SourceError
+from numba_symexp.errors import SourceError, install
 
 PATIENCE_S = 600.0
 _WAIT_S = 0.01
@@ -55,8 +55,8 @@ def as_numpy(path: str) -> IO[bytes]:
         cryosparc-tools is missing, or the stream is damaged, or takes too long or too much memory.
     """
     missing = SourceError(
-        f"{path}: a CSDAT file needs cryosparc-tools: install numba_symexp[cryosparc], or save it "
-        "as NumPy with Dataset.save"
+        f"{path}: a CSDAT file needs cryosparc-tools: {install('cryosparc')}, or save it as NumPy "
+        "with Dataset.save"
     )
     if importlib.util.find_spec("cryosparc") is None:
         raise missing

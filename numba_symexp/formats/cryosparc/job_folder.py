@@ -10,13 +10,14 @@ from typing import Any
 from numba_symexp.errors import SourceError
 from numba_symexp.files import is_data_file
 from numba_symexp.kinds import CS, CSG, STAR
+from numba_symexp.particles.table import ParticleTable
 
 _JOB = "job.json"
 
 _MOST_JOB_BYTES = 64 << 20
 
 _NAME = re.compile(
-    r"(?:cryosparc_)?(?:P\d+_)?(?:J\d+_)?"  # whose
+    r"(?:cryosparc_)?(?:P\d+_)?(?:(?P<job>J\d+)_)?"  # whose
     r"(?P<passthrough>passthrough_)?(?:class_(?P<class>\d+)_)?(?:(?P<number>\d+|final)_)?"
     r"(?P<output>\w*particles(?:_\w+)?)\.(?P<kind>csg?)",
     re.ASCII,
@@ -76,6 +77,33 @@ def newest_particles(folder: str) -> tuple[str, ...]:
         f"{folder}: is a folder: name the particle table{there}; no particles of a CryoSPARC job "
         "were found in it"
     )
+
+
+def left_aside(table: ParticleTable) -> str:
+    """Sentence about a passthrough file beside a dataset that was given alone; empty without one.
+
+    Their names say that they are of the same job and the same output.
+    """
+    folder, name = os.path.split(table.path)
+    whose = _whose(name, passed_through=False)
+    if whose is None or table.files != (table.path,):
+        return ""
+    with contextlib.suppress(OSError):
+        for each in sorted(os.listdir(folder or ".")):
+            if _whose(each, passed_through=True) == whose:
+                return (
+                    f"{table.path}: {each} may have further columns of these particles, which are "
+                    f"left out: add passthrough={os.path.join(folder, each)}"
+                )
+    return ""
+
+
+def _whose(name: str, passed_through: bool) -> tuple[str | None, ...] | None:
+    """Job, class and output of a dataset by its name; None where it is another kind of file."""
+    found = _NAME.fullmatch(name)
+    if found is None or found["kind"] != "cs" or bool(found["passthrough"]) is not passed_through:
+        return None
+    return found["job"], found["class"], found["output"]
 
 
 def _only(folder: str, outputs: Mapping[str, Sequence[str]]) -> Sequence[str]:

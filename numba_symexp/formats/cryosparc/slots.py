@@ -1,10 +1,10 @@
 """Slots of CryoSPARC with further 3D poses of a particle, which turn with it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from numba_symexp.annotations import Array
-from numba_symexp.particles.table import Column
+from numba_symexp.particles.table import Column, in_short
 from numba_symexp.symmetry.mates import mates
 from numba_symexp.symmetry.operators import Operators
 
@@ -89,6 +89,27 @@ def slots_in_place(columns: Mapping[str, Column]) -> tuple[dict[str, str], list[
         elif found.shift and found.psize:
             moving[found.shift] = found.psize
     return moving, gone
+
+
+def why_left_out(gone: Sequence[str], columns: Iterable[str]) -> list[str]:
+    """Say why columns that `further_slots` gives as those that cannot turn are left out.
+
+    Parameters
+    ----------
+    gone : sequence of str
+    columns : iterable of str
+        All columns, before.
+    """
+    columns = list(columns)
+    flat = [name for name in gone if name.startswith(f"{_FLAT}/")]
+    others = [name for name in gone if name not in flat]
+    notes = []
+    if flat:
+        notes.append(f"left out, since the images move: {in_short(flat, columns)}")
+    if others:
+        told = in_short(others, columns)
+        notes.append(f"left out, since nothing says how these poses turn with the copies: {told}")
+    return notes
 
 
 def further_slots(

@@ -86,7 +86,13 @@ def open_csg(path: str) -> ParticleTable:
                 raise SourceError(
                     f"{path}: {name[:80]!r} is in another folder: give the .cs itself"
                 )
-            tables.append(open_cs(os.path.join(os.path.dirname(path), name)))
+            beside = os.path.join(os.path.dirname(path), name)
+            if not os.path.exists(beside):
+                raise SourceError(
+                    f"{path}: names {name}, which is not beside it: copy the .cs there too, or "
+                    "name the job's folder"
+                )
+            tables.append(open_cs(beside))
             if tables[-1].n_rows != rows:
                 raise SourceError(
                     f"{path}: says {rows:,} rows of {name}, which has {tables[-1].n_rows:,}: the "

@@ -13,7 +13,13 @@ import numpy as np
 from numba_symexp.annotations import Array
 from numba_symexp.behind import WriteBehind
 from numba_symexp.errors import SourceError
-from numba_symexp.formats.cryosparc.slots import SLOT, Slot, further_slots, slots_in_place
+from numba_symexp.formats.cryosparc.slots import (
+    SLOT,
+    Slot,
+    further_slots,
+    slots_in_place,
+    why_left_out,
+)
 from numba_symexp.formats.cryosparc.table import BELONGS_TO
 from numba_symexp.formats.micrographs import FRACTIONS, Micrographs
 from numba_symexp.output import timestamp
@@ -32,7 +38,7 @@ from numba_symexp.particles.schema import (
     UID,
     UID_DTYPE,
 )
-from numba_symexp.particles.table import CRYOSPARC, Column, ParticleTable
+from numba_symexp.particles.table import CRYOSPARC, Column, ParticleTable, in_short
 from numba_symexp.particles.words import mix_bits, word_hash
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.spec import Helix
@@ -149,12 +155,9 @@ class CsRows:
         if operators is None:
             return []
         slots, gone = further_slots(columns, operators)
+        self.notes += why_left_out(gone, columns)
         for name in gone:
             del columns[name]
-        if gone:
-            self.notes.append(
-                f"left out, since nothing says how they turn with the copies: {', '.join(gone)}"
-            )
         return slots
 
     def _further_shifts(self, columns: dict[str, Column]) -> dict[str, str]:
@@ -162,14 +165,15 @@ class CsRows:
         if self._micrographs is None:
             return {}
         moving, gone = slots_in_place(columns)
+        if gone:
+            told = in_short(gone, columns)
+            self.notes.append(f"left out, since the boxes move: {told}")
         for name in gone:
             del columns[name]
         self._slots = [slot for slot in self._slots if slot.pose not in gone]
-        if gone:
-            self.notes.append(f"left out, since they are of the boxes before: {', '.join(gone)}")
         self.notes.append(
-            "places on micrographs are new, what is below a pixel stayed in the shifts: extract "
-            "the particles again"
+            "location/ has the new places on the micrographs, in whole pixels (the rest is in the "
+            "shifts): extract the particles again"
         )
         return moving
 

@@ -18,7 +18,7 @@ import numpy as np
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError, SymexpError
 from numba_symexp.files import check_readable, first_bytes
-from numba_symexp.formats.interface import describe_other
+from numba_symexp.formats.interface import PARTICLES_WANTED, describe_other
 from numba_symexp.kinds import HDF5
 from numba_symexp.particles.schema import TABLE
 from numba_symexp.particles.table import Column, Header, ParticleTable
@@ -54,6 +54,8 @@ class Hdf5Table(ParticleTable):
         The table inside the file; by default ``/particles``, else the root.
     locking : bool
         Lock the file against programs that write it, where its file system has locks.
+    wanted : str
+        What to give instead of a file of another kind.
 
     Attributes
     ----------
@@ -65,9 +67,15 @@ class Hdf5Table(ParticleTable):
         The file is missing, no HDF5 file, damaged, or has no such table.
     """
 
-    def __init__(self, path: str, location: str | None = None, locking: bool = True) -> None:
+    def __init__(
+        self,
+        path: str,
+        location: str | None = None,
+        locking: bool = True,
+        wanted: str = PARTICLES_WANTED,
+    ) -> None:
         self.path = path
-        self.file = _open(path, locking)
+        self.file = _open(path, locking, wanted)
         self._cache_left = _MOST_CACHE_BYTES
         self._cached: set[str] = set()
         self.watch(self.file.id.get_vfd_handle())
@@ -356,16 +364,18 @@ def refuse_elsewhere(name: str, dataset: h5py.Dataset) -> None:
         )
 
 
-def _open(path: str, locking: bool) -> h5py.File:
+def _open(path: str, locking: bool, wanted: str) -> h5py.File:
     """Open an HDF5 file read-only, or say what is in the way."""
     check_readable(path, "the HDF5 file")
     try:
         return h5py.File(path, "r", locking="best-effort" if locking else False)
     except (OSError, RuntimeError) as error:
         if locking and _has_no_locks(error):
-            return _open(path, locking=False)
+            return _open(path, False, wanted)
         if not HDF5.is_this(first_bytes(path)):
-            raise SourceError(f"{path}: not an HDF5 file: {describe_other(path)}") from error
+            raise SourceError(
+                f"{path}: not an HDF5 file: {describe_other(path, wanted)}"
+            ) from error
         raise SourceError(
             f"{path}: cannot be opened ({_first_line(error)}): it is cut short, damaged, or being "
             "written; copy it again"

@@ -150,8 +150,8 @@ class StarRows(WordRows):
         micrographs = Micrographs.of(self._rows, choice)
         is_flipped = choice.flips(self._rows.source.vocabulary)
         self.notes.append(
-            f"coordinates are new (coordinates_y={FLIPPED if is_flipped else SAME}), what is below "
-            "a pixel stayed in the origins: extract the particles again"
+            f"coordinates are new (coordinates_y={FLIPPED if is_flipped else SAME}), in whole "
+            "pixels (the rest is in the origins): extract the particles again"
         )
         return MicrographCoordinates(micrographs, is_flipped, self._source.path)
 
