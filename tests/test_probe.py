@@ -49,6 +49,53 @@ def test_what_is_merely_wrong_is_left_to_those_who_read_it(source, command, monk
     assert command("inspect", "source.h5").returncode == 0
 
 
+READING_THE_SOURCE = (
+    ("verify", "e.h5"),
+    ("match", "e.h5"),
+    ("export", "e.h5", "out.cs"),
+    ("collapse", "e.h5", "out.h5"),
+    ("select", "e.h5", "out.h5", "--half=1"),
+    ("arrange", "e.h5", "--by=operator_index"),
+    ("arrange", "rows.star", "--expanded=e.h5"),
+    ("transfer", "e.h5", "source.h5", "out.h5"),
+    ("plot", "e.h5", "out.png"),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", READING_THE_SOURCE, ids=" ".join)
+def test_the_source_of_an_expanded_table_is_a_file_that_is_read(
+    words, source, go, command, monkeypatch, tmp_path
+):
+    """Nobody names it on the command line, and HDF5 crashes on it all the same."""
+    go("expand", "source.h5", "e.h5", "--symmetry=C2")
+    (tmp_path / "rows.star").write_text("data_\n\nloop_\n_rlnImageName #1\n1@a\n")
+    really = probe.read_structure
+
+    def read(path):
+        if os.path.basename(path) == "source.h5":
+            crash(path)
+        really(path)
+
+    monkeypatch.setattr(probe, "read_structure", read)
+    before = set(os.listdir(tmp_path))
+    done = command(*words)
+    assert done.returncode == 1
+    assert "source.h5: HDF5 crashes when it reads it" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert set(os.listdir(tmp_path)) == before
+
+
+def test_a_verb_that_leaves_the_source_alone_does_not_care(source, go, command, monkeypatch):
+    go("expand", "source.h5", "e.h5", "--symmetry=C2")
+    really = probe.read_structure
+    monkeypatch.setattr(
+        probe, "read_structure", lambda path: (crash if "source" in path else really)(path)
+    )
+    assert command("inspect", "e.h5").returncode == 0
+    assert command("expand", "e.h5", "f.h5", "--symmetry=C2", "--again").returncode == 0
+
+
 def children():
     """Processes of this one; other tests may have left some that end with it."""
     return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()

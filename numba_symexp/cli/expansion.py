@@ -244,7 +244,7 @@ def expand(
     silent = is_on(quiet)
 
     def act() -> dict[str, Any]:
-        probe(source)
+        probe(source, sources=False)
         with ProgressBar(silent) as bar:
             return asdict(run(job, bar.show))
 

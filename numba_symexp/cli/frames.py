@@ -82,7 +82,7 @@ def reorient(
     psize_A, center_A = number("psize", psize), point("center", center)
 
     def act() -> dict[str, Any]:
-        probe(source)
+        probe(source, sources=False)
         with ProgressBar(silent) as bar:
             made = turn(
                 source,

@@ -58,7 +58,7 @@ def inspect(
     views = sys.stdout is not None and sys.stdout.isatty() and not is_on(json)
 
     def act() -> dict[str, Any]:
-        probe(file, source)
+        probe(file, source, sources=False)
         found = look(file, table, pose, pose_format, shift, views, source, path_list(passthrough))
         return found.as_dict()
 
