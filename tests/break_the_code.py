@@ -94,7 +94,7 @@ def parts(node, name, is_called):
             yield from ((each, name, is_called) for each in defaults)
             yield from ((each, name, True) for each in node.body)
         case ast.FunctionDef() | ast.Raise() | ast.JoinedStr() | ast.Assign([ast.Name("__all__")]):
-            pass
+            pass  # messages, and names that others import
         case ast.Call(ast.Name(called) | ast.Attribute(attr=called)) if called in LEFT_ALONE:
             pass
         case ast.If(ast.Name("TYPE_CHECKING") | ast.Compare(ast.Name("__name__"))):
@@ -188,6 +188,8 @@ def variants(node):
                 if re.fullmatch(hint, node.hint):
                     yield "return", value, make(value)
     match node:
+        case ast.Raise(ast.Name("NotImplementedError")):
+            pass
         case ast.Raise() | ast.Expr(ast.Call()) | ast.AugAssign() | ast.Continue():
             yield "statement", node, ast.Pass()
         case ast.Assign([ast.Attribute() | ast.Subscript()]):
