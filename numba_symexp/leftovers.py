@@ -57,7 +57,7 @@ class RunMark:
     @classmethod
     def of_this_process(cls) -> "RunMark":
         """Mark of this process; what the system does not tell is unknown."""
-        host = re.sub(r"[^\w.]", "_", socket.gethostname())[:64]
+        host = re.sub(r"[^\w.]", "_", socket.gethostname())
         pid = os.getpid()
         return cls(host, _boot(), _namespaces(), str(pid), _start_time(pid) or _UNKNOWN)
 

@@ -50,6 +50,13 @@ def test_help_of_the_program(program, flag):
     assert "never for a global refinement" in result.stdout
 
 
+def test_help_of_the_program_says_what_each_command_does(capsys):
+    assert main(["--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for name, call in COMMANDS.items():
+        assert f" {name} {call.__doc__.partition(chr(10))[0]} " in shown
+
+
 def explained(text, name):
     """The explanations that stand in a command's help, by the form of the argument or flag."""
     listed = text.partition(f"usage: numba-symexp {name} ")[2].partition("\n\n")[2]

@@ -281,6 +281,15 @@ def test_what_older_files_do_not_state_is_not_missed(good):
     assert report.checks[2].detail.endswith(": not stated)")
 
 
+def test_what_newer_files_state_is_no_fault(good):
+    path = good("plain")
+    with h5py.File(path, "r+") as file:
+        known = json.loads(file.attrs["provenance"])
+        known["parameters"]["of_a_later_version"] = True
+        file.attrs["provenance"] = json.dumps(known)
+    assert verify(str(path)).passed
+
+
 def test_operators_of_a_file_that_is_gone_or_changed_are_believed(good, tmp_path):
     path = good("file")
     (tmp_path / "ops.txt").write_text("1 0 0 0 1 0 0 0 1\n1 0 0 0 -1 0 0 0 -1\n")

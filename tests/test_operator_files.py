@@ -674,7 +674,16 @@ def test_variants_are_different_sets(symbol, convention, count):
 
 
 def test_helices_have_two_hands():
-    assert len(Helix(-166.7, 27.3, 3, PointGroup("D3", "relion")).variants()) == 4
+    variants = Helix(-166.7, 27.3, 3, PointGroup("D3", "relion")).variants()
+    wanted = [(t, c) for t in (-166.7, 166.7) for c in ("relion", "cryosparc")]
+    assert len(variants) == len(wanted)
+    for variant, (twist_deg, convention) in zip(variants, wanted, strict=True):
+        motions = naive.helix(twist_deg, 27.3, 3, naive.group("D3", convention))
+        found = variant.operators()
+        assert len(found) == len(motions)
+        for rotation, moved in zip(found.matrix, found.translation_A, strict=True):
+            apart = [np.abs(rotation - R).max() + np.abs(moved - t).max() for R, t in motions]
+            assert min(apart) < 1e-9
     assert len(Helix(180, 27.3, 3).variants()) == 1
 
 

@@ -132,7 +132,7 @@ def _head(report: ArrangeReport, words: str, sphere: DrawnSites) -> list[str]:
         told.append(f"{gaps:,} with gaps")
     halves = "; left z \N{GREATER-THAN OR EQUAL TO} 0, right z < 0, both seen from +z"
     return [
-        *lines[:4],
+        *lines,
         "; ".join(told),
         f"sites are drawn {words}{halves if len(sphere.halves) > 1 else ''}",
     ]

@@ -58,21 +58,18 @@ def find_rows(file: BinaryIO, path: str) -> ParticleRows:
     SourceError
         There is none, or its labels are no labels.
     """
-    size = _FIRST_BYTES
-    while True:
+    for size in (_FIRST_BYTES, _MOST_TEXT_BYTES):
         file.seek(0)
         text = file.read(size)
-        is_whole = len(text) < size or size >= _MOST_TEXT_BYTES
+        is_whole = len(text) < size or size == _MOST_TEXT_BYTES
         found = _find_particles(text, is_whole, path)
         if found is not None:
             file.seek(len(found.head))
             return found
-        if is_whole:
-            raise SourceError(
-                f"{path}: no loop of particles (a block data_particles, or a loop with "
-                "rlnImageName): give a particle file of RELION"
-            )
-        size = min(8 * size, _MOST_TEXT_BYTES)
+    raise SourceError(
+        f"{path}: no loop of particles (a block data_particles, or a loop with "
+        "rlnImageName): give a particle file of RELION"
+    )
 
 
 def _find_particles(text: bytes, is_whole: bool, path: str) -> ParticleRows | None:
