@@ -369,7 +369,211 @@ def test_the_way_of_y_is_named_where_nothing_is_baked(rng, tmp_path, go):
     assert "coordinates_y" not in go("export", "q.cs", "q.star")
 
 
+# RELION's particles that become a .cs
+
+SIDES_PX = (4100, 3300)
+PX = "--micrograph_px=4100,3300"
+PATH = "location/micrograph_path"
+WAYS = [("flipped", "--coordinates_y=flipped"), ("same", "--coordinates_y=same"), ("flipped", None)]
+
+
+def in_fields(columns, y, psizes_A):
+    """Rows of a .star as CryoSPARC places them, by a loop: (exp(v), place px, shift A)."""
+    height = SIDES_PX[1]
+    return [
+        (exp_v, np.array([place[0], height - place[1] if y == "flipped" else place[1]]), origin_A)
+        for (exp_v, place, origin_A), _ in zip(star_rows(columns), psizes_A, strict=True)
+    ]
+
+
+def given(*flags):
+    return [flag for flag in flags if flag]
+
+
+@pytest.mark.parametrize("where", ["nowhere", "given", "micrographs", "optics", "particles"])
+@pytest.mark.parametrize(("y", "flag"), WAYS)
+def test_coordinates_become_fractions_of_the_micrograph(y, flag, where, rng, tmp_path, go):
+    columns, further, flags = relion_columns(rng), {}, given(PX, flag)
+    names = [f"Motion/m{k}.mrc" for k in range(12)]
+    columns["rlnMicrographName"] = [names[0], *(f"'{name}'" for name in names[1:])]
+    sizes_A = sizes_of(columns)
+    if where == "given":
+        flags.append("--micrograph_psize=0.83")
+        sizes_A = [0.83] * 12
+    elif where == "micrographs":
+        (tmp_path / "mics.star").write_text(micrographs_text())
+        flags.append("--micrographs=mics.star")
+    elif where == "optics":
+        further = {MICROGRAPH_PSIZE: [SIZES_A[name] for name in NAMES]}
+    elif where == "particles":
+        columns[MICROGRAPH_PSIZE] = [f"{size:.6f}" for size in sizes_A]
+    write_star(tmp_path / "p.star", columns, **further)
+    plain = go("export", "p.star", "plain.star")
+    shown = go("expand", "p.star", "e.cs", "--symmetry=D2", *flags)
+    assert f"--coordinates_y={y}" in shown
+    dropped = [line for line in shown.splitlines() if "dropped" in line]
+    assert not any(each in line for line in dropped for each in (*COORDINATES, "rlnMicrographName"))
+    assert MICROGRAPH_PSIZE not in shown.replace("rlnMicrographOriginalPixelSize", "")
+    assert "coordinates_y" not in plain
+    found = np.load(tmp_path / "e.cs")
+    assert len(found) == 48
+    for k, row in enumerate(found):
+        i = k // 4
+        x, y_px = (float(columns[label][i]) for label in COORDINATES)
+        assert abs(row[FRACTIONS[0]] - x / 4100) < 1e-7
+        assert abs(row[FRACTIONS[1]] - (1 - y_px / 3300 if y == "flipped" else y_px / 3300)) < 1e-7
+        assert row[SHAPE].tolist() == [3300, 4100]
+        assert row[PATH].decode() == names[i]
+        if where != "nowhere":
+            assert abs(row[PLACE_PSIZE] - sizes_A[i]) < 1e-6
+    assert (PLACE_PSIZE in found.dtype.names) == (where != "nowhere")
+    kinds = {SHAPE: "<u4", PLACE_PSIZE: "<f4"} | dict.fromkeys(FRACTIONS, "<f4")
+    for name in kinds.keys() & {*found.dtype.names}:
+        assert found.dtype[name].base.str == kinds[name]
+    assert "type: particle.location" in (tmp_path / "e.csg").read_text()
+    go("import", "p.star", "p.h5")
+    go("expand", "p.h5", "e.h5", "--symmetry=D2")
+    go("export", "e.h5", "x.cs", *flags)
+    assert (tmp_path / "x.cs").read_bytes() == (tmp_path / "e.cs").read_bytes()
+
+
+@pytest.mark.parametrize(("y", "flag"), WAYS)
+def test_fractions_come_back_from_a_star(y, flag, rng, tmp_path, go):
+    columns = cryosparc_rows(rng)
+    write_cs(tmp_path / "p.cs", columns)
+    go("export", "p.cs", "p.star", *given(flag))
+    assert f"--coordinates_y={y}" in go(
+        "export", "p.star", "q.cs", "--micrograph_px=4100,2800", *given(flag)
+    )
+    found = np.load(tmp_path / "q.cs")
+    for name in FRACTIONS:
+        assert np.abs(found[name] - columns[name]).max() < 1e-7, name
+    assert np.array_equal(found[SHAPE], columns[SHAPE])
+    assert np.array_equal(found[PATH], columns[PATH])
+    other = "same" if y == "flipped" else "flipped"
+    go("export", "p.star", "r.cs", "--micrograph_px=4100,2800", f"--coordinates_y={other}")
+    found = np.load(tmp_path / "r.cs")
+    assert np.abs(found[FRACTIONS[1]] - (1 - columns[FRACTIONS[1]])).max() < 1e-6
+
+
+@pytest.mark.parametrize(("y", "flag"), WAYS)
+def test_points_stay_where_a_star_becomes_a_baked_dataset(y, flag, rng, tmp_path, go):
+    columns = relion_columns(rng)
+    (tmp_path / "mics.star").write_text(micrographs_text())
+    write_star(tmp_path / "p.star", columns)
+    flags = given(PX, flag, "--micrographs=mics.star")
+    shown = go("expand", "p.star", "e.cs", "--symmetry=D2", *BAKE, *flags)
+    assert f"--coordinates_y={y}" in shown
+    assert "extract the particles again" in shown
+    sizes_A = sizes_of(columns)
+    old, new = in_fields(columns, y, sizes_A), field_rows(np.load(tmp_path / "e.cs"))
+    assert_same_points(old, new, D2, CENTER_A, sizes_A)
+    places = np.array([row[1] for row in new]) - np.repeat([row[1] for row in old], 4, axis=0)
+    assert np.abs(places).max() > 50
+    go("import", "p.star", "p.h5")
+    go("expand", "p.h5", "e.h5", "--symmetry=D2", BAKE[0])
+    go("export", "e.h5", "x.cs", BAKE[1], *flags)
+    assert (tmp_path / "x.cs").read_bytes() == (tmp_path / "e.cs").read_bytes()
+
+
+@pytest.mark.parametrize("y", ["flipped", "same"])
+def test_baking_and_converting_a_star_commute(y, rng, tmp_path, go):
+    columns, size = relion_columns(rng), "--micrograph_psize=0.83"
+    write_star(tmp_path / "p.star", columns)
+    expand, way = ("--symmetry=D2", BAKE[0]), f"--coordinates_y={y}"
+    go("expand", "p.star", "a.star", *expand, BAKE[1], way, size)
+    go("export", "a.star", "baked_first.cs", PX, way)
+    go("expand", "p.star", "at_once.cs", *expand, BAKE[1], way, size, PX)
+    go("expand", "p.star", "unbaked.cs", *expand, way, size, PX)
+    go("export", "unbaked.cs", "baked_last.cs", BAKE[1])
+    old, ends = in_fields(columns, y, [0.83] * 12), []
+    for name in ("baked_first", "at_once", "baked_last"):
+        rows = field_rows(np.load(tmp_path / f"{name}.cs"))
+        assert_same_points(old, rows, D2, CENTER_A, [0.83] * 12)
+        ends.append(rows)
+    for rows in ends[:2]:
+        for (_, place, shift_A), (_, wanted, wanted_A) in zip(rows, ends[2], strict=True):
+            assert np.abs(place - wanted).max() < 1e-3
+            assert np.abs(shift_A - wanted_A).max() < 1e-3
+
+
+@pytest.mark.parametrize("y", ["flipped", "same"])
+def test_a_dataset_is_baked_by_way_of_a_star(y, rng, tmp_path, go):
+    """The fields of CryoSPARC's own rows are the witness."""
+    columns = cryosparc_rows(rng)
+    columns[PLACE_PSIZE][:] = 0.53
+    write_cs(tmp_path / "p.cs", columns)
+    way, further = f"--coordinates_y={y}", ("--micrograph_psize=0.53", "--micrograph_px=4100,2800")
+    go("export", "p.cs", "direct.cs", BAKE[1])
+    go("export", "p.cs", "p.star", way)
+    go("export", "p.star", "round.cs", BAKE[1], way, *further)
+    direct, back = (field_rows(np.load(tmp_path / f"{name}.cs")) for name in ("direct", "round"))
+    for (_, place, shift_A), (_, wanted, wanted_A) in zip(back, direct, strict=True):
+        assert np.abs(place - wanted).max() < 1e-3
+        assert np.abs(shift_A - wanted_A).max() < 1e-3
+    assert_same_points(field_rows(structured(columns)), back, [np.eye(3)], np.zeros(3), [0.53] * 12)
+
+
+def test_coordinates_that_go_are_named_with_what_keeps_them(rng, tmp_path, go):
+    columns = relion_columns(rng)
+    write_star(tmp_path / "p.star", columns, **{MICROGRAPH_PSIZE: ["0.83"] * 3})
+    named = f"rlnMicrographName, {', '.join(COORDINATES)}, {MICROGRAPH_PSIZE}; "
+    for words in (("export", "p.star", "q.cs"), ("expand", "p.star", "r.cs", *C2)):
+        shown = go(*words)
+        assert f"how large micrographs are: {named}" in shown
+        assert "by --micrograph_px=W,H" in shown
+        assert shown.count(COORDINATES[0]) == 1
+    go("expand", "p.star", "e.h5", *C2)
+    shown = go("collapse", "e.h5", "back.cs")
+    assert named in shown
+    assert "export and expand keep them by micrograph_px=W,H" in shown
+    names = np.load(tmp_path / "back.cs").dtype.names
+    assert not any(name.startswith("location/") for name in names)
+    for label in (*COORDINATES, "rlnMicrographName"):
+        del columns[label]
+    write_star(tmp_path / "bare.star", columns)
+    assert "micrograph_px" not in go("export", "bare.star", "bare.cs")
+
+
+def test_a_micrograph_need_not_be_named(rng, tmp_path, go):
+    columns = relion_columns(rng)
+    del columns["rlnMicrographName"]
+    write_star(tmp_path / "p.star", columns)
+    go("export", "p.star", "q.cs", PX)
+    names = np.load(tmp_path / "q.cs").dtype.names
+    assert PATH not in names
+    assert {*FRACTIONS, SHAPE} <= {*names}
+
+
 # Rows that are off their micrographs
+
+
+def test_coordinates_off_a_micrograph_of_the_size_that_is_given(rng, tmp_path, command):
+    columns = relion_columns(rng, 30)
+    write_star(tmp_path / "p.star", columns)
+    off = [k for k, (x, y) in enumerate(floats(columns, *COORDINATES)) if x > 2000 or y > 2900]
+    assert 3 < len(off) < 27
+    done = command("export", "p.star", "q.cs", "--micrograph_px=2000,2900")
+    assert done.returncode == 0
+    assert f"the coordinates of {len(off)} of 30 rows are off their micrographs" in done.stderr
+    assert f"the first in row {off[0]}:" in done.stderr
+    assert "off their" not in command("export", "p.star", "r.cs", PX).stderr
+
+
+@pytest.mark.parametrize("y", ["flipped", "same"])
+def test_centers_of_a_star_that_are_off_in_a_dataset(y, rng, tmp_path, command):
+    write_star(tmp_path / "p.star", relion_columns(rng, 30))
+    flags = ("--micrograph_psize=0.4", "--micrograph_px=2900,2500", f"--coordinates_y={y}")
+    expand = ("--symmetry=D2", BAKE[0], *flags)
+    assert "the centers" not in command("expand", "p.star", "unbaked.cs", *expand).stderr
+    done = command("expand", "p.star", "e.cs", *expand, BAKE[1], "--edge_px=150")
+    rows = field_rows(np.load(tmp_path / "unbaked.cs"))
+    off = off_rows(rows, [0.4] * 120, (2900, 2500), 150)
+    mirrored = [(v, place, shift_A * (1, -1)) for v, place, shift_A in rows]
+    assert off != off_rows(mirrored, [0.4] * 120, (2900, 2500), 150)
+    assert 3 < len(off) < 110
+    assert f"the centers of {len(off)} of 120 rows are less than 150 px from" in done.stderr
+    assert f"the first in row {off[0]}:" in done.stderr
 
 
 def off_rows(rows, sizes_A, size_px, edge_px=0):
@@ -498,13 +702,16 @@ def test_bad_files_of_micrographs(bad, rng, tmp_path, command):
     refused(command, tmp_path, 1, SAYS[bad], "expand", "p.star", "e.star", *C2, *flags)
 
 
-GIVEN = "--micrograph_psize=1"
+GIVEN, SAME = "--micrograph_psize=1", "--coordinates_y=same"
 REFUSED = {
     "nothing says": (1, "give --micrographs=FILE.star or --micrograph_psize", "p.star", "e.star"),
     "h5": (2, "--recenter goes with a .star or .cs output", "p.star", "e.h5", GIVEN),
     "h5 of cs": (2, "--recenter goes with a .star or .cs output", "p.cs", "e.h5"),
-    "star to cs": (2, "--recenter goes with coordinates", "p.star", "e.cs", GIVEN),
-    "way to cs": (2, "--coordinates_y goes with a .star", "p.cs", "e.cs", "--coordinates_y=same"),
+    "star to cs": (2, "give --micrograph_px=W,H", "p.star", "e.cs", GIVEN),
+    "no size in cs": (1, "has no _rlnMicrographPixelSize", "p.star", "e.cs", PX),
+    "no edge in cs": (2, "give --micrograph_px=W,H", "p.star", "e.cs", GIVEN, "--edge_px=3"),
+    "no places": (1, "leave out --recenter and --micrograph_px", "bare.star", "e.cs", GIVEN, PX),
+    "way to cs": (2, "--coordinates_y goes with particles", "p.cs", "e.cs", SAME),
     "which way": (2, "neither flipped nor same", "p.cs", "e.star", "--coordinates_y=up"),
     "file of cs": (2, "--micrographs is for", "p.cs", "e.cs", "--micrographs=p.star"),
     "px of cs": (2, "--micrograph_px is for", "p.cs", "e.cs", "--micrograph_px=9,9"),
@@ -513,6 +720,7 @@ REFUSED = {
     "edge": (2, "must be 0 or more", "p.star", "e.star", GIVEN, "--edge_px=-3"),
     "psize": (2, "above 0 A", "p.star", "e.star", "--micrograph_psize=0"),
     "px": (2, "W,H above 0", "p.star", "e.star", GIVEN, "--micrograph_px=0,5"),
+    "far": (2, "below 4,294,967,296", "p.star", "e.cs", GIVEN, "--micrograph_px=4294967296,5"),
     "one px": (2, "is not W,H", "p.star", "e.star", GIVEN, "--micrograph_px=5"),
     "gone": (1, "no such file", "p.star", "e.star", "--micrographs=gone.star"),
     "itself": (1, "is the source itself", "p.star", "m.star", "--micrographs=m.star"),
@@ -522,7 +730,9 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_be_asked(case, rng, tmp_path, command):
     code, told, source, output, *flags = REFUSED[case]
-    write_star(tmp_path / "p.star", relion_columns(rng))
+    columns = relion_columns(rng)
+    write_star(tmp_path / "p.star", columns)
+    write_star(tmp_path / "bare.star", {n: c for n, c in columns.items() if n not in COORDINATES})
     (tmp_path / "m.star").write_text(micrographs_text())
     write_cs(tmp_path / "p.cs", cryosparc_rows(rng))
     words = ("expand", source, output, *C2, "--overwrite", "--recenter=coordinates", *flags)
@@ -537,9 +747,16 @@ def test_micrographs_matter_only_where_something_is_baked(flag, rng, tmp_path, c
     told = "goes with --recenter=coordinates"
     refused(command, tmp_path, 2, told, "expand", "p.star", "e.star", *C2, flag)
     refused(command, tmp_path, 2, told, "export", "p.star", "e.star", flag)
+    refused(command, tmp_path, 2, "goes with", "expand", "p.star", "e.h5", *C2, flag)
+    if "micrograph_px" not in flag:
+        refused(command, tmp_path, 2, told, "export", "p.star", "e.cs", flag)
     told = "--coordinates_y goes with"
-    flag = "--coordinates_y=same"
-    refused(command, tmp_path, 2, told, "expand", "p.star", "e.star", *C2, flag)
+    refused(command, tmp_path, 2, told, "expand", "p.star", "e.star", *C2, SAME)
+    refused(command, tmp_path, 2, told, "expand", "p.star", "e.cs", *C2, SAME)
+    refused(command, tmp_path, 2, told, "expand", "p.star", "e.h5", *C2, SAME)
+    write_cs(tmp_path / "p.cs", cryosparc_rows(rng))
+    refused(command, tmp_path, 2, "--micrograph_px goes", "export", "p.cs", "q.cs", PX)
+    refused(command, tmp_path, 2, "--micrograph_px goes", "export", "p.cs", "q.star", PX)
 
 
 @pytest.mark.parametrize(

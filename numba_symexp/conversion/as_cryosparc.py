@@ -7,12 +7,12 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.conversion.correspondence import (
-    BOTH,
     CORRESPONDENCES,
     FROM_ROWS,
     IMAGE_PATH,
     IMAGE_PSIZE,
     IMAGE_SHAPE,
+    MICROGRAPH_PATH,
     OPTICS,
     STRUCTURE,
     UNMATCHED,
@@ -21,14 +21,18 @@ from numba_symexp.conversion.correspondence import (
     not_converted,
 )
 from numba_symexp.errors import SourceError
-from numba_symexp.formats.relion.labels import IMAGE, LabelReader
+from numba_symexp.formats.micrographs import FRACTIONS, MICROGRAPH_PSIZE, RelionMicrographs
+from numba_symexp.formats.micrographs import PSIZE as PSIZE_OF_MICROGRAPHS
+from numba_symexp.formats.micrographs import SHAPE as MICROGRAPH_SHAPE
+from numba_symexp.formats.relion.labels import COORDINATES_PX, IMAGE, MICROGRAPH, LabelReader
 from numba_symexp.formats.relion.text import OPTICS_GROUP
+from numba_symexp.particles.coordinate_choice import KEPT, CoordinateChoice
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import LABELS, POSE, PSIZE, SHIFT, SPLIT, TUBE, UID
 from numba_symexp.particles.table import CRYOSPARC, Column, Header, ParticleTable, TableView
 from numba_symexp.particles.words import numbers, without_quotes
 
-_F4 = np.dtype("<f4")
+_F4, _U4 = np.dtype("<f4"), np.dtype("<u4")
 
 _CONSTANT: dict[str, tuple[Any, tuple[int, ...], Any]] = {
     "blob/sign": (_F4, (), 1.0),
@@ -55,6 +59,18 @@ _CONSTANT: dict[str, tuple[Any, tuple[int, ...], Any]] = {
 RELION's particles are white on black, which is sign 1.
 """
 
+_OF_MICROGRAPHS = (MICROGRAPH, *COORDINATES_PX[:2], MICROGRAPH_PSIZE)
+"""Labels that make fields only where the size of micrographs is known."""
+
+_FLIPPED = (
+    "center_y_frac is 1 - rlnCoordinateY / height (coordinates_y=flipped): give coordinates_y=same "
+    "for the very .mrc files that RELION read"
+)
+_SAME = (
+    "center_y_frac is rlnCoordinateY / height (coordinates_y=same): give coordinates_y=flipped for "
+    "micrographs that CryoSPARC wrote, whose rows count from the other edge"
+)
+
 
 class AsCryosparc(TableView):
     """A table that came from a .star, with CryoSPARC's fields; see `correspondence`.
@@ -63,6 +79,9 @@ class AsCryosparc(TableView):
     ----------
     source : ParticleTable
         With a header, and every label as text.
+    choice : CoordinateChoice
+        Says how large micrographs are, without which there are no fractions of them, and whether
+        y turns round.
 
     Attributes
     ----------
@@ -74,13 +93,20 @@ class AsCryosparc(TableView):
 
     vocabulary = CRYOSPARC
 
-    def __init__(self, source: ParticleTable) -> None:
+    def __init__(self, source: ParticleTable, choice: CoordinateChoice = KEPT) -> None:
         super().__init__(source)
         header = source.header
         if header is None:
             raise SourceError(f"{source.path}: has no labels of RELION")
         self._reader = LabelReader.of(header)
-        self._made_of = _rows_by_field(self._reader)
+        self._flips, self._constant = choice.flips, dict(_CONSTANT)
+        self._micrographs: RelionMicrographs | None = None
+        if choice.micrograph_px is not None:
+            asked = "recenter= and micrograph_px=" if choice.recenter else "micrograph_px="
+            self._micrographs = RelionMicrographs(source, choice, f"leave out {asked}")
+            self._sides_px = dict(zip(FRACTIONS, choice.micrograph_px, strict=True))
+            self._constant[MICROGRAPH_SHAPE] = (_U4, (2,), choice.micrograph_px[::-1])
+        self._made_of = _rows_by_field(self._reader, self._micrographs is not None)
         self.columns = {
             name: Column(_F4 if column.dtype.kind == "f" else column.dtype, column.shape)
             for name, column in source.columns.items()
@@ -89,17 +115,38 @@ class AsCryosparc(TableView):
         if self._reader.has_pixel_size:
             self.columns.setdefault(PSIZE, Column(_F4))
         for name, each in self._made_of.items():
-            if name in (IMAGE_PATH, LABELS):
+            if name in (IMAGE_PATH, MICROGRAPH_PATH, LABELS):
                 self.columns[name] = source.columns[each.label]
             elif name != TUBE:
                 self.columns[name] = Column(each.dtype, each.shape)
+        if self._micrographs and self._micrographs.psize_is_known:
+            self.columns[PSIZE_OF_MICROGRAPHS] = Column(_F4)
         slots = {name.partition("/")[0] for name in self.columns}
-        for name, (dtype, shape, _) in _CONSTANT.items():
+        for name, (dtype, shape, _) in self._constant.items():
             if name not in self.columns and name.partition("/")[0] in slots:
                 self.columns[name] = Column(dtype, shape)
         lost = self._find_lost()
         self.warning = not_converted(self.path, lost, "CryoSPARC")
         self.dropped = [each for each in self._find_dropped(header) if each not in lost]
+        self._notes = self._find_notes()
+
+    @property
+    def notes(self) -> list[str]:
+        """What became of coordinates on micrographs."""
+        return self._notes
+
+    def _find_notes(self) -> list[str]:
+        """Which way y goes; or what goes without the size of micrographs, and why."""
+        if self._micrographs:
+            return [_FLIPPED if self._flips else _SAME]
+        if not {*COORDINATES_PX[:2]} <= {*self.dropped}:
+            return []
+        gone = [label for label in _OF_MICROGRAPHS if label in self.dropped]
+        self.dropped = [label for label in self.dropped if label not in gone]
+        return [
+            f"dropped, since a .star does not say how large micrographs are: {', '.join(gone)}; "
+            "export and expand keep them by micrograph_px=W,H"
+        ]
 
     def _find_lost(self) -> list[str]:
         """Labels of aberrations, of optics or particles, that say that there are some."""
@@ -120,6 +167,8 @@ class AsCryosparc(TableView):
         for each in (*self._made_of.values(), *_FROM_ROWS):
             used.update(each.labels)
         used.update(self._reader.pixel_size_labels)
+        if self._micrographs:
+            used.add(MICROGRAPH_PSIZE)
         labels = (*header.labels, *self._reader.optics.labels)
         return list(dict.fromkeys(label for label in labels if label not in used))
 
@@ -140,12 +189,16 @@ class AsCryosparc(TableView):
             if PSIZE in found:
                 return found[PSIZE]
             return self._reader.make(PSIZE, found, start, stop, self.path)
+        if name == PSIZE_OF_MICROGRAPHS and self._micrographs:
+            return self._micrographs.psizes_A(np.arange(start, stop))
         if name not in self._made_of:
-            dtype, shape, value = _CONSTANT[name]
+            dtype, shape, value = self._constant[name]
             return np.full((stop - start, *shape), value, dtype)
         each = self._made_of[name]
         if name == LABELS:
             return found[each.label]
+        if name == MICROGRAPH_PATH:
+            return without_quotes(found[each.label])
         if each.label == IMAGE:
             number, _, path = np.char.partition(without_quotes(found[IMAGE]), b"@").T
             has_number = path != b""
@@ -158,6 +211,9 @@ class AsCryosparc(TableView):
             values = self._whole(values, each.label, start)
         if name == IMAGE_SHAPE:
             return np.stack([values, values], axis=1)
+        if name in FRACTIONS:
+            part = values / self._sides_px[name]
+            return 1 - part if self._flips and name == FRACTIONS[1] else part
         values = each.to_cryosparc(values)
         return np.maximum(values, 0) if each.dtype.kind == "u" else values
 
@@ -186,13 +242,13 @@ class AsCryosparc(TableView):
         return f"{self.path}: _{label}"
 
 
-def _rows_by_field(reader: LabelReader) -> dict[str, Correspondence]:
+def _rows_by_field(reader: LabelReader, size_is_known: bool) -> dict[str, Correspondence]:
     """Row of the correspondence that each field is made by, as far as the labels go."""
     return {
         each.field: each
         for each in CORRESPONDENCES
-        if each.direction == BOTH
-        and each.field not in FROM_ROWS
+        if each.field not in FROM_ROWS
+        and (size_is_known or not each.needs_size)
         and (
             each.label in reader.labels
             or (each.block == OPTICS and each.label in reader.optics)

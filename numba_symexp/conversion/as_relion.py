@@ -14,7 +14,6 @@ from numba_symexp.conversion.correspondence import (
     IMAGE_PSIZE,
     IMAGE_SHAPE,
     MICROGRAPH_PATH,
-    MICROGRAPH_SHAPE,
     OPTICS,
     PARTICLES,
     TAGS,
@@ -24,6 +23,8 @@ from numba_symexp.conversion.correspondence import (
     rows_of,
 )
 from numba_symexp.errors import SourceError
+from numba_symexp.formats.micrographs import FRACTIONS
+from numba_symexp.formats.micrographs import SHAPE as MICROGRAPH_SHAPE
 from numba_symexp.formats.relion.labels import (
     ANGLES,
     IMAGE,
@@ -194,7 +195,7 @@ class AsRelion(TableView):
         if name in _NUMBERS:
             known = _NUMBERS[name]
             return self._text(known.field, known.to_relion(found[known.field]), known.decimals)
-        x, y = (f"location/center_{axis}_frac" for axis in "xy")
+        x, y = FRACTIONS
         if name == "rlnCoordinateX":
             return self._text(x, found[x] * found[MICROGRAPH_SHAPE][:, 1], 6)
         part = 1 - found[y] if self._is_flipped else found[y]

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from numba_symexp.annotations import Array
+from numba_symexp.formats.micrographs import FRACTIONS
+from numba_symexp.formats.micrographs import SHAPE as MICROGRAPH_SHAPE
 from numba_symexp.formats.relion.labels import (
     ANGLES,
+    COORDINATES_PX,
     IMAGE,
     MICROGRAPH,
     ORIGINS_A,
@@ -40,7 +43,6 @@ from numba_symexp.particles.schema import (
 )
 
 PARTICLES, OPTICS = "particles", "optics"
-BOTH, TO_RELION = "both", "to relion"
 
 _TEXT, _F4, _U4, _U8 = np.dtype("S"), np.dtype("<f4"), np.dtype("<u4"), np.dtype("<u8")
 _DEG = 180.0 / np.pi
@@ -67,8 +69,9 @@ class Correspondence:
         Of the field.
     shape : tuple of int
         Of the field.
-    direction : str
-        `BOTH` ways, or `TO_RELION` only.
+    needs_size : bool
+        Whether it goes into a field only where the size of micrographs is known, which RELION's
+        particles lack.
     is_number : bool
         Whether the formula is all; else the code that reads the row knows the rule.
     """
@@ -82,7 +85,7 @@ class Correspondence:
     decimals: int = 6
     dtype: np.dtype[np.generic] = _F4
     shape: tuple[int, ...] = ()
-    direction: str = BOTH
+    needs_size: bool = False
     is_number: bool = True
 
     @property
@@ -109,30 +112,26 @@ def _special(
     labels: tuple[str, ...],
     dtype: np.dtype[np.generic] = _F4,
     shape: tuple[int, ...] = (),
-    direction: str = BOTH,
+    needs_size: bool = False,
     block: str = PARTICLES,
 ) -> Correspondence:
     """Return a row whose rule is more than the formula."""
     return Correspondence(
-        fields, labels, block, dtype=dtype, shape=shape, direction=direction, is_number=False
+        fields, labels, block, dtype=dtype, shape=shape, needs_size=needs_size, is_number=False
     )
 
 
 IMAGE_PATH, IMAGE_INDEX = "blob/path", "blob/idx"
 IMAGE_SHAPE, IMAGE_PSIZE = "blob/shape", "blob/psize_A"
-MICROGRAPH_PATH, MICROGRAPH_SHAPE = "location/micrograph_path", "location/micrograph_shape"
+MICROGRAPH_PATH = "location/micrograph_path"
 GROUP, CLASS = "ctf/exp_group_id", "alignments3D/class"
 
 CORRESPONDENCES = (
     _special((IMAGE_PATH,), (IMAGE,), _TEXT),
     _special((IMAGE_INDEX,), (IMAGE,), _U4),
-    _special((MICROGRAPH_PATH,), (MICROGRAPH,), _TEXT, direction=TO_RELION),
-    _special(
-        ("location/center_x_frac", MICROGRAPH_SHAPE), ("rlnCoordinateX",), direction=TO_RELION
-    ),
-    _special(
-        ("location/center_y_frac", MICROGRAPH_SHAPE), ("rlnCoordinateY",), direction=TO_RELION
-    ),
+    _special((MICROGRAPH_PATH,), (MICROGRAPH,), _TEXT, needs_size=True),
+    _special((FRACTIONS[0], MICROGRAPH_SHAPE), COORDINATES_PX[:1], needs_size=True),
+    _special((FRACTIONS[1], MICROGRAPH_SHAPE), COORDINATES_PX[1:2], needs_size=True),
     Correspondence(("ctf/df1_A",), ("rlnDefocusU",)),
     Correspondence(("ctf/df2_A",), ("rlnDefocusV",)),
     Correspondence(("ctf/df_angle_rad",), ("rlnDefocusAngle",), factor=_DEG),

@@ -81,7 +81,7 @@ def _run(job: ExpandJob, progress: Progress | None) -> Summary:
         check_rows(rows)
         writer, notes = pair.writer(rows, job.keep_track_length, job.coordinates)
         notes = [*converted, *notes]
-        found = off_micrographs(rows, job.coordinates)
+        found = off_micrographs(rows, known, job.coordinates)
         warn_all(found)
         found = [*aside, *found]
         further: list[Beside] = [] if beside is None else beside.prepared(rows)

@@ -190,7 +190,7 @@ def export_rows(
         What is wrong, where, and what to do. Nothing was written then.
     """
     writer, notes = pair.writer(rows, keep_track_length, choice)
-    warn(*off_micrographs(rows, choice))
+    warn(*off_micrographs(rows, pair.format, choice))
     drafts = pair.write(rows, writer, progress)
     return [*notes, *drafts[0].notes]
 
@@ -339,6 +339,7 @@ def _writer(
     notes: list[str] = []
     dropped: list[str] = []
     refuse_choice(rows, known, choice)
+    choice = choice.settled(source.vocabulary, known.vocabulary)
     if rows.components == 3 and known.vocabulary == CRYOSPARC:
         raise SourceError(
             f"{source.path}: its shifts have a third component, as those of subtomograms, for "
@@ -356,11 +357,10 @@ def _writer(
         if known.vocabulary == RELION:
             particles = rows.particles()
             used = {*rows.replaced, rows.psize_column, particles.columns.split}
-            converted = AsRelion(
-                source, rows.has_split, used, rows.components, choice.flips(source.vocabulary)
-            )
+            converted = AsRelion(source, rows.has_split, used, rows.components, choice.flips)
         else:
-            converted = AsCryosparc(source)
+            converted = AsCryosparc(source, choice)
+            choice = CoordinateChoice(choice.recenter)  # the rest is in its fields
         warn(converted.warning)
         source, notes, dropped = converted, [*converted.notes], [*converted.dropped]
     writer = known.writer(rows, source, keep_track_length, choice)

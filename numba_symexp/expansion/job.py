@@ -196,7 +196,8 @@ class ExpandJob(SymmetryRequest):
             ("keep_track_length", STAR.suffixes, "a .star output: leave it out"),
             ("program", STAR.suffixes, "a .star output: leave it out"),
             ("recenter", STAR.suffixes + CS.suffixes, f"a .star or .cs output: {later}"),
-            ("coordinates_y", STAR.suffixes, f"a .star output: {later}"),
+            ("coordinates_y", STAR.suffixes + CS.suffixes, f"a .star or .cs output: {later}"),
+            ("micrograph_px", STAR.suffixes + CS.suffixes, f"a .star or .cs output: {later}"),
             ("optimisation_set", STAR.suffixes, "a .star output of subtomograms: leave it out"),
         ):
             if getattr(self, name) and not self.output.lower().endswith(kinds):

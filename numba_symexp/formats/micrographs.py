@@ -39,16 +39,20 @@ class Micrographs(abc.ABC):
     ----------
     signs : (2,) float64
         A particle's center stands at place - signs * shift, all in pixels of the micrograph.
-    size_is_known : bool
-        Whether `sizes_px` can be asked for.
+    size_is_known, psize_is_known : bool
+        Whether `sizes_px` and `psizes_A` can be asked for.
     """
 
     signs = np.ones(2)
     size_is_known = False
+    psize_is_known = True
 
     @staticmethod
     def of(
-        rows: "Poses", choice: CoordinateChoice, otherwise: str = "leave out recenter="
+        rows: "Poses",
+        choice: CoordinateChoice,
+        otherwise: str = "leave out recenter=",
+        table: ParticleTable | None = None,
     ) -> "Micrographs":
         """Micrographs of the particles of some rows.
 
@@ -58,16 +62,19 @@ class Micrographs(abc.ABC):
         choice : CoordinateChoice
         otherwise : str
             What to do where particles have no coordinates.
+        table : ParticleTable, optional
+            The particles, where their names are those of another program now.
 
         Raises
         ------
         SymexpError
             The particles have no coordinates, or nothing says the A per pixel of micrographs.
         """
-        rows.require_psize("shifts count in coordinates by their size in A")
-        if rows.source.vocabulary == CRYOSPARC:
-            return _CryosparcMicrographs(rows.source, choice, otherwise)
-        return _RelionMicrographs(rows.source, choice, otherwise)
+        if choice.recenter:
+            rows.require_psize("shifts count in coordinates by their size in A")
+        table = rows.source if table is None else table
+        known = _CryosparcMicrographs if table.vocabulary == CRYOSPARC else RelionMicrographs
+        return known(table, choice, otherwise)
 
     def taken(self, block: "Block") -> tuple[Array, Array]:
         """Whole pixels of micrographs that are in the shifts of rows.
@@ -87,11 +94,10 @@ class Micrographs(abc.ABC):
         psize_A = self.psizes_A(block.sources)[block.index, None]
         return self.places_px(block.sources)[block.index] - self.signs * block.shift_A / psize_A
 
-    def is_off(self, block: "Block", edge_px: float) -> Array:
-        """Whether centers of rows are off their micrographs, or nearer to the edge, (n,) bool."""
-        center_px = self.centers_px(block)
+    def is_off(self, place_px: Array, block: "Block", edge_px: float) -> Array:
+        """Whether places of rows are off their micrographs, or nearer to the edge, (n,) bool."""
         far_px = self.sizes_px(block.sources)[block.index] - edge_px
-        is_on = (center_px >= edge_px) & (center_px <= far_px)
+        is_on = (place_px >= edge_px) & (place_px <= far_px)
         return np.asarray(~is_on.all(axis=1))
 
     @abc.abstractmethod
@@ -177,13 +183,16 @@ class _CryosparcMicrographs(Micrographs):
         return found
 
 
-class _RelionMicrographs(Micrographs):
-    """Labels of RELION, in a .star or in what was imported from one."""
+class RelionMicrographs(Micrographs):
+    """Labels of RELION, in a .star or in what was imported from one.
+
+    Their A per pixel must be known only where shifts are baked into coordinates.
+    """
 
     def __init__(self, table: ParticleTable, choice: CoordinateChoice, otherwise: str) -> None:
         self._table, self._size_px, self._given_A = table, choice.micrograph_px, None
         self.size_is_known = choice.micrograph_px is not None
-        self.signs = np.array([1.0, -1.0 if choice.flips(table.vocabulary) else 1.0])
+        self.signs = np.array([1.0, -1.0 if choice.flips else 1.0])
         self._labels = [label for label in COORDINATES_PX[:2] if label in table.columns]
         if table.header is None or len(self._labels) < 2:
             wanted = " and ".join(f"_{label}" for label in COORDINATES_PX[:2])
@@ -203,6 +212,8 @@ class _RelionMicrographs(Micrographs):
             self._optics = _optics_by_name(choice.micrographs, self._optics, table.path)
         elif choice.micrograph_psize is not None:
             self._given_A = choice.micrograph_psize
+        elif choice.recenter is None:
+            self.psize_is_known = False
         else:
             raise SourceError(
                 f"{table.path}: has no _{MICROGRAPH_PSIZE}, in which coordinates count: give "

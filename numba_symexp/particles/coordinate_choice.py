@@ -1,11 +1,11 @@
 """What is asked of the coordinates of particles in their micrographs."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
+from typing import Self
 
 from numba_symexp.errors import UsageError
-from numba_symexp.particles.table import CRYOSPARC
 
 COORDINATES = "coordinates"
 """What origins are baked into."""
@@ -14,6 +14,9 @@ FLIPPED, SAME = "flipped", "same"
 
 FOR_MICROGRAPHS = ("micrographs", "micrograph_psize", "micrograph_px", "edge_px")
 """Options that say what is known of micrographs."""
+
+_FAR = 1 << 32
+"""CryoSPARC keeps sides of micrographs in 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +29,13 @@ class CoordinateChoice:
         Bake shifts into coordinates.
     coordinates_y : {"flipped", "same"}, optional
         Whether y of a .star counts from the other edge than the y of the images; by default it
-        does where CryoSPARC's particles become a .star.
+        does where particles of CryoSPARC become a .star, or those of a .star a .cs.
     micrographs : str, optional
         A .star whose optics table says the A per pixel of micrographs.
     micrograph_psize : float, optional
         A per pixel of all micrographs.
     micrograph_px : tuple of int, optional
-        Width and height of all micrographs.
+        Width and height of all micrographs, by which coordinates of a .star go into a .cs too.
     edge_px : float, optional
         Centers that are nearer to an edge of the micrograph are named.
 
@@ -56,34 +59,53 @@ class CoordinateChoice:
             raise UsageError(
                 f"coordinates_y {self.coordinates_y!r} is neither {FLIPPED} nor {SAME}"
             )
-        for name in FOR_MICROGRAPHS:
-            if getattr(self, name) is not None and self.recenter is None:
-                raise UsageError(f"{name}= goes with recenter={COORDINATES}, which is missing")
+        if self.recenter is None:
+            self._refuse_without_recenter()
         if self.micrographs is not None and self.micrograph_psize is not None:
             raise UsageError("micrographs= and micrograph_psize= say the same: give one of them")
         self._check_numbers()
+
+    def _refuse_without_recenter(self) -> None:
+        """Refuse what says nothing where coordinates stay, or go into a .cs as they are."""
+        if self.edge_px is not None:
+            raise UsageError(f"edge_px= goes with recenter={COORDINATES}, which is missing")
+        for name in ("micrographs", "micrograph_psize"):
+            if getattr(self, name) is not None and self.micrograph_px is None:
+                raise UsageError(
+                    f"{name}= goes with recenter={COORDINATES}, or with micrograph_px=W,H of a "
+                    ".star that becomes a .cs: both are missing"
+                )
 
     def _check_numbers(self) -> None:
         """Refuse numbers out of their range."""
         psize, size, edge = self.micrograph_psize, self.micrograph_px, self.edge_px
         if psize is not None and not 0 < psize < math.inf:
             raise UsageError(f"micrograph_psize {psize:g} must be above 0 A per pixel")
-        whole = size is None or all(isinstance(side, Integral) for side in size)
-        if size is not None and not (whole and len(size) == 2 and min(size) > 0):
-            shown = ",".join(map(str, size))
-            raise UsageError(f"micrograph_px {shown} is no width and height W,H above 0")
+        if size is not None:
+            right = all(isinstance(side, Integral) and 0 < side < _FAR for side in size)
+            if not right or len(size) != 2:
+                shown = ",".join(map(str, size))
+                raise UsageError(
+                    f"micrograph_px {shown} is no width and height W,H above 0 and below {_FAR:,}"
+                )
         if edge is not None and not 0 <= edge < math.inf:
             raise UsageError(f"edge_px {edge:g} must be 0 or more")
 
-    def flips(self, vocabulary: str) -> bool:
-        """Whether y of a .star counts from the other edge than that of the images.
+    def settled(self, source: str, output: str) -> Self:
+        """Return the same choice, with the way of y that holds where none is given.
 
         Parameters
         ----------
-        vocabulary : str
-            Of the particles that the .star is made of.
+        source, output : str
+            Vocabularies of the particles, and of the file that is written.
         """
-        return (self.coordinates_y or (FLIPPED if vocabulary == CRYOSPARC else SAME)) == FLIPPED
+        default = SAME if source == output else FLIPPED
+        return replace(self, coordinates_y=self.coordinates_y or default)
+
+    @property
+    def flips(self) -> bool:
+        """Whether y of the .star counts from the other edge than that of the images."""
+        return self.coordinates_y == FLIPPED
 
     @property
     def of_images(self) -> tuple[str, ...]:

@@ -57,7 +57,8 @@ class Located:
             )
         inside = np.empty(len(rows.poses), np.bool_)
         for block in rows.poses.blocks((INDEX, PSIZE_A), pose=False):
-            inside[block.start : block.stop] = ~micrographs.is_off(block, edge_px)
+            off = micrographs.is_off(micrographs.centers_px(block), block, edge_px)
+            inside[block.start : block.stop] = ~off
         return np.asarray(inside[rows.row])
 
     def _micrographs(self, rows: Rows) -> Micrographs:

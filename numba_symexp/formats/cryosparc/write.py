@@ -99,7 +99,7 @@ class CsRows:
         choice: CoordinateChoice = KEPT,
     ) -> None:
         self._rows, self._source = rows, source
-        self._micrographs = Micrographs.of(rows, choice) if choice.recenter else None
+        self._micrographs = Micrographs.of(rows, choice, table=source) if choice.recenter else None
         self.dropped = [name for name, each in source.columns.items() if each.dtype.hasobject]
         columns = {UID: _OWN[UID], **source.columns}
         for name in self.dropped:

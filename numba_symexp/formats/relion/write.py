@@ -32,7 +32,7 @@ from numba_symexp.formats.relion.text import with_convention, with_labels, witho
 from numba_symexp.formats.words_write import Numbers, WordRows
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.kernels.text import ENDING
-from numba_symexp.particles.coordinate_choice import FLIPPED, KEPT, SAME, CoordinateChoice
+from numba_symexp.particles.coordinate_choice import KEPT, CoordinateChoice
 from numba_symexp.particles.schema import (
     DEFOCUS,
     OPERATOR_LABEL,
@@ -148,12 +148,11 @@ class StarRows(WordRows):
             self.notes.append("coordinates are new: extract the particles again")
             return Coordinates.of(self._reader, self._source.path)
         micrographs = Micrographs.of(self._rows, choice)
-        is_flipped = choice.flips(self._rows.source.vocabulary)
         self.notes.append(
-            f"coordinates are new (coordinates_y={FLIPPED if is_flipped else SAME}), in whole "
-            "pixels (the rest is in the origins): extract the particles again"
+            f"coordinates are new (coordinates_y={choice.coordinates_y}), in whole pixels (the "
+            "rest is in the origins): extract the particles again"
         )
-        return MicrographCoordinates(micrographs, is_flipped, self._source.path)
+        return MicrographCoordinates(micrographs, choice.flips, self._source.path)
 
     def _premultiplied(self) -> list[str]:
         """What is to be said of images that hold the CTF of the place where they were cut out."""
