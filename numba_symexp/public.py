@@ -139,15 +139,15 @@ def expand(
         subtomograms become 0.
     coordinates_y : {"flipped", "same"}, optional
         Whether y of a .star counts from the other edge than the y of the images; by default it
-        does where CryoSPARC's particles become a .star.
+        does where particles of CryoSPARC become a .star, or those of a .star a .cs.
     micrographs : str or path, optional
         RELION's .star of the micrographs, whose optics groups say A per pixel, by name, where the
-        particles do not.
+        particles do not. It goes with ``recenter``, or with ``micrograph_px``.
     micrograph_psize : float, optional
         A per pixel of all micrographs, instead.
     micrograph_px : sequence of int or str, optional
-        Width and height ``W,H`` of all micrographs, which a .star does not say: rows whose centers
-        are off them are named.
+        Width and height ``W,H`` of all micrographs, which a .star does not say: by them its
+        coordinates go into a .cs, and rows that are off them are named.
     edge_px : float, optional
         Rows that are nearer to the edge are named too.
     optimisation_set : str or path, optional

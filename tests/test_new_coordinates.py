@@ -560,11 +560,11 @@ def test_coordinates_off_a_micrograph_of_the_size_that_is_given(rng, tmp_path, c
     assert "off their" not in command("export", "p.star", "r.cs", PX).stderr
 
 
-@pytest.mark.parametrize("y", ["flipped", "same"])
-def test_centers_of_a_star_that_are_off_in_a_dataset(y, rng, tmp_path, command):
+@pytest.mark.parametrize("flag", [flag for _, flag in WAYS])
+def test_centers_of_a_star_that_are_off_in_a_dataset(flag, rng, tmp_path, command):
     write_star(tmp_path / "p.star", relion_columns(rng, 30))
-    flags = ("--micrograph_psize=0.4", "--micrograph_px=2900,2500", f"--coordinates_y={y}")
-    expand = ("--symmetry=D2", BAKE[0], *flags)
+    flags = ("--micrograph_psize=0.4", "--micrograph_px=2900,2500")
+    expand = given("--symmetry=D2", BAKE[0], *flags, flag)
     assert "the centers" not in command("expand", "p.star", "unbaked.cs", *expand).stderr
     done = command("expand", "p.star", "e.cs", *expand, BAKE[1], "--edge_px=150")
     rows = field_rows(np.load(tmp_path / "unbaked.cs"))

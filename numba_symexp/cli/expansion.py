@@ -163,13 +163,15 @@ def expand(
         images whole pixels of the micrograph, of subtomograms all.
     coordinates_y
         flipped or same: whether y of a .star counts from the other edge than that of the images;
-        else flipped for particles of CryoSPARC, same for RELION's.
+        else flipped where .cs and .star become each other, same from .star to .star.
     micrographs
-        RELION's .star of the micrographs, whose optics say A per pixel; goes with --recenter.
+        RELION's .star of the micrographs, whose optics say A per pixel; goes with --recenter, or
+        with --micrograph_px.
     micrograph_psize
         A per pixel of all micrographs, instead.
     micrograph_px
-        Width and height W,H of micrographs: rows of a .star that are off them are named.
+        Width and height W,H of micrographs, by which coordinates of a .star go into a .cs; rows of
+        a .star that are off them are named.
     edge_px
         Rows that are nearer to the edge of their micrograph are named too.
     optimisation_set

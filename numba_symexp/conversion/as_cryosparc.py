@@ -127,25 +127,22 @@ class AsCryosparc(TableView):
                 self.columns[name] = Column(dtype, shape)
         lost = self._find_lost()
         self.warning = not_converted(self.path, lost, "CryoSPARC")
-        self.dropped = [each for each in self._find_dropped(header) if each not in lost]
-        self._notes = self._find_notes()
+        dropped = [each for each in self._find_dropped(header) if each not in lost]
+        both = {*COORDINATES_PX[:2]} <= {*dropped}
+        self._unplaced = [each for each in dropped if both and each in _OF_MICROGRAPHS]
+        self.dropped = [each for each in dropped if each not in self._unplaced]
 
     @property
     def notes(self) -> list[str]:
-        """What became of coordinates on micrographs."""
-        return self._notes
-
-    def _find_notes(self) -> list[str]:
         """Which way y goes; or what goes without the size of micrographs, and why."""
         if self._micrographs:
             return [_FLIPPED if self._flips else _SAME]
-        if not {*COORDINATES_PX[:2]} <= {*self.dropped}:
+        if not self._unplaced:
             return []
-        gone = [label for label in _OF_MICROGRAPHS if label in self.dropped]
-        self.dropped = [label for label in self.dropped if label not in gone]
+        gone = ", ".join(self._unplaced)
         return [
-            f"dropped, since a .star does not say how large micrographs are: {', '.join(gone)}; "
-            "export and expand keep them by micrograph_px=W,H"
+            f"dropped, since a .star does not say how large micrographs are: {gone}; export and "
+            "expand keep them by micrograph_px=W,H"
         ]
 
     def _find_lost(self) -> list[str]:
