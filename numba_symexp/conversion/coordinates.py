@@ -21,8 +21,12 @@ def refuse_choice(rows: Poses, known: Format, choice: CoordinateChoice) -> None:
     path, suffix = rows.source.path, known.kind.suffixes[0]
     star_to_cs = (rows.source.vocabulary, known.vocabulary) == (RELION, CRYOSPARC)
     sized = choice.micrograph_px is not None
-    if choice.recenter and known.vocabulary not in (CRYOSPARC, RELION):
-        raise UsageError(f"recenter= goes with a .star or .cs output, not with {suffix}")
+    kinds = {RELION: ".star"} if rows.components == 3 else {RELION: ".star", CRYOSPARC: ".cs"}
+    if choice.recenter and known.vocabulary not in kinds:
+        raise UsageError(
+            f"recenter= goes with a {' or '.join(kinds.values())} output of {path}, not with "
+            f"{suffix}"
+        )
     if rows.components == 3 and choice.of_images:
         raise UsageError(
             f"{choice.of_images[0]}= is for images, and {path} has subtomograms: leave it out"
