@@ -526,14 +526,14 @@ def test_coordinates_that_go_are_named_with_what_keeps_them(rng, tmp_path, go):
     go("expand", "p.star", "e.h5", *C2)
     shown = go("collapse", "e.h5", "back.cs")
     assert named in shown
-    assert "export and expand keep them by micrograph_px=W,H" in shown
+    assert "export and expand keep them by --micrograph_px=W,H" in shown
     names = np.load(tmp_path / "back.cs").dtype.names
     assert not any(name.startswith("location/") for name in names)
     del columns[COORDINATES[1]]
     write_star(tmp_path / "half.star", columns)
     shown = go("export", "half.star", "half.cs")
     assert "micrograph_px" not in shown
-    assert f"place in the output: rlnMicrographName, {COORDINATES[0]}" in shown
+    assert f"has no place for them: rlnMicrographName, {COORDINATES[0]}" in shown
 
 
 def test_a_micrograph_need_not_be_named(rng, tmp_path, go):

@@ -141,7 +141,7 @@ class AsCryosparc(TableView):
             return []
         gone = ", ".join(self._unplaced)
         return [
-            f"dropped, since a .star does not say how large micrographs are: {gone}; export and "
+            f"dropped, because a .star does not say how large micrographs are: {gone}; export and "
             "expand keep them by micrograph_px=W,H"
         ]
 
