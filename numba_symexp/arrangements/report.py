@@ -1,5 +1,6 @@
 """What `arrange` found."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -178,6 +179,16 @@ class ArrangeReport:
         strongest = self.strongest
         record["strongest"] = None if strongest is None else dict(vars(strongest))
         return record
+
+
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+="
+
+
+def letters(names: Sequence[str]) -> tuple[str, ...]:
+    """One character for each label: its name where all are one character, else A, B, ..."""
+    if all(len(name) == 1 for name in names):
+        return tuple(names)
+    return tuple(_LETTERS[: len(names)])
 
 
 def in_short(number: int) -> str:
