@@ -37,7 +37,7 @@ def match(
     Parameters
     ----------
     file
-        Expanded .cs, .star or HDF5 table.
+        Expanded .cs, .star, .tbl or HDF5 table.
     symmetry
         Symmetry that the copies should have: C1, Cn, Dn, T, O, I (= I2), I1, I2, I3 or I4; else all
         are tried.

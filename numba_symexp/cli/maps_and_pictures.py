@@ -193,7 +193,8 @@ def plot(
     Parameters
     ----------
     file
-        Particle table, expanded or not: HDF5; RELION .star; CryoSPARC .cs, .csg or job folder.
+        Particle table, expanded or not: HDF5; .star of RELION or M; CryoSPARC .cs, .csg or job
+        folder; Dynamo .tbl.
     output
         Picture to write: .png, .svg or .pdf.
     symmetry

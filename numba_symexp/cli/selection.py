@@ -66,11 +66,12 @@ def select(
     same_pose
         Of copies of a particle that are within A,DEG of each other, keep one.
     min_distance_A
-        Keep rows of which no other one that stays is nearer, in projection.
+        Keep rows so that no two are nearer to each other than this, in projection.
     within
-        particle or micrograph: among which rows distances are looked at.
+        particle or micrograph: rows of which one keep that distance.
     score
-        Column that tells which one stays: the largest value; else the first in the file.
+        Column that tells which one stays: the largest value (of an error column that is the worst
+        row); else the first in the file.
     random
         Seed: draw which one stays.
     micrographs
