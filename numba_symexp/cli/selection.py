@@ -24,6 +24,7 @@ def select(
     min_distance_A: str | None = None,
     within: str = "particle",
     score: str | None = None,
+    lowest: bool = False,
     random: str | None = None,
     micrographs: str | None = None,
     micrograph_psize: str | None = None,
@@ -70,8 +71,9 @@ def select(
     within
         particle or micrograph: rows of which one keep that distance.
     score
-        Column that tells which one stays: the largest value (of an error column that is the worst
-        row); else the first in the file.
+        Column that tells which one stays: the largest value; else the first in the file.
+    lowest
+        The smallest value of --score stays, as of an error.
     random
         Seed: draw which one stays.
     micrographs
@@ -121,6 +123,7 @@ def select(
                 min_distance_A=least_A,
                 within=within,
                 score=score,
+                lowest=is_on(lowest),
                 random=drawn,
                 micrographs=micrographs,
                 micrograph_psize=micrograph_A,
