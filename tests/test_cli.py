@@ -103,6 +103,18 @@ def test_help_fits_the_terminal_and_breaks_no_word(name, columns, capsys, monkey
     assert max(lines[1]) > min(columns, max(lines[0])) - 12
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_flags_of_a_command_with_many_are_listed_by_what_they_are_about(name, capsys):
+    assert main([name, "--help"]) == 0
+    _, *parts = capsys.readouterr().out.partition("usage: ")[2].split("\n\n")
+    headings = [part.splitlines()[0] for part in parts if not part.startswith("  ")]
+    many = sum(part.count("\n  --") for part in parts) > 24
+    assert bool(headings) == many == (name in ("expand", "cryosparc"))
+    assert "Others:" not in headings
+    for part in parts[1:] if many else ():
+        assert part.splitlines()[1].startswith("  --"), part
+
+
 def test_help_has_80_columns_where_no_terminal_is(program):
     environment = {name: text for name, text in os.environ.items() if name != "COLUMNS"}
     command = [sys.executable, "-m", "numba_symexp", "expand", "--help"]

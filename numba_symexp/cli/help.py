@@ -29,8 +29,9 @@ _MANY = 24
 _VALUES = {
     value: names.split()
     for value, names in {
-        "X,Y,Z": "axis center center_px origin subtracted_center",
-        "A": "rise radius min_distance_A min_projected_A",
+        "X,Y,Z": "axis align_axis center_px origin subtracted_center",
+        "POINT": "center",
+        "A": "rise length radius min_distance_A min_projected_A",
         "A/PX": "psize micrograph_psize source_psize target_psize",
         "DEG": "twist",
         "A,DEG": "same_pose",
@@ -43,7 +44,7 @@ _VALUES = {
         "COLUMN": "pose shift by score",
         "COLUMN,...": "carry",
         "CONDITION,...": "where",
-        "NUMBERS": "operators",
+        "NUMBERS": "operators centers",
         "minus|plus": "defocus",
         "coordinates": "recenter",
         "flipped|same": "coordinates_y",
@@ -60,12 +61,14 @@ _VALUES = {
 _ABOUT = {
     "Which operators": "symmetry convention twist rise order operators_file origin operators "
     "modulo axis",
-    "About a point of the map (subparticles)": "center center_px box_px unique defocus",
+    "About a point of the map (subparticles)": "center center_px box_px length "
+    "align align_axis unique defocus",
     "New coordinates, for another extraction": "recenter coordinates_y micrographs "
     "micrograph_psize micrograph_px edge_px",
     "What the source holds": "passthrough table pose pose_format shift psize assign_halves again "
     "optimisation_set",
     "What is written": "carry keep_track_length program overwrite dry_run json quiet",
+    "The job in CryoSPARC": "title url email",
     "How it runs": "threads chunk_rows dask workers mixed_cpus",
 }
 """Flags of a verb that has many, by what they are about; the others come last."""
@@ -114,8 +117,9 @@ def _parts(verb: Callable[..., Any]) -> dict[str, list[str]]:
         heading: [name for name in listed.split() if name in flags]
         for heading, listed in _ABOUT.items()
     }
-    others = [name for name in names if not any(name in part for part in parts.values())]
-    return parts | ({"Others": others} if others else {})
+    listed = {name for part in parts.values() for name in part}
+    parts["Others"] = [name for name in names if name not in listed]
+    return {heading: part for heading, part in parts.items() if part}
 
 
 def completion(shell: str, program: str, verbs: Verbs) -> str:
