@@ -290,6 +290,24 @@ def test_a_label_of_several_letters_is_one_letter_of_a_pattern(go, rng, tmp_path
         assert "next: refinement in C1, or in the arrangement's own symmetry" in shown
 
 
+def test_few_particles_have_no_score(go, rng, tmp_path):
+    """Of 10 different arrangements with one particle each, none is more than chance."""
+    many = [(0, 0, 0, 0, 0, 1)] * 20 + [(0, 0, 0, 0, 1, 1)] * 6
+    alone = [(0, 0, 1, 0, 1, 1), (0, 1, 0, 1, 0, 1), (0, 1, 1, 0, 1, 1)]
+    world = worlds.expanded_world(tmp_path, go, rng, [*many, *alone], "C6")
+    words = worlds.as_cs(tmp_path, world, go)
+    report = asked(go, *words)
+    head, *lines = go("arrange", *words).partition("possible arrangements\n")[2].splitlines()
+    place = head.split().index("score") + 1  # of the share, its % is a word
+    for row, line in zip(report["arrangements"], lines, strict=False):
+        expected = row["expected_given_counts"]
+        told = line.split()[place - 2]
+        if row["score"] is None:
+            assert told == "-"
+        else:
+            assert (told == "few") == (row["particles"] < 5 and expected < 5), line
+
+
 def test_sites_that_the_poses_do_not_tell_are_told_by_the_table(go, rng, tmp_path):
     write_table(tmp_path / "p.h5", random_columns(rng, 12))
     for output in ("e.h5", "e.cs"):

@@ -21,6 +21,7 @@ from numba_symexp.arrangements.report import (
     ArrangeReport,
     Incomplete,
     PairOfLabels,
+    are_few,
     in_short,
     signed,
 )
@@ -186,7 +187,10 @@ def _said(shown: Arrangement | Incomplete) -> list[str]:
     if shown.score is None:
         expected = "the only one with these counts"
     else:
-        expected = f"expected {shown.expected_given_counts:,.1f}, score {signed(shown.score)}"
+        score = f"score {signed(shown.score)}"
+        if are_few(shown.particles, shown.expected_given_counts):
+            score = "too few for a score"
+        expected = f"expected {shown.expected_given_counts:,.1f}, {score}"
     return [expected, _plain(f"symmetry {shown.symmetry}", 44)]
 
 

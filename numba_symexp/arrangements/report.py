@@ -9,6 +9,9 @@ _LARGE, _LARGE_SCORE = 10**15, 1e6
 
 _NEARLY = 0.9
 
+_FEW = 5
+"""With fewer particles, seen and expected, a normal deviate is none."""
+
 
 @dataclass(frozen=True)
 class Arrangement:
@@ -189,6 +192,11 @@ def letters(names: Sequence[str]) -> tuple[str, ...]:
     if all(len(name) == 1 for name in names):
         return tuple(names)
     return tuple(_LETTERS[: len(names)])
+
+
+def are_few(particles: int, expected: float) -> bool:
+    """Whether a score says nothing: among many rare arrangements some are seen once by chance."""
+    return max(particles, expected) < _FEW
 
 
 def in_short(number: int) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from numba_symexp.arrangements.report import in_short, letters, signed
+from numba_symexp.arrangements.report import are_few, in_short, letters, signed
 from numba_symexp.cli.argv import Request, integer, is_on, number
 from numba_symexp.cli.terminal import ProgressBar
 
@@ -135,7 +135,7 @@ def _arrangements(report: dict[str, Any]) -> list[str]:
             f"{100 * each['particles'] / complete:.2f} %",
             f"{each['expected']:,.1f}",
             f"{each['expected_given_counts']:,.1f}",
-            "-" if each["score"] is None else signed(each["score"]),
+            _score(each),
             f"{each['orbit']:,}",
             each["symmetry"],
         )
@@ -154,6 +154,15 @@ def _arrangements(report: dict[str, Any]) -> list[str]:
     if report["further"][0]:
         lines.append(_further(report["further"]))
     return lines
+
+
+def _score(each: dict[str, Any]) -> str:
+    """Score of an arrangement, where it says something."""
+    if each["score"] is None:
+        return "-"
+    if are_few(each["particles"], each["expected_given_counts"]):
+        return "few"
+    return signed(each["score"])
 
 
 def _incomplete(report: dict[str, Any]) -> list[str]:
