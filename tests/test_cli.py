@@ -335,6 +335,8 @@ def test_version(program):
         (["expand", "in.h5", "--symmetry=C2"], ["needs OUTPUT"]),
         ([*WORDS, "--symetry=C2"], ["no flag --symetry", "did you mean --symmetry"]),
         ([*WORDS, "--overwrit"], ["no flag --overwrit"]),
+        ([*WORDS, "--conv=relion"], ["no flag --conv (did you mean --convention?)"]),
+        (["arr"], ["did you mean arrange"]),
         ([*WORDS, "--nooverwrite"], ["no flag"]),
         ([*WORDS, "-o"], ["no flag -o"]),
         ([*WORDS, "--symmetry=C3"], ["--symmetry is given twice"]),
