@@ -9,6 +9,7 @@ import naive_arrangements as twin
 import numpy as np
 import pytest
 import worlds_of_labels as worlds
+from conftest import random_columns, write_table
 from particle_files import needs, run
 from relion_peer import PROGRAM, make_particles
 from relion_peer import star_text as relion_text
@@ -268,6 +269,74 @@ def test_labels_come_from_any_file(writer, go, rng, tmp_path):
     report = asked(go, *words, "--label=A,B,C")
     assert_arrangements(report, world, worlds.NAMES_ABC)
     assert_pairs(report, world, worlds.NAMES_ABC)
+
+
+def test_a_label_of_several_letters_is_one_letter_of_a_pattern(go, rng, tmp_path):
+    truth = worlds.random_truth(rng, 40, 4, 3)
+    world = worlds.expanded_world(tmp_path, go, rng, truth, "C4", missing=0.1)
+    words = worlds.as_cs(tmp_path, world, go, rng)
+    said, report = go("arrange", *words, "--label=empty,bound,odd"), asked(go, *words)
+    copies = [f"{n:,}" for n in report["labels"].values()]
+    told = zip(("A = empty", "B = bound", "C = odd"), copies, strict=True)
+    assert ", ".join(map(" ".join, told)) in said
+    short = dict(zip([*worlds.NAMES, "-"], "ABC-", strict=True))
+    for row in (*report["arrangements"], *report["incomplete"]):
+        line = f"{row['id']}  {''.join(short[name] for name in row['pattern'])} "
+        assert any(each.lstrip().startswith(line) for each in said.splitlines()), line
+    chosen = report["arrangements"][1]["pattern"]
+    for keep in (":".join(chosen), "".join(short[name] for name in chosen), "2"):
+        shown = go("arrange", *words, f"--keep={keep}", "--output=o.h5", "--overwrite")
+        assert f"{report['arrangements'][1]['particles']} particles" in shown
+        assert "next: refinement in C1, or in the arrangement's own symmetry" in shown
+
+
+def test_few_particles_have_no_score(go, rng, tmp_path):
+    """Of 10 different arrangements with one particle each, none is more than chance."""
+    many = [(0, 0, 0, 0, 0, 1)] * 20 + [(0, 0, 0, 0, 1, 1)] * 6
+    alone = [(0, 0, 1, 0, 1, 1), (0, 1, 0, 1, 0, 1), (0, 1, 1, 0, 1, 1)]
+    world = worlds.expanded_world(tmp_path, go, rng, [*many, *alone], "C6")
+    words = worlds.as_cs(tmp_path, world, go)
+    report = asked(go, *words)
+    head, *lines = go("arrange", *words).partition("possible arrangements\n")[2].splitlines()
+    place = head.split().index("score") + 1  # of the share, its % is a word
+    for row, line in zip(report["arrangements"], lines, strict=False):
+        expected = row["expected_given_counts"]
+        told = line.split()[place - 2]
+        if row["score"] is None:
+            assert told == "-"
+        else:
+            assert (told == "few") == (row["particles"] < 5 and expected < 5), line
+
+
+def test_sites_that_the_poses_do_not_tell_are_told_by_the_table(go, rng, tmp_path):
+    write_table(tmp_path / "p.h5", random_columns(rng, 12))
+    for output in ("e.h5", "e.cs"):
+        go("expand", "p.h5", output, "--symmetry=O", "--modulo=C4")
+    rows = np.load(tmp_path / "e.cs")
+    labels = rng.integers(0, 2, len(rows)).astype(np.uint32)
+    save(tmp_path / "l.cs", worlds.with_fields(rows, alignments3D__class=labels))
+    advice = "if the set was made with --unique or --modulo"
+    for flags in ((), ("--source=p.h5",)):
+        notes = asked(go, "l.cs", *flags)["notes"]
+        assert any(each.startswith(advice) for each in notes)
+        assert ("of 18 of 24 operators no copy came back" in notes) == bool(flags)
+    known = asked(go, "l.cs", "--expanded=e.h5")
+    assert known["possible"] == 10  # of Burnside's lemma
+    assert not any(each.startswith(advice) for each in known["notes"])
+
+
+def test_pairs_that_never_came_back_are_not_listed(go, rng, tmp_path):
+    truth = worlds.random_truth(rng, 30, 4, 2)
+    world = worlds.expanded_world(tmp_path, go, rng, truth, "C4")
+    for labels in world.labels:
+        labels[1] = labels[3] = None
+    words = worlds.as_cs(tmp_path, world, go)
+    report = asked(go, *words)
+    none = [row for row in report["pairs"] if not row["pairs"]]
+    assert {row["relation"] for row in none} == {"1/4 turn about z"}
+    said = go("arrange", *words)
+    assert "1/4 turn about z" not in said
+    assert "3 more have sites that never came back together" in said
 
 
 def test_files_of_equal_names_are_classes_by_number(go, rng, tmp_path):

@@ -88,6 +88,23 @@ def test_missing_matplotlib_is_named(tmp_path, monkeypatch):
         arrange("none.h5", picture=str(tmp_path / "a.png"))
 
 
+def test_names_of_pairs_on_axes_are_whole(tmp_path, rng):
+    """The angle between axes says which pair it is, and leaves room for the names of labels."""
+    source = write_table(tmp_path / "source.h5", random_columns(rng, 40))
+    expanded = str(tmp_path / "expanded.h5")
+    expand(source, expanded, symmetry="I", center=(105.15, 0.0, 170.13), unique=True)
+    with h5py.File(expanded, "r+") as file:
+        file["particles/state"] = rng.integers(0, 3, 480)
+    names = ("apo-state", "ATP-bound", "portal-vertex")
+    picture = tmp_path / "a.svg"
+    report = arrange(expanded, by="state", label=names, picture=str(picture))
+    shown = texts(picture)
+    assert len({pair.relation for pair in report.pairs}) == 3
+    for apart, length in (("63.4", 210), ("116.6", 340), ("180.0", 400)):
+        assert f"apo-state portal-vertex, axes {apart} deg apart, {length} A" in shown
+    assert not any("..." in words for words in shown)
+
+
 def test_an_existing_picture_is_kept_unless_said(labeled, tmp_path):
     picture = tmp_path / "a.png"
     picture.write_bytes(PNG_MINE)
@@ -200,6 +217,6 @@ def test_with_a_center_sites_are_where_it_is(tmp_path, rng):
         file["particles/state"] = rng.integers(0, 2, 160).astype("S1")
     arrange(expanded, by="state", picture=str(tmp_path / "a.svg"))
     shown = " ".join(texts(tmp_path / "a.svg"))
-    assert "sites are drawn at their centers, seen from the middle of the box" in shown
+    assert "sites are drawn in the direction of their centers from the box center" in shown
     assert "left z" not in shown
     assert "1/4 turn about z, 42 A" in shown

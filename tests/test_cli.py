@@ -48,6 +48,7 @@ def test_help_of_the_program(program, flag):
     for name in COMMANDS:
         assert f"\n  {name}" in result.stdout
     assert "never for a global refinement" in result.stdout
+    assert Path(re.search(r"^Guide: (.*)$", result.stdout, re.MULTILINE)[1]).is_file()
 
 
 def test_help_of_the_program_says_what_each_command_does(capsys):
@@ -76,8 +77,8 @@ def test_help_of_a_command_tells_every_flag(name, capsys):
             wanted.add(word.upper())
         else:
             is_switch = isinstance(parameter.default, bool)
-            wanted.add(f"--{word}" if is_switch else f"--{word}={word.upper()}")
-    assert told.keys() == wanted
+            wanted.add(f"--{word}" if is_switch else f"--{word}=")
+    assert {form.partition("=")[0] + "=" * ("=" in form) for form in told} == wanted
     for form, words in told.items():
         assert len(words) > 10, form
         assert words.endswith("."), form
@@ -93,10 +94,25 @@ def test_help_fits_the_terminal_and_breaks_no_word(name, columns, capsys, monkey
     assert main([*name.split(), "--help"]) == 0
     shown = capsys.readouterr().out
     for line in shown.splitlines():
-        assert len(line) <= columns or line.startswith(("Example: ", "usage: ")), line
+        assert len(line) <= columns or line.startswith(("Example: ", "usage: ", "Guide: ")), line
     assert shown.split() == whole.split()
-    wanted = min(columns, max(map(len, whole.splitlines())))
-    assert max(map(len, shown.splitlines())) > wanted - 12
+    lines = [
+        [len(each) for each in text.splitlines() if "Guide: " not in each]
+        for text in (whole, shown)
+    ]
+    assert max(lines[1]) > min(columns, max(lines[0])) - 12
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_flags_of_a_command_with_many_are_listed_by_what_they_are_about(name, capsys):
+    assert main([name, "--help"]) == 0
+    _, *parts = capsys.readouterr().out.partition("usage: ")[2].split("\n\n")
+    headings = [part.splitlines()[0] for part in parts if not part.startswith("  ")]
+    many = sum(part.count("\n  --") for part in parts) > 24
+    assert bool(headings) == many == (name in ("expand", "cryosparc"))
+    assert "Others:" not in headings
+    for part in parts[1:] if many else ():
+        assert part.splitlines()[1].startswith("  --"), part
 
 
 def test_help_has_80_columns_where_no_terminal_is(program):
@@ -319,6 +335,8 @@ def test_version(program):
         (["expand", "in.h5", "--symmetry=C2"], ["needs OUTPUT"]),
         ([*WORDS, "--symetry=C2"], ["no flag --symetry", "did you mean --symmetry"]),
         ([*WORDS, "--overwrit"], ["no flag --overwrit"]),
+        ([*WORDS, "--conv=relion"], ["no flag --conv (did you mean --convention?)"]),
+        (["arr"], ["did you mean arrange"]),
         ([*WORDS, "--nooverwrite"], ["no flag"]),
         ([*WORDS, "-o"], ["no flag -o"]),
         ([*WORDS, "--symmetry=C3"], ["--symmetry is given twice"]),

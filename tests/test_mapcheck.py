@@ -725,10 +725,10 @@ def test_the_report_says_everything(small, check):
     assert (done.returncode, done.stderr) == (0, "")
     first, second, *lines = done.stdout.splitlines()
     assert first.startswith("small.mrc: 18 x 18 x 18 voxels of 3 A, compared at 3 A per voxel, ")
-    assert "without the means over rings about z, those above and below" in second
+    assert "the means over rings about z, those above and below the center together," in second
     assert [line.split()[0] for line in lines[:5]] == list(point_group("D3").label[1:])
     assert lines[5].startswith("D3 (cryosparc), 6 operator(s): 3-fold on z, 2-fold on y: worst 0.9")
-    assert lines[6].startswith("D3 (relion), 6 operator(s): 3-fold on z, 2-fold on x: ")
+    assert lines[6].startswith("D3 (relion), 6 operator(s): 3-fold on z, 2-fold on x: worst ")
     assert lines[7].startswith(
         "noise is 0 % of the variance: the best correlation that can be expected is 1.00"
     )

@@ -185,3 +185,21 @@ def test_a_column_that_a_star_lacks_is_told(left_out, said, tmp_path, command):
         assert len(done.stderr.splitlines()) == (name is not None)
     done = command(*words, "--center=0,63,0")
     assert "--center is 63 A from the box center" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "warned"),
+    [
+        (("--symmetry=I",), True),
+        (("--symmetry=i",), True),
+        (("--symmetry=I", "--convention=cryosparc"), True),
+        (("--symmetry=I", "--convention=relion"), False),
+        (("--symmetry=I", "--convention=scipy"), False),
+        (("--symmetry=I1",), False),
+        (("--symmetry=I2",), False),
+    ],
+)
+def test_which_icosahedron_cryosparc_means_is_asked(flags, warned, source, command):
+    done = command("expand", source, "o.h5", *flags, "--dry_run")
+    assert done.returncode == 0
+    assert ("--symmetry=I1 or --symmetry=I2 says it" in done.stderr) == warned

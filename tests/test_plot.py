@@ -322,6 +322,17 @@ def test_pictures_are_of_their_suffix_and_the_same_twice(suffix, source, tmp_pat
     )
 
 
+@pytest.mark.parametrize("suffix", ["cs", "star"])
+def test_copies_in_any_file_are_rows_and_no_particles(suffix, columns, go, tmp_path):
+    columns["blob/idx"] = np.arange(50, dtype=np.uint32)
+    source = write_table(tmp_path / "source.h5", columns)
+    go("expand", source, f"e.{suffix}", "--symmetry=D3")
+    assert "300 rows of an expanded set: " in go("plot", f"e.{suffix}", "e.svg")
+    assert "<!-- 300 rows of an expanded set -->" in (tmp_path / "e.svg").read_text()
+    go("export", source, f"p.{suffix}")
+    assert "50 particles: " in go("plot", f"p.{suffix}", "p.svg")
+
+
 def test_text_says_what_is_shown(source, tmp_path):
     out = str(tmp_path / "b $no{math$.h5")
     expand(source, out, symmetry="D3")

@@ -88,6 +88,18 @@ def test_every_flag_of_a_guide_exists(path):
     assert flags - known - elsewhere == set()
 
 
+def test_commands_of_the_goals_are_understood():
+    """Each command of the guide's table of goals: its verb, its words and its flags."""
+    from inside import COMMANDS, canonical
+
+    table = (PACKAGE / "GUIDE.md").read_text().partition("| goal |")[2].partition("\n\n")[0]
+    words = [each.split() for each in re.findall(r"`([^`]*)`", table)]
+    commands = [each for each in words if len(each) > 1 and each[0] in COMMANDS]
+    assert len(commands) >= 12
+    for each in commands:
+        assert canonical(each, COMMANDS)[0] == each[0]
+
+
 @pytest.mark.parametrize("path", GUIDES, ids=lambda path: "/".join(path.parts[-2:]))
 def test_links_of_a_guide_lead_somewhere(path):
     for link in re.findall(r"\]\(([^)#:]+)(?:#[\w-]*)?\)", path.read_text()):

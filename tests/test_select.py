@@ -161,6 +161,17 @@ def test_one_copy_of_each_particle(go, expanded):
     go("select", "e.h5", "s.h5", "--one_per_particle", "--score=score")
     score = read("e.h5", "score")[0].reshape(40, ORDER)
     assert pairs("s.h5") == list(enumerate(score.argmax(axis=1).tolist()))
+    words = ("--one_per_particle", "--score=score", "--lowest", "--overwrite")
+    assert "the one with the smallest score stays" in go("select", "e.h5", "s.h5", *words)
+    assert pairs("s.h5") == list(enumerate(score.argmin(axis=1).tolist()))
+    with h5py.File("e.h5", "r+") as file:
+        file["particles/whole"] = score.ravel().astype(np.int32)
+        file["particles/score"][5 * ORDER] = np.nan
+    go("select", "e.h5", "s.h5", "--one_per_particle", "--score=whole", "--lowest", "--overwrite")
+    assert pairs("s.h5") == list(enumerate(score.argmin(axis=1).tolist()))
+    go("select", "e.h5", "s.h5", *words)
+    score[5, 0] = np.inf
+    assert pairs("s.h5") == list(enumerate(score.argmin(axis=1).tolist()))
     go("select", "e.h5", "a.h5", "--one_per_particle", "--random=5")
     go("select", "e.h5", "b.h5", "--one_per_particle", "--random=5")
     go("select", "e.h5", "c.h5", "--one_per_particle", "--random=6")
@@ -318,6 +329,7 @@ def test_rows_of_a_star_keep_their_words(go, rng, tmp_path):
         (["--where=uid"], "COLUMN=VALUE"),
         (["--where=score=a..b"], "is no number"),
         (["--one_per_particle", "--score=a", "--random=1"], "give one of them"),
+        (["--one_per_particle", "--lowest"], "--lowest goes with --score"),
         (["--min_distance_A=0"], "not a length"),
         (["--min_distance_A=5", "--within=map"], "neither particle nor micrograph"),
         (["--same_pose=1"], "two numbers"),

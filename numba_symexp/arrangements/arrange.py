@@ -33,6 +33,7 @@ from numba_symexp.conversion.particle_output import ParticleOutput
 from numba_symexp.copies.opening import open_labeled
 from numba_symexp.copies.returned import Copies
 from numba_symexp.errors import UsageError
+from numba_symexp.expanded.table import ExpandedTable
 from numba_symexp.files import path_list
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.output import Draft
@@ -54,7 +55,7 @@ def arrange(
     output: AnyPath | None = None,
     keep: str | Sequence[str] = (),
     score: str | None = None,
-    most: int = 100,
+    most: int = 20,
     min_projected_A: float | None = None,
     picture: AnyPath | None = None,
     overwrite: bool = False,
@@ -188,6 +189,7 @@ class _Job:
         tally = PairTally(sites.relation, len(sites.relations), len(labels.names))
         if self._least_A is not None:
             self._add_projected(tally, labels.codes, self._least_A)
+        self._absent = int((labels.codes == MISSING).all(axis=0).sum())
         patterns = self.patterns = find_patterns(labels.codes, sites, labels.score)
         if self._least_A is None:
             step = max(1, _AT_ONCE // len(sites))
@@ -279,6 +281,15 @@ class _Job:
             notes.append(
                 "no turn but the identity takes these sites to each other: each labeling is an "
                 "arrangement of its own"
+            )
+        if self._absent:
+            notes.append(f"of {self._absent} of {len(sites)} operators no copy came back")
+        is_told = isinstance(self._copies.expanded, ExpandedTable)
+        if not is_told and (self._absent or len(sites.turns) == 1):
+            notes.append(
+                "if the set was made with unique=True or modulo=, its sites are known to its "
+                "expanded table in HDF5 alone: expand the same particles with the same options "
+                "into a .h5, and give it with expanded="
             )
         if self._least_A is not None:
             notes.append(

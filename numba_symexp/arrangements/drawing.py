@@ -21,6 +21,7 @@ from numba_symexp.arrangements.report import (
     ArrangeReport,
     Incomplete,
     PairOfLabels,
+    are_few,
     in_short,
     signed,
 )
@@ -109,7 +110,8 @@ def draw(
     top = _FOOT + low
     box = (_EDGE + 0.65, top - _COUNTS_HIGH, _COUNTS_WIDE, _COUNTS_HIGH)
     _counts(page, box, report.arrangements[:_MOST_COUNTS])
-    names = [_name_of(each, _few(report)) for each in pairs]
+    relations = _relations(report)
+    names = [_name_of(each, relations[each.relation], _few(report)) for each in pairs]
     left = _EDGE + 0.65 + _COUNTS_WIDE + 0.5
     page.text(left, top + 0.08, _title_of(report, len(pairs)), weight="bold")
     left += _SMALL_LETTER * max(map(len, names), default=0) + 0.1
@@ -130,7 +132,7 @@ def _head(report: ArrangeReport, words: str, sphere: DrawnSites) -> list[str]:
     gaps = sum(each.particles for each in report.incomplete) + report.further_incomplete[1]
     if gaps:
         told.append(f"{gaps:,} with gaps")
-    halves = "; left z \N{GREATER-THAN OR EQUAL TO} 0, right z < 0, both seen from +z"
+    halves = "; left z \N{GREATER-THAN OR EQUAL TO} 0, right z < 0, both looked at from +z"
     return [
         *lines,
         "; ".join(told),
@@ -185,7 +187,10 @@ def _said(shown: Arrangement | Incomplete) -> list[str]:
     if shown.score is None:
         expected = "the only one with these counts"
     else:
-        expected = f"expected {shown.expected_given_counts:,.1f}, score {signed(shown.score)}"
+        score = f"score {signed(shown.score)}"
+        if are_few(shown.particles, shown.expected_given_counts):
+            score = "too few for a score"
+        expected = f"expected {shown.expected_given_counts:,.1f}, {score}"
     return [expected, _plain(f"symmetry {shown.symmetry}", 44)]
 
 
@@ -301,13 +306,22 @@ def _title_of(report: ArrangeReport, shown: int) -> str:
     return f"{text}: {shown} of {of_all:,}" if 0 < shown < of_all else text
 
 
-def _name_of(pair: PairOfLabels, few: bool) -> str:
+def _relations(report: ArrangeReport) -> dict[str, str]:
+    """Relations by their names, without the turns of sites on axes where the angle says it all."""
+    names = list(dict.fromkeys(each.relation for each in report.pairs))
+    short = [name.partition(", ")[0] if name.startswith("axes ") else name for name in names]
+    return dict(zip(names, short if len(set(short)) == len(names) else names, strict=True))
+
+
+def _name_of(pair: PairOfLabels, relation: str, few: bool) -> str:
     """Relation of a pair, with its labels where there are more than two."""
-    text = pair.relation if pair.distance_A is None else f"{pair.relation}, {pair.distance_A:.0f} A"
+    most = int(_NAMES / _SMALL_LETTER)
+    text = relation if pair.distance_A is None else f"{relation}, {pair.distance_A:.0f} A"
     if not few:
-        one, other = (_plain(name, 10) for name in pair.labels)
+        room = max(10, (most - len(text) - 3) // 2)
+        one, other = (_plain(name, room) for name in pair.labels)
         text = f"{one} {other}, {text}"
-    return _plain(text, int(_NAMES / _SMALL_LETTER))
+    return _plain(text, most)
 
 
 def _nothing(panel: Any, words: str) -> None:

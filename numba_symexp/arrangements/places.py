@@ -39,14 +39,17 @@ def places_of_sites(sites: Sites) -> tuple[Array, str]:
         length = np.linalg.norm(operators.motion_A, axis=1, keepdims=True)
         found = operators.motion_A / np.where(length > 0, length, 1)
         if _nearest(found) > _APART:
-            return found, "at their centers, seen from the middle of the box"
+            return found, "in the direction of their centers from the box center"
     if sites.by_subgroup:
         axis = principal_axis(sites.full, operators.subgroup.astype(np.int64))
         if axis is not None and _nearest(operators.matrix @ axis) > _APART:
             return operators.matrix @ axis, "on the axes that they stand for"
     chosen = _well_apart(operators)
     told = ", ".join(f"{part:.2f}" for part in np.round(chosen, 2) + 0.0)
-    return operators.matrix @ chosen, f"where the operators turn the direction ({told})"
+    return (
+        operators.matrix @ chosen,
+        f"where the operators turn the direction ({told}), which stands for the subunit",
+    )
 
 
 def _well_apart(operators: Operators) -> Array:

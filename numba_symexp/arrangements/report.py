@@ -1,5 +1,6 @@
 """What `arrange` found."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -7,6 +8,9 @@ from typing import Any
 _LARGE, _LARGE_SCORE = 10**15, 1e6
 
 _NEARLY = 0.9
+
+_FEW = 5
+"""With fewer particles, seen and expected, a normal deviate is none."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +182,21 @@ class ArrangeReport:
         strongest = self.strongest
         record["strongest"] = None if strongest is None else dict(vars(strongest))
         return record
+
+
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+="
+
+
+def letters(names: Sequence[str]) -> tuple[str, ...]:
+    """One character for each label: its name where all are one character, else A, B, ..."""
+    if all(len(name) == 1 for name in names):
+        return tuple(names)
+    return tuple(_LETTERS[: len(names)])
+
+
+def are_few(particles: int, expected: float) -> bool:
+    """Whether a score says nothing: among many rare arrangements some are seen once by chance."""
+    return max(particles, expected) < _FEW
 
 
 def in_short(number: int) -> str:

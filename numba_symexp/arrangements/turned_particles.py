@@ -8,6 +8,7 @@ import numpy as np
 from numba_symexp.annotations import Array, Progress
 from numba_symexp.arrangements.labels import GAP
 from numba_symexp.arrangements.patterns import MISSING, Patterns, PatternText, find_patterns
+from numba_symexp.arrangements.report import letters
 from numba_symexp.arrangements.sites import Sites
 from numba_symexp.conversion.particle_output import ParticleOutput
 from numba_symexp.conversion.turned import Tag, TurnedTable
@@ -121,8 +122,8 @@ class TurnedParticles:
             if not 0 <= number < patterns.told:
                 raise UsageError(
                     f"keep={word}: no particle has this arrangement: give a pattern of "
-                    f"{len(self._sites)} labels ({', '.join(self._names)}, or {GAP}), or an id "
-                    f"from 1 to {patterns.told:,}"
+                    f"{len(self._sites)} labels as the table shows it, or an id from 1 to "
+                    f"{patterns.told:,}"
                 )
             found.append(number)
         return found
@@ -135,9 +136,10 @@ class TurnedParticles:
 
     def _codes(self, word: str) -> Array | None:
         """Codes of a pattern that somebody typed; None where it is none."""
-        codes = {name: code for code, name in enumerate(self._names, start=1)} | {GAP: MISSING}
-        single = all(len(name) == 1 for name in self._names)
-        parts = list(word) if single else word.split(":")
+        by_name = ":" in word or len(self._sites) == 1
+        names = self._names if by_name else letters(self._names)
+        codes = {name: code for code, name in enumerate(names, start=1)} | {GAP: MISSING}
+        parts = word.split(":") if by_name else list(word)
         if len(parts) != len(self._sites) or any(part not in codes for part in parts):
             return None
         return np.array([codes[part] for part in parts], np.uint8)

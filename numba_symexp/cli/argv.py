@@ -238,7 +238,8 @@ def _nearest(word: str, known: Iterable[str], before: str = "") -> str:
     if not near:
         import difflib  # mistakes alone need it
 
-        near = difflib.get_close_matches(word, known, n=1)
+        near = [name for name in known if len(word) > 2 and name.startswith(word)][:1]
+        near = near or difflib.get_close_matches(word, known, n=1)
     return f" (did you mean {before}{near[0]}?)" if near else ""
 
 

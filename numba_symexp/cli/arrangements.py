@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from numba_symexp.arrangements.report import in_short, signed
+from numba_symexp.arrangements.report import are_few, in_short, letters, signed
 from numba_symexp.cli.argv import Request, integer, is_on, number
 from numba_symexp.cli.terminal import ProgressBar
 
-_MOST_PAIRS = 200
+_MOST_PAIRS = 30
 """Pairs of labels that are listed."""
 
 
@@ -20,7 +20,7 @@ def arrange(
     output: str | None = None,
     keep: str | None = None,
     score: str | None = None,
-    most: str = "100",
+    most: str = "20",
     min_projected_A: str | None = None,
     picture: str | None = None,
     overwrite: bool = False,
@@ -53,7 +53,7 @@ def arrange(
     score
         Column that settles which of equivalent turns is taken: the largest value wins.
     most
-        How many arrangements are listed.
+        How many arrangements are listed; 20 where this is not given.
     min_projected_A
         Leave out pairs of sites whose centers are nearer in the image (A).
     picture
@@ -83,7 +83,7 @@ def arrange(
                 output=output,
                 keep=keep or (),
                 score=score,
-                most=100 if listed is None else listed,
+                most=20 if listed is None else listed,
                 min_projected_A=least_A,
                 picture=picture,
                 overwrite=is_on(overwrite),
@@ -95,7 +95,11 @@ def arrange(
 
 def arrangements_text(report: dict[str, Any]) -> str:
     """Lines about arrangements: the `ArrangeReport`, as a dict."""
-    labels = ", ".join(f"{name} {copies:,}" for name, copies in report["labels"].items())
+    short = letters([*report["labels"]])
+    labels = ", ".join(
+        f"{'' if letter == name else letter + ' = '}{name} {copies:,}"
+        for letter, (name, copies) in zip(short, report["labels"].items(), strict=True)
+    )
     lines = [
         f"{report['files'][0]}: {report['particles']:,} particles with {report['sites']:,} sites, "
         f"{report['symmetry']}",
@@ -112,6 +116,11 @@ def arrangements_text(report: dict[str, Any]) -> str:
     if report["outputs"]:
         of = f": {report['written']:,} particles" if report["written"] else ""
         lines += ["", f"wrote {' and '.join(report['outputs'])}{of}"]
+    if report["written"]:
+        lines.append(
+            "next: refinement in C1, or in the arrangement's own symmetry (each particle has one "
+            "row)"
+        )
     return "\n".join(lines)
 
 
@@ -126,7 +135,7 @@ def _arrangements(report: dict[str, Any]) -> list[str]:
             f"{100 * each['particles'] / complete:.2f} %",
             f"{each['expected']:,.1f}",
             f"{each['expected_given_counts']:,.1f}",
-            "-" if each["score"] is None else signed(each["score"]),
+            _score(each),
             f"{each['orbit']:,}",
             each["symmetry"],
         )
@@ -145,6 +154,15 @@ def _arrangements(report: dict[str, Any]) -> list[str]:
     if report["further"][0]:
         lines.append(_further(report["further"]))
     return lines
+
+
+def _score(each: dict[str, Any]) -> str:
+    """Score of an arrangement, where it says something."""
+    if each["score"] is None:
+        return "-"
+    if are_few(each["particles"], each["expected_given_counts"]):
+        return "few"
+    return signed(each["score"])
 
 
 def _incomplete(report: dict[str, Any]) -> list[str]:
@@ -166,16 +184,18 @@ def _incomplete(report: dict[str, Any]) -> list[str]:
 
 def _further(rest: tuple[int, int]) -> str:
     """Line about what is not listed."""
-    return f"{rest[0]:,} further ones: {rest[1]:,} particles"
+    return f"{rest[0]:,} more: {rest[1]:,} particles"
 
 
 def _pairs(report: dict[str, Any]) -> list[str]:
     """Table of pairs of labels, and a sentence about the strongest."""
-    shown, with_A = report["pairs"], any(each["distance_A"] is not None for each in report["pairs"])
+    with_A = any(each["distance_A"] is not None for each in report["pairs"])
+    shown = [each for each in report["pairs"] if each["pairs"] or each["expected"]]
+    none = len(report["pairs"]) - len(shown)
     if len(shown) > _MOST_PAIRS:
         least = sorted(abs(each["score"] or 0.0) for each in shown)[-_MOST_PAIRS]
         shown = [each for each in shown if abs(each["score"] or 0.0) >= least][:_MOST_PAIRS]
-    further = len(report["pairs"]) - len(shown)
+    further = len(report["pairs"]) - len(shown) - none
     rows = [
         (
             each["relation"],
@@ -194,7 +214,8 @@ def _pairs(report: dict[str, Any]) -> list[str]:
     return [
         "pairs of labels, against labels permuted within each particle:",
         *_table(head, rows, left=left),
-        *([f"{further:,} further ones have smaller scores"] if further else []),
+        *([f"{further:,} more have smaller scores"] if further else []),
+        *([f"{none:,} more have sites that never came back together"] if none else []),
         _strongest(report),
     ]
 
@@ -208,9 +229,9 @@ def _strongest(report: dict[str, Any]) -> str:
     seen = (
         f"{best['pairs']:,} pairs, {best['expected']:,.1f} expected, score {signed(best['score'])}"
     )
-    limit = f"{report['limit']:.1f}, which chance passes anywhere in one of 20 sets"
+    limit = f"{report['limit']:.1f}, which some pair passes by chance in one of 20 data sets"
     if abs(best["score"]) <= report["limit"]:
-        return f"no pair passes the limit of {limit}: the largest is {what} ({seen})"
+        return f"no score passes the limit of {limit}: the largest is {what} ({seen})"
     often = "more often" if best["score"] > 0 else "less often"
     return (
         f"strongest: {what}, {often} than by chance ({seen}; the limit is {limit}). The labels of "
@@ -220,8 +241,9 @@ def _strongest(report: dict[str, Any]) -> str:
 
 
 def _pattern(pattern: tuple[str, ...], labels: dict[str, int]) -> str:
-    """Text of a pattern."""
-    return ("" if all(len(name) == 1 for name in labels) else ":").join(pattern)
+    """Text of a pattern, one character for each site."""
+    short = dict(zip(labels, letters([*labels]), strict=True))
+    return "".join(short.get(name, name) for name in pattern)
 
 
 def _table(

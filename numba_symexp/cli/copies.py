@@ -37,7 +37,7 @@ def match(
     Parameters
     ----------
     file
-        Expanded .cs, .star or HDF5 table.
+        Expanded .cs, .star, .tbl or HDF5 table.
     symmetry
         Symmetry that the copies should have: C1, Cn, Dn, T, O, I (= I2), I1, I2, I3 or I4; else all
         are tried.
@@ -208,7 +208,8 @@ def collapse(
 
 def collapse_text(made: dict[str, Any]) -> str:
     """Line about particles that were collapsed."""
-    best = f", the copy with the {made['keep']} {made['by']} of each" if made["by"] else ""
+    most = "smallest" if made["keep"] == "min" else "largest"
+    best = f", the copy with the {most} {made['by']} of each" if made["by"] else ""
     notes = "".join(f"note: {note}\n" for note in made["notes"])
     files = " and ".join(made["files"])
     group = next((f"Import Result Group with {each}, then " for each in made["files"][1:]), "")

@@ -159,16 +159,16 @@ def expand(
     program
         relion or m: whose .star is written of subtomograms; else the source's.
     recenter
-        coordinates: bake shifts into the coordinates of a .star or .cs, for a new extraction; of
-        images whole pixels of the micrograph, of subtomograms all.
+        coordinates: move the coordinates of a .star or .cs by the shifts, for a new extraction: on
+        micrographs by whole pixels, in tomograms wholly.
     coordinates_y
-        flipped or same: whether y of a .star counts from the other edge than that of the images;
-        else flipped where .cs and .star become each other, same from .star to .star.
+        flipped or same: y of a .star is (1 - center_y_frac) or center_y_frac times the height; else
+        flipped where .cs and .star become each other, same from .star to .star.
     micrographs
         RELION's .star of the micrographs, whose optics say A per pixel; goes with --recenter, or
         with --micrograph_px.
     micrograph_psize
-        A per pixel of all micrographs, instead.
+        A per pixel of all micrographs, instead of --micrographs.
     micrograph_px
         Width and height W,H of micrographs, by which coordinates of a .star go into a .cs; rows of
         a .star that are off them are named.

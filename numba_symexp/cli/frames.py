@@ -36,9 +36,10 @@ def reorient(
     Parameters
     ----------
     source
-        HDF5 file, RELION .star, CryoSPARC .cs, .csg or job folder.
+        HDF5 file; .star of RELION or M; CryoSPARC .cs, .csg or job folder; Dynamo .tbl.
     output
-        Particle table to write (.star, .cs, else HDF5). Ids, half-sets and other columns stay.
+        Particle table to write (.star, .cs, .tbl, else HDF5). Ids, half-sets and other columns
+        stay.
     from_group
         The group as the map has it, such as I1, D7 or chimerax:I,n25; goes with --to_group.
     to_group

@@ -4,10 +4,11 @@ Help is printed, never paged. Its lines are as long as the terminal is wide.
 """
 
 import inspect
+import os
 import re
 import shutil
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from numba_symexp.cli.argv import is_switch
@@ -19,6 +20,58 @@ _WIDEST_NAME = 24
 _NARROWEST = 40
 
 Verbs = Mapping[str, Callable[..., Any]]
+
+_GUIDE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "GUIDE.md")
+
+_MANY = 24
+"""So many flags are listed by what they are about."""
+
+_VALUES = {
+    value: names.split()
+    for value, names in {
+        "X,Y,Z": "axis align_axis center_px origin subtracted_center",
+        "POINT": "center",
+        "A": "rise length radius min_distance_A min_projected_A",
+        "A/PX": "psize micrograph_psize source_psize target_psize",
+        "DEG": "twist",
+        "A,DEG": "same_pose",
+        "FROM-TO": "view",
+        "N": "order box_px chunk_rows threads edge_px workers half most bin",
+        "W,H": "micrograph_px",
+        "SEED": "assign_halves random",
+        "FILE": "operators_file micrographs optimisation_set expanded source output mask picture",
+        "FILE,...": "passthrough source_passthrough",
+        "COLUMN": "pose shift by score",
+        "COLUMN,...": "carry",
+        "CONDITION,...": "where",
+        "NUMBERS": "operators centers",
+        "minus|plus": "defocus",
+        "coordinates": "recenter",
+        "flipped|same": "coordinates_y",
+        "relion|m": "program",
+        "particle|micrograph": "within",
+        "NAME,...": "label",
+        "GROUP": "modulo from_group to_group",
+        "DIRECTION": "to",
+        "ADDRESS": "dask url",
+    }.items()
+}
+"""What stands for the value of a flag, where that says more than the flag's own name."""
+
+_ABOUT = {
+    "Which operators": "symmetry convention twist rise order operators_file origin operators "
+    "modulo axis",
+    "About a point of the map (subparticles)": "center center_px box_px length "
+    "align align_axis unique defocus",
+    "New coordinates, for another extraction": "recenter coordinates_y micrographs "
+    "micrograph_psize micrograph_px edge_px",
+    "What the source holds": "passthrough table pose pose_format shift psize assign_halves again "
+    "optimisation_set",
+    "What is written": "carry keep_track_length program overwrite dry_run json quiet",
+    "The job in CryoSPARC": "title url email",
+    "How it runs": "threads chunk_rows dask workers mixed_cpus",
+}
+"""Flags of a verb that has many, by what they are about; the others come last."""
 
 
 def program_help(program: str, about: str, verbs: Verbs) -> str:
@@ -33,7 +86,7 @@ def program_help(program: str, about: str, verbs: Verbs) -> str:
         [
             *_wrapped(about),
             *("", f"usage: {program} COMMAND ...", ""),
-            *(*_listed(entries), "", *_wrapped(last)),
+            *(*_listed(entries), "", *_wrapped(last), "", f"Guide: {_GUIDE}"),
         ]
     )
 
@@ -44,8 +97,29 @@ def command_help(program: str, name: str, verb: Callable[..., Any]) -> str:
     about, meaning = _documentation(verb)
     arguments = [_form(each) for each in parameters if not _is_flag(each)]
     usage = " ".join(["usage:", program, name, *arguments, "[flags]"])
-    entries = {_form(each): meaning.get(each.name, "") for each in parameters}
-    return "\n".join([*_wrapped(about), "", usage, "", *_listed(entries)])
+    entries = {each.name: (_form(each), meaning.get(each.name, "")) for each in parameters}
+    beside = _beside([form for form, _ in entries.values()])
+    lines = [*_wrapped(about), "", usage]
+    for heading, names in _parts(verb).items():
+        told = dict(entries[name] for name in names)
+        lines += ["", *([f"{heading}:"] if heading else []), *_listed(told, beside)]
+    return "\n".join(lines)
+
+
+def _parts(verb: Callable[..., Any]) -> dict[str, list[str]]:
+    """Parameters below their headings; an empty heading where there are few."""
+    names = list(inspect.signature(verb).parameters)
+    flags = [each.name for each in _flags(verb)]
+    if len(flags) <= _MANY:
+        return {"": names}
+    parts = {"": [name for name in names if name not in flags]}
+    parts |= {
+        heading: [name for name in listed.split() if name in flags]
+        for heading, listed in _ABOUT.items()
+    }
+    listed = {name for part in parts.values() for name in part}
+    parts["Others"] = [name for name in names if name not in listed]
+    return {heading: part for heading, part in parts.items() if part}
 
 
 def completion(shell: str, program: str, verbs: Verbs) -> str:
@@ -155,7 +229,11 @@ def _form(parameter: inspect.Parameter) -> str:
         return f"{parameter.name.upper()}..."
     if not _is_flag(parameter):
         return parameter.name.upper()
-    return _flag(parameter) if is_switch(parameter) else _flag(parameter) + parameter.name.upper()
+    name = parameter.name
+    if is_switch(parameter):
+        return _flag(parameter)
+    value = next((value for value, names in _VALUES.items() if name in names), name.upper())
+    return _flag(parameter) + value
 
 
 def _is_flag(parameter: inspect.Parameter) -> bool:
@@ -215,9 +293,14 @@ def _wrapped(text: str, indent: str = "") -> list[str]:
     return lines
 
 
-def _listed(entries: Mapping[str, str]) -> list[str]:
+def _beside(names: Sequence[str]) -> int:
+    """How wide the column of names is."""
+    return min(_WIDEST_NAME, max(map(len, names)))
+
+
+def _listed(entries: Mapping[str, str], beside: int | None = None) -> list[str]:
     """Names, and beside or below each what it is."""
-    beside = min(_WIDEST_NAME, max(map(len, entries)))
+    beside = _beside([*entries]) if beside is None else beside
     lines: list[str] = []
     for name, meaning in entries.items():
         told = _wrapped(meaning, " " * (beside + 4))

@@ -116,7 +116,7 @@ def map_text(report: dict[str, Any]) -> str:
         *_without(report["without"]),
         *(f"  {each['label']:<{width}}  {_operator(each)}" for each in named["operators"]),
         f"{named['description']}: worst {_number(named['worst'])}, mean {_number(named['mean'])}",
-        *(f"{each['description']}: {_number(each['worst'])}" for each in report["others"]),
+        *(f"{each['description']}: worst {_number(each['worst'])}" for each in report["others"]),
     ]
     if report["ceiling"] is not None:
         lines.append(
@@ -139,7 +139,7 @@ def _reorient(report: dict[str, Any]) -> list[str]:
     if not flags:
         return []
     command = f"numba-symexp reorient PARTICLES OUTPUT {' '.join(flags)}"
-    return [f"or the particles, which then reconstruct it so: {command}"]
+    return [f"or turn the particles, which then reconstruct the turned map: {command}"]
 
 
 def _without(over: str) -> list[str]:
@@ -147,15 +147,15 @@ def _without(over: str) -> list[str]:
     if over not in _WHERE:
         return []
     return [
-        f"correlations are of what is left without the means over {_WHERE[over]}, which no "
-        "orientation changes"
+        f"the means over {_WHERE[over]} were removed before density was correlated: no orientation "
+        "changes them"
     ]
 
 
 _WHERE = {
     "spheres": "spheres about the center",
     "rings": "rings about z",
-    "pairs": "rings about z, those above and below the center together",
+    "pairs": "rings about z, those above and below the center together,",
     "cylinders": "cylinders about z",
 }
 
@@ -193,7 +193,8 @@ def plot(
     Parameters
     ----------
     file
-        Particle table, expanded or not: HDF5; RELION .star; CryoSPARC .cs, .csg or job folder.
+        Particle table, expanded or not: HDF5; .star of RELION or M; CryoSPARC .cs, .csg or job
+        folder; Dynamo .tbl.
     output
         Picture to write: .png, .svg or .pdf.
     symmetry

@@ -24,6 +24,7 @@ def select(
     min_distance_A: str | None = None,
     within: str = "particle",
     score: str | None = None,
+    lowest: bool = False,
     random: str | None = None,
     micrographs: str | None = None,
     micrograph_psize: str | None = None,
@@ -66,11 +67,13 @@ def select(
     same_pose
         Of copies of a particle that are within A,DEG of each other, keep one.
     min_distance_A
-        Keep rows of which no other one that stays is nearer, in projection.
+        Keep rows so that no two are nearer to each other than this, in projection.
     within
-        particle or micrograph: among which rows distances are looked at.
+        particle or micrograph: rows of which one keep that distance.
     score
         Column that tells which one stays: the largest value; else the first in the file.
+    lowest
+        The smallest value of --score stays, as of an error.
     random
         Seed: draw which one stays.
     micrographs
@@ -120,6 +123,7 @@ def select(
                 min_distance_A=least_A,
                 within=within,
                 score=score,
+                lowest=is_on(lowest),
                 random=drawn,
                 micrographs=micrographs,
                 micrograph_psize=micrograph_A,

@@ -35,7 +35,8 @@ def inspect(
     Parameters
     ----------
     file
-        HDF5 file, expanded or not; RELION .star; CryoSPARC .cs, .csg or job folder.
+        HDF5 file, expanded or not; .star of RELION or M; CryoSPARC .cs, .csg or job folder; Dynamo
+        .tbl.
     passthrough
         Passthrough file of a .cs, or several with commas.
     table
@@ -195,8 +196,8 @@ def import_particles(
     Parameters
     ----------
     files
-        One .star; or a .cs and its passthrough files, a .csg or a job folder of CryoSPARC; of an
-        expanded .cs also the .cs of its particles, whose images are taken.
+        One .star or .tbl; or a .cs and its passthrough files, a .csg or a job folder of CryoSPARC;
+        of an expanded .cs also the .cs of its particles, whose images are taken.
     output
         HDF5 file to write; it is the last word of the command.
     passthrough
@@ -295,16 +296,16 @@ def export_particles(
         cryosparc or relion: in whose convention of Dn the particles were refined; else what the
         table says. A file for the other program is marked with it.
     recenter
-        coordinates: bake shifts into coordinates, for a new extraction; of images whole pixels of
-        the micrograph, of subtomograms all.
+        coordinates: move coordinates by the shifts, for a new extraction: on micrographs by whole
+        pixels, in tomograms wholly.
     coordinates_y
-        flipped or same: whether y of a .star counts from the other edge than that of the images;
-        else flipped where .cs and .star become each other, same from .star to .star.
+        flipped or same: y of a .star is (1 - center_y_frac) or center_y_frac times the height; else
+        flipped where .cs and .star become each other, same from .star to .star.
     micrographs
         RELION's .star of the micrographs, whose optics say A per pixel; goes with --recenter, or
         with --micrograph_px.
     micrograph_psize
-        A per pixel of all micrographs, instead.
+        A per pixel of all micrographs, instead of --micrographs.
     micrograph_px
         Width and height W,H of micrographs, by which coordinates of a .star go into a .cs; rows of
         a .star that are off them are named.

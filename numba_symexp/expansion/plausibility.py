@@ -18,7 +18,7 @@ from numba_symexp.particles.schema import (
     SHIFT,
     TURNED_WHEN_CUT,
 )
-from numba_symexp.particles.table import RELION, ParticleTable
+from numba_symexp.particles.table import CRYOSPARC, RELION, ParticleTable
 from numba_symexp.symmetry.centers import several_points
 from numba_symexp.symmetry.operators import Operators
 
@@ -113,6 +113,11 @@ def _of_parameters(
         if max(most - job.psize, job.psize - least) > _SAME_PSIZE * job.psize:
             said = f"{least:g}" if least == most else f"{least:g} to {most:g}"
             yield f"psize={job.psize:g} is used, though {own} of {table.path} says {said} A"
+    if full.convention == CRYOSPARC and str(job.symmetry).upper() == "I":
+        yield (
+            "I is taken as I2; whether CryoSPARC's own I is I1 or I2 is not known: mapcheck tells "
+            "which of them the map has, and symmetry=I1 or symmetry=I2 says it"
+        )
     stated = table.attributes.get(CONVENTION)
     convention = stated.decode(errors="replace") if isinstance(stated, bytes) else stated
     if not isinstance(convention, str) or job.convention in (None, convention):

@@ -35,6 +35,9 @@ _COLORS = "viridis"
 _RIM = 1e-6
 """Axes whose z is less than this lie on the rim of both hemispheres."""
 
+_BEYOND = 1.12
+"""Where directions of rot are named above and below, clear of marks on the rim."""
+
 _MOST_BARS = 40
 _ENOUGH = 5
 _PLACES = (64, 32, 16)
@@ -81,7 +84,7 @@ def _shifts(page: Page, picture: Picture, beside: bool) -> None:
             depth_panel(page.axes(end, 0.6, _STRIP, _SQUARE), shown, picture)
             end += _STRIP + _GAP
     bar = page.axes(end, 0.7, 0.13, _SQUARE - 0.2)
-    color_bar(bar, colors, "rows, relative to the fullest place")
+    color_bar(bar, colors, "rows, relative to the fullest cell")
     if picture.copies:
         copies_panel(page.axes(8.8, 0.6, 3.2, _SQUARE), picture.copies)
 
@@ -125,7 +128,7 @@ def shift_panel(panel: Any, shown: Shown, picture: Picture) -> Any:
     colors = panel.imshow(
         share, _COLORS, vmin=0, vmax=1, origin="lower", extent=ends, interpolation="nearest"
     )
-    beyond = f", {shown.outside:,} more beyond" if shown.outside else ""
+    beyond = f"\n{shown.outside:,} more outside of the frame" if shown.outside else ""
     panel.set_title(f"shifts of {shown.name}{beyond}", fontsize=9)
     panel.set_xlabel(f"shift in x ({picture.unit})")
     panel.set_ylabel(f"shift in y ({picture.unit})")
@@ -198,9 +201,10 @@ def _rim(disc: Any, half: int) -> None:
         (-90, "center", "top"),
     ):
         named = "rot " if rot == 90 else ""
-        x, y = 1.08 * np.cos(np.deg2rad(rot)), 1.08 * np.sin(np.deg2rad(rot))
+        away = 1.08 if rot == 0 else _BEYOND
+        x, y = away * np.cos(np.deg2rad(rot)), away * np.sin(np.deg2rad(rot))
         disc.text(x, y, f"{named}{rot}\N{DEGREE SIGN}", ha=sideways, va=upright, fontsize=7)
-    disc.set_title(("tilt 0 to 90", "tilt 90 to 180")[half] + "\N{DEGREE SIGN}", fontsize=9, pad=16)
+    disc.set_title(("tilt 0 to 90", "tilt 90 to 180")[half] + "\N{DEGREE SIGN}", fontsize=9, pad=18)
     disc.set(xlim=(-1.02, 1.02), ylim=(-1.02, 1.02), aspect="equal")
     disc.set_axis_off()
 

@@ -158,6 +158,8 @@ def plot(
 def _picture(name: str, subject: Subject, tallies: list[Tally]) -> Picture:
     """What is drawn of a subject."""
     named = [("the particles", f"{subject.particles:,} particles")]
+    if subject.are_copies:
+        named = [("the rows", f"{subject.particles:,} rows of an expanded set")]
     if len(tallies) > 1:
         named = [
             ("the source", f"source: {subject.particles:,} particles"),

@@ -9,7 +9,7 @@ from numba_symexp.annotations import Array
 from numba_symexp.errors import FileFormatError, SymmetryError, UsageError
 from numba_symexp.expanded.table import ExpandedTable, open_expanded
 from numba_symexp.formats import open_table
-from numba_symexp.particles.columns import find_columns
+from numba_symexp.particles.columns import expanded_by, find_columns
 from numba_symexp.particles.schema import CONVENTION, FORMAT
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.poses import Poses
@@ -31,12 +31,15 @@ class Subject:
         The symmetry and its axes, in words.
     axes : list of (int, (3,) float64)
         Folds and directions.
+    are_copies : bool
+        Whether the rows of a table of particles are copies of fewer particles.
     """
 
     sets: tuple[Poses, ...]
     particles: int
     symmetry: str | None
     axes: list[tuple[int, Array]]
+    are_copies: bool = False
 
 
 @contextlib.contextmanager
@@ -78,14 +81,14 @@ def _of_particles(
 ) -> Subject:
     """Particles, and the axes of the symmetry that they might be expanded by."""
     found = find_columns(table, **columns)
-    poses = Poses(table, found, into_A=False)
+    poses, copies = Poses(table, found, into_A=False), expanded_by(table) is not None
     if symmetry is None:
         if convention is not None:
             raise UsageError("convention= says whose symmetry= is meant: give symmetry= too")
-        return Subject((poses,), table.n_rows, None, [])
+        return Subject((poses,), table.n_rows, None, [], copies)
     request = SymmetryRequest(symmetry=symmetry, convention=convention)
     operators = request.full(table.attributes.get(CONVENTION))
-    return Subject((poses,), table.n_rows, describe(operators), axes(operators))
+    return Subject((poses,), table.n_rows, describe(operators), axes(operators), copies)
 
 
 def _of_copies(expanded: ExpandedTable) -> Subject:

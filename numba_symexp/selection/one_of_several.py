@@ -23,17 +23,21 @@ class Best:
         Column; the largest value comes first, NaN last, and equals in the order of the file.
     seed : int or None
         Rows in an order that is drawn.
+    lowest : bool
+        The smallest value of the score comes first.
     """
 
     score: str | None = None
     seed: int | None = None
+    lowest: bool = False
 
     @property
     def words(self) -> str:
         """How it is told, in words."""
         if self.seed is not None:
             return f"one drawn (seed {self.seed})"
-        return "the first" if self.score is None else f"the one with the largest {self.score}"
+        most = "smallest" if self.lowest else "largest"
+        return "the first" if self.score is None else f"the one with the {most} {self.score}"
 
     def order(self, rows: Rows, group: Array) -> Array:
         """Places of rows, group by group and the best first, (n,) int64."""
@@ -44,8 +48,10 @@ class Best:
             return np.argsort(group, kind="stable")
         score = rows.numbers(self.score, "score")
         if score.dtype.kind == "f":
-            return np.lexsort((np.where(np.isnan(score), np.inf, -score), group))
-        return np.lexsort((-np.unique(score, return_inverse=True)[1], group))
+            signed = score if self.lowest else -score
+            return np.lexsort((np.where(np.isnan(score), np.inf, signed), group))
+        rank = np.unique(score, return_inverse=True)[1]
+        return np.lexsort((rank if self.lowest else -rank, group))
 
 
 @dataclass(frozen=True)

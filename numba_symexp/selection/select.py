@@ -75,6 +75,7 @@ def select(
     min_distance_A: float | None = None,
     within: str = PARTICLE,
     score: str | None = None,
+    lowest: bool = False,
     random: int | None = None,
     micrographs: AnyPath | None = None,
     micrograph_psize: float | None = None,
@@ -114,11 +115,13 @@ def select(
     same_pose : tuple of float, optional
         Of copies of a particle that are within so many A and degrees of each other, keep one.
     min_distance_A : float, optional
-        Keep rows of which no other one that stays is nearer, in projection.
+        Keep rows so that no two are nearer to each other than this, in projection.
     within : {"particle", "micrograph"}
         Among which rows distances are looked at.
     score : str, optional
         Column that tells which one stays: the largest value; else the first in the file.
+    lowest : bool
+        The smallest value of the score stays, as of an error.
     random : int, optional
         Seed: draw which one stays.
     micrographs, micrograph_psize, micrograph_px : optional
@@ -173,7 +176,9 @@ def select(
     )
     if edge_px is not None and not inside:
         raise UsageError("edge_px= goes with inside=, which is missing: add it")
-    best = Best(score, random)
+    if lowest and score is None:
+        raise UsageError("lowest= goes with score=, which is missing: add it")
+    best = Best(score, random, lowest)
     criteria: list[Criterion] = []
     if operators:
         criteria.append(ByOperator(tuple(operators)))
