@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from collections import Counter
 
 import h5py
 import numpy as np
@@ -63,6 +64,16 @@ def test_the_picture_says_what_the_report_says(labeled, tmp_path):
     assert "expected 6.7, score -0.8" in shown
     # six pairs are tested: the normal deviate of 0.05 / 12
     assert "score (dashed: limit 2.64)" in shown
+
+
+def test_dots_have_the_colors_of_their_labels(labeled, tmp_path):
+    drawn(labeled, tmp_path / "a.svg")
+    fills = re.findall(r'<use [^>]*style="fill: (#\w+);', (tmp_path / "a.svg").read_text())
+    patterns = ["AAAA", "AAAB", "AABB", "ABAB", "AB-A"]
+    legend = "AB-"
+    wanted = Counter("".join([*patterns, legend]))
+    assert sorted(Counter(fills).values()) == sorted(wanted.values())
+    assert Counter(fills)["#ffffff"] == wanted["-"]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
