@@ -452,6 +452,18 @@ def test_the_table_says_what_json_says(go, rng, tmp_path):
         ), row
 
 
+def test_of_many_pairs_the_weakest_are_counted_only(go, rng, tmp_path):
+    truth = worlds.random_truth(rng, 20, 60, 3)
+    world = worlds.expanded_world(tmp_path, go, rng, truth, "I2")
+    words = worlds.as_hdf5(tmp_path, world, go)
+    scores = [abs(row["score"] or 0) for row in asked(go, *words)["pairs"]]
+    assert len(scores) == 37 * 6
+    table = go("arrange", *words).partition("pairs of labels, against")[2].splitlines()[2:]
+    listed = [abs(float(line.split()[-1])) for line in table[:200]]
+    assert table[200] == "22 further ones have smaller scores"
+    np.testing.assert_allclose(sorted(listed), sorted(scores)[-200:], atol=0.051)
+
+
 @pytest.mark.parametrize("symbol", ["C4", "D3"])
 def test_an_expansion_of_cryosparc(symbol, go, rng, tmp_path):
     order = len(naive.group(symbol))

@@ -3,14 +3,16 @@
 import os
 import re
 import sys
+from collections import Counter
 
 import h5py
+import naive
 import numpy as np
 import pytest
 from conftest import random_columns, write_table
-from inside import OutputError, Sites, UsageError, places_of_sites
+from inside import OutputError, Sites, UsageError, axes_of, places_of_sites
 
-from numba_symexp import arrange, expand, open_expanded, point_group
+from numba_symexp import arrange, expand, open_expanded, point_group, read_operators
 
 pytest.importorskip("matplotlib")
 
@@ -63,6 +65,29 @@ def test_the_picture_says_what_the_report_says(labeled, tmp_path):
     assert "expected 6.7, score -0.8" in shown
     # six pairs are tested: the normal deviate of 0.05 / 12
     assert "score (dashed: limit 2.64)" in shown
+
+
+def test_dots_have_the_colors_of_their_labels(labeled, tmp_path):
+    drawn(labeled, tmp_path / "a.svg")
+    fills = re.findall(r'<use [^>]*style="fill: (#\w+);', (tmp_path / "a.svg").read_text())
+    patterns = ["AAAA", "AAAB", "AABB", "ABAB", "AB-A"]
+    legend = "AB-"
+    wanted = Counter("".join([*patterns, legend]))
+    assert sorted(Counter(fills).values()) == sorted(wanted.values())
+    assert Counter(fills)["#ffffff"] == wanted["-"]
+
+
+@pytest.mark.parametrize(
+    ("angles", "move", "count"), [((0, 120, 240), 0, 1), ((0, 120, 240), 5, 0), ((0, 120), 0, 0)]
+)
+def test_axes_are_drawn_of_groups_about_the_middle(angles, move, count, tmp_path):
+    lines = []
+    for angle in angles:
+        rotation = naive.turn((0, 0, 1), angle)
+        moved = move * (np.eye(3) - rotation) @ (1, 0, 0)
+        lines += [" ".join(map(str, (*row, t))) for row, t in zip(rotation, moved, strict=True)]
+    (tmp_path / "o.txt").write_text("\n".join(lines))
+    assert len(axes_of(read_operators(str(tmp_path / "o.txt")))) == count
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])

@@ -398,6 +398,13 @@ def test_tables_of_products_and_cosets(go):
     assert "index   full  label" in text
 
 
+def test_without_tables_there_is_none(go):
+    words = ("operators", "--symmetry=T", "--modulo=C3")
+    made = json.loads(go(*words, "--json"))
+    assert not {"products", "left_cosets", "subgroup"} & made.keys()
+    assert "left cosets of {" not in go(*words)
+
+
 def test_a_table_of_too_many_products_is_refused(command):
     done = command("operators", "--symmetry=C1001", "--tables")
     assert (done.returncode, "1,000 at most" in done.stderr) == (2, True)

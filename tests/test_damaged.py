@@ -62,9 +62,11 @@ def test_fields_that_make_no_star(name, values, say, rng, tmp_path, refused):
     refused("export", "p.h5", "p.star", say=say)
 
 
-def test_shifts_that_no_star_and_no_dataset_hold(rng, tmp_path, refused):
+@pytest.mark.parametrize("shift", [8e8, 1e200])
+def test_shifts_that_no_star_and_no_dataset_hold(shift, rng, tmp_path, refused):
     columns = cs_columns(rng)
-    columns["alignments3D/shift"] = np.full((8, 2), 1e200)
+    columns["alignments3D/shift"] = np.full((8, 2), shift)
+    columns["alignments3D/psize_A"] = np.full(8, 1.25)
     del columns["alignments3D/split"]
     table = {k: v for k, v in columns.items() if k != "alignments3D/pose"}
     write_table(tmp_path / "p.h5", {**table, "alignments3D/pose": np.ones((8, 3))})

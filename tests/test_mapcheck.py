@@ -22,6 +22,7 @@ from inside import (
     SourceError,
     UsageError,
     correlation,
+    find_center,
     jit,
     parameters_of,
     read_map,
@@ -483,6 +484,15 @@ def test_the_axis_of_a_small_map_is_told(tmp_path, check):
     assert done.returncode == 1
     center_A = json.loads(done.stdout)["center_A"]
     np.testing.assert_allclose(center_A, (4.0, -5.0, 0.0), atol=0.25 * PSIZE_A)
+
+
+@pytest.mark.parametrize("symbol", ["C3", "D2"])
+def test_a_center_is_found_to_a_part_of_a_voxel(symbol, tmp_path):
+    center_A = np.array([4.1, -4.6, 2.0])
+    grid = read_map(write(tmp_path / "m.mrc", density(moved(symbol, (6, 13), center_A), 16)))
+    found_A = find_center(grid, point_group(symbol), [1, -1])
+    wanted_A = center_A * (1, 1, symbol == "D2")
+    np.testing.assert_allclose(found_A, wanted_A, atol=0.03 * PSIZE_A)
 
 
 @pytest.mark.parametrize("symbol", ["C3", "D3"])

@@ -310,7 +310,6 @@ def test_own_operators_go_with_a_center(columns, tmp_path, go, command):
     go("expand", source, "e.h5", "--operators_file=ops.txt", *flags, "--unique")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -13,6 +13,8 @@ def expand(tmp_path, command):
     def run(changed, *words):
         made = {**random_columns(np.random.default_rng(3), 20), **changed}
         made["alignments3D/psize_A"] = np.full(20, 1.25, "f4")
+        if "--psize=1.25" in words:
+            del made["alignments3D/psize_A"]
         write_table(tmp_path / "p.h5", made, **run.attributes)
         return command("expand", "p.h5", "e.h5", "--quiet", *words)
 
@@ -98,7 +100,8 @@ def off_micrograph(columns, motions):
 
 @pytest.mark.parametrize("pose_format", ["rotvec", "matrix"])
 @pytest.mark.parametrize("kind", ["helix", "center"])
-def test_copies_off_the_micrograph_are_told(kind, pose_format, expand):
+@pytest.mark.parametrize("psize", [(), ("--psize=1.25",)])
+def test_copies_off_the_micrograph_are_told(psize, kind, pose_format, expand):
     """Those of particles near an edge, whose own centers are on it."""
     rng = np.random.default_rng(5)
     columns = {
@@ -119,13 +122,13 @@ def test_copies_off_the_micrograph_are_told(kind, pose_format, expand):
     assert 0 < np.count_nonzero(off) < off.size // 2
     if pose_format == "matrix":
         columns[POSE] = np.array([naive.exp(v.astype(float)) for v in columns[POSE]], "f4")
-    done = expand(columns, *words, f"--pose_format={pose_format}")
+    done = expand(columns, *words, *psize, f"--pose_format={pose_format}")
     assert done.returncode == 0
     assert done.stderr == (
         f"warning: p.h5: the centers of {np.count_nonzero(off)} copies, of "
         f"{np.count_nonzero(off.any(axis=1))} particle(s), are off their micrographs\n"
     )
-    still = expand(columns, "--symmetry=C4", f"--pose_format={pose_format}", "--overwrite")
+    still = expand(columns, "--symmetry=C4", *psize, f"--pose_format={pose_format}", "--overwrite")
     assert (still.returncode, still.stderr) == (0, "")
 
 

@@ -67,6 +67,16 @@ def test_operators_and_half_sets(go, expanded, tmp_path):
     assert attributes("s.h5")["format_version"] == 2
 
 
+def test_what_was_left_out_is_counted(go, expanded):
+    shown = go("select", "e.h5", "s.h5", "--operators=1,4-5", "--half=2").splitlines()
+    kept = len(pairs("s.h5"))
+    assert shown == [
+        "left out: 120 of other operators than 1,4-5",
+        f"left out: {120 - kept} of the other half-set than 2",
+        f"wrote s.h5: {kept} of 240 rows",
+    ]
+
+
 def test_views(go, expanded):
     go("select", "e.h5", "s.h5", "--view=20-75.5")
     wanted = set()

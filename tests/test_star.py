@@ -212,6 +212,10 @@ def test_ids_follow_the_image_and_not_the_row(star, rng):
     ids = read(star(star_text(columns), "a.star"), "uid")
     assert len(set(ids.tolist())) == 30
     assert (read(star(star_text(turned), "b.star"), "uid") == ids[::-1]).all()
+    columns["rlnMicrographName"] = ["m.mrc"] * 30
+    for axis in "XY":
+        columns[f"rlnCoordinate{axis}"] = ["7"] * 30
+    assert (read(star(star_text(columns), "c.star"), "uid") == ids).all()
 
 
 def test_tubes_are_told_by_micrograph_and_number(star, rng, command):

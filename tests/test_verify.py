@@ -332,6 +332,17 @@ def test_an_id_of_two_particles_is_found(particle, other, expanded, source):
     assert f"row {first} and row {second} share an id" in found["ids"].detail
 
 
+@pytest.mark.parametrize(("left", "said"), [(True, "inherited by all copies"), (False, "none")])
+def test_half_sets_that_are_not_there_are_not_called_inherited(left, said, tmp_path, rng, go):
+    columns = random_columns(rng, 30)
+    if not left:
+        del columns["alignments3D/split"]
+    write_table(tmp_path / "p.h5", columns)
+    go("expand", "p.h5", "e.h5", "--symmetry=C3")
+    checks = {check.name: check.detail for check in verify(str(tmp_path / "e.h5")).checks}
+    assert checks["half-sets"] == said
+
+
 def test_halves_that_were_drawn_are_shared(tmp_path, rng, command):
     columns = random_columns(rng, 30)
     del columns["alignments3D/split"], columns["uid"]

@@ -166,7 +166,7 @@ class TurnedTable(ParticleTable):
         """Rows ``start`` to ``stop`` of some columns, by name."""
         part = slice(start, min(stop, self.n_rows))
         made = {*self._tags, *self._words}
-        own = [name for name in names if name not in made and name in self._source.columns]
+        own = [name for name in names if name not in made]
         rows = self._source.read_at(own, self._rows[part])
         rows.update({name: self._tags[name].values(part) for name in names if name in self._tags})
         for label in self._words.keys() & {*names}:

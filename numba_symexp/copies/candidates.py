@@ -69,10 +69,11 @@ def _axial(motions: MotionSet, convention: str) -> list[Operators]:
         return []
     angle, across = turns
     first, second = conventions(convention)
+    dyads = angle[across]
+    rest = np.concatenate([angle[~across], dyads - dyads[:1]])
     found = []
     for n in range(2, _LEAST_PART * len(motions) + 1):
         step = 360 / n
-        rest = np.where(across, (angle - angle[across][0]) if across.any() else 0, angle)
         if (np.abs(rest - step * np.round(rest / step)) > 2 * motions.tolerance_deg).any():
             continue
         if n > len(motions) and not across.any():

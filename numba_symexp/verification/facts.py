@@ -245,8 +245,7 @@ def _differ(found: Operators, wanted: Operators) -> str | None:
         here, there = getattr(found, name), getattr(wanted, name)
         if here.shape != there.shape:
             return f"the {name} is not that of the job in the provenance"
-        size = 1 + np.abs(there).max(initial=0.0)
-        if np.abs(here - there).max(initial=0.0) > _SAME * size:
+        if np.abs(here - there).max(initial=0.0) > _SAME:
             return f"the {name} is not that of the job in the provenance"
     return None
 
