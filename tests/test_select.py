@@ -1,5 +1,6 @@
 """Some rows of an expanded set: which ones, by loops; and what other verbs make of them."""
 
+import itertools
 import json
 
 import h5py
@@ -112,6 +113,25 @@ def test_inside_the_micrograph(go, expanded):
                 wanted.add((i, matched(element)))
     assert set(pairs("s.h5")) == wanted
     assert 0 < len(wanted) < 40 * ORDER
+
+
+def test_inside_the_micrograph_of_a_star_with_either_y(go, expanded, tmp_path):
+    """A .star that was made of CryoSPARC's particles chooses the rows that they choose."""
+    go("select", "e.h5", "s.h5", "--inside", "--edge_px=15")
+    height, width = MICROGRAPH
+    size = (f"--micrograph_px={width},{height}", "--micrograph_psize=1.7")
+    chosen = {}
+    for made, read_as in itertools.product(("flipped", "same"), repeat=2):
+        go("export", "e.h5", "e.star", f"--coordinates_y={made}", "--overwrite")
+        words = ("--inside", "--edge_px=15", f"--coordinates_y={read_as}", "--overwrite")
+        go("select", "e.star", "s.star", *words, *size)
+        rows = read_star((tmp_path / "s.star").read_text())
+        particle = {str(uid): i for i, uid in enumerate(expanded["uid"].tolist())}
+        of = [particle[each] for each in rows["symexpSource"]]
+        chosen[made, read_as] = sorted(zip(of, map(int, rows["symexpOperator"]), strict=True))
+    wanted = sorted(pairs("s.h5"))
+    assert chosen["flipped", "flipped"] == chosen["same", "same"] == wanted
+    assert chosen["flipped", "same"] != wanted
 
 
 @pytest.mark.parametrize("within", ["particle", "micrograph"])

@@ -29,6 +29,7 @@ def select(
     micrographs: str | None = None,
     micrograph_psize: str | None = None,
     micrograph_px: str | None = None,
+    coordinates_y: str | None = None,
     psize: str | None = None,
     source: str | None = None,
     overwrite: bool = False,
@@ -82,6 +83,9 @@ def select(
         A per pixel of the micrographs, where the table does not say.
     micrograph_px
         Width and height of the micrographs, W,H, where the table does not say.
+    coordinates_y
+        flipped or same: whether y of a .star counts from the other edge than that of the images, as
+        in a .star that was made of a .cs with flipped y; else same.
     psize
         A per pixel of the shifts, in place of what the table says.
     source
@@ -128,6 +132,7 @@ def select(
                 micrographs=micrographs,
                 micrograph_psize=micrograph_A,
                 micrograph_px=shape,
+                coordinates_y=coordinates_y,
                 psize=psize_A,
                 source=source,
                 overwrite=is_on(overwrite),

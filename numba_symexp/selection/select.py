@@ -80,6 +80,7 @@ def select(
     micrographs: AnyPath | None = None,
     micrograph_psize: float | None = None,
     micrograph_px: tuple[int, ...] | None = None,
+    coordinates_y: str | None = None,
     psize: float | None = None,
     source: AnyPath | None = None,
     overwrite: bool = False,
@@ -127,6 +128,9 @@ def select(
     micrographs, micrograph_psize, micrograph_px : optional
         RELION's .star of the micrographs, or their A per pixel, and their width and height, where
         the table does not say.
+    coordinates_y : {"flipped", "same"}, optional
+        Of a .star, whether y of its coordinates counts from the other edge than that of the images;
+        by default it does not.
     psize : float, optional
         A per pixel of the shifts, in place of what the table says.
     source : str or path, optional
@@ -172,6 +176,7 @@ def select(
             micrograph_psize=micrograph_psize,
             micrograph_px=micrograph_px,
             edge_px=edge_px,
+            coordinates_y=coordinates_y,
         )
     )
     if edge_px is not None and not inside:
