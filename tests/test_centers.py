@@ -251,6 +251,7 @@ def test_length_is_along_the_direction(tmp_path, go):
         (["--center=1,2;3,4,5"], 2, "three numbers"),
         (["--center=1,2,3;"], 2, "--center"),
         (["--center=1,2,3;1,2,3"], 2, "points 0 and 1"),
+        (["--center=" + ";".join(f"{k},1,2" for k in range(1001))], 2, "has 1,001 points"),
         (["--center=0,0,0", "--align"], 2, "0,0,0 has none"),
         (["--center=1,2,3", "--align_axis=0,0,0"], 2, "no direction"),
         (["--align"], 2, "--align goes with --center"),

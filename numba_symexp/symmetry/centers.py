@@ -26,6 +26,9 @@ MARKERS = ".cmm"
 _MOST_BYTES = 16 << 20
 """Larger than any marker file."""
 
+MOST_CENTERS = 1_000
+"""Nobody looks at as many kinds of subunit."""
+
 _SECTIONS = 16
 """Sections of a mask that are read at a time."""
 
@@ -287,8 +290,10 @@ def about_centers(
     Raises
     ------
     UsageError
-        Two points are one, or a direction is missing.
+        Two points are one, a direction is missing, or there are too many.
     """
+    if len(centers) > MOST_CENTERS:
+        raise UsageError(f"center= has {len(centers):,} points: give at most {MOST_CENTERS:,}")
     if lengths_A:
         centers = at_length(centers, lengths_A)
     refuse_double(centers)
