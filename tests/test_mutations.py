@@ -23,6 +23,8 @@ def columns(halves):
         "alignments3D/pose": rng.normal(0, 1.5, (n, 3)).astype("f4"),
         "alignments3D/shift": rng.normal(0, 3, (n, 2)).astype("f4"),
         "alignments3D/psize_A": np.full(n, 1.25, "f4"),
+        "alignments_class_1/pose": rng.normal(0, 1.5, (n, 3)).astype("f4"),
+        "alignments_class_1/shift": rng.normal(0, 3, (n, 2)).astype("f4"),
         "ctf/df1_A": rng.normal(15000, 2000, n).astype("f4"),
         "ctf/df2_A": rng.normal(15000, 2000, n).astype("f4"),
         "filament/filament_uid": np.repeat(np.arange(6, dtype=np.uint64) + 70, 4),
@@ -202,7 +204,10 @@ GROUP = {
         say(OPS, "kind", "transversal"), unsay(OPS, "full_order"), put(f"{OPS}/label", 2, b"C3^1"),
     ],
     "shifts": [job("psize", None), job("psize", 1.25)],
-    "carried columns": [drop(f"{ROWS}ctf/df1_A"), job("assign_halves", 3)],
+    "carried columns": [
+        drop(f"{ROWS}ctf/df1_A"), job("assign_halves", 3), job("pose", "alignments_class_1/pose"),
+        job("shift", "alignments_class_1/shift"),
+    ],
 }  # fmt: skip
 PLAIN = {
     "symmetry": [

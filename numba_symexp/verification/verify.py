@@ -6,7 +6,7 @@ import time
 import numpy as np
 
 from numba_symexp.annotations import Progress
-from numba_symexp.errors import SymexpError
+from numba_symexp.errors import FileFormatError, SymexpError
 from numba_symexp.expanded.column_kinds import planned_columns
 from numba_symexp.expanded.format import version_of
 from numba_symexp.expanded.output_column import OutputColumn
@@ -182,6 +182,10 @@ def _implied_columns(expanded: ExpandedTable) -> tuple[OutputColumn, ...]:
     source, psize_given = expanded.source, job.psize is not None
     into_A = expanded.operators.moves or job.has_center
     columns = find_columns(source, job.pose, job.pose_format, job.shift, psize_given, into_A)
+    implied = columns.pose, columns.shift
+    for name, other in zip(expanded.pose_columns, implied, strict=False):
+        if name != other:
+            raise FileFormatError(f"{other} was expanded by the provenance, and {name} is here")
     return planned_columns(job, source, columns)
 
 
