@@ -1035,7 +1035,8 @@ def test_best_copies(keep, rng, run, tally, listed):
     for row in sorted(stay, key=lambda row: score[row], reverse=keep == "min"):
         best[int(row) // 6] = int(row)  # the last one is the best
     left = sorted(best)
-    expected = every.of([best[i] for i in left])
+    of_best = [best[i] for i in left]
+    expected = every.of(of_best)
     psize = rows["alignments3D/psize_A"].astype(float)[left]
     for name, by in (("c.cs", "alignments3D/error"), ("c.star", "rlnMaxValueProbDistribution")):
         for suffix, read in (
@@ -1046,6 +1047,10 @@ def test_best_copies(keep, rng, run, tally, listed):
             line = f"--expanded=e.h5 --by={by} --keep={keep} --overwrite"
             run(f"collapse {name} best.{suffix} {line}")
             tally.poses("collapse --by", read(f"best.{suffix}"), expected, **SINGLE)
+        for slot, item in ONE_OF[1:]:
+            turned = mates(slot_poses(rows, slot, item), operators, CENTER).of(of_best)
+            found = slot_poses(np.load("best.cs"), slot, item)
+            tally.poses("collapse --by, further poses", found, turned, **SINGLE)
         columns = oracle.columns_of("best.h5")
         tally.numbers("best operators", columns["operator_index"], [best[i] % 6 for i in left])
         copies = Counter(int(row) // 6 for row in stay)

@@ -8,14 +8,13 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError
-from numba_symexp.formats.cryosparc.slots import Slot, further_slots
+from numba_symexp.formats.cryosparc.slots import slots_beside, turned_slots
 from numba_symexp.formats.relion.labels import LabelReader
 from numba_symexp.formats.relion.priors import Priors
 from numba_symexp.formats.relion.text import with_labels
 from numba_symexp.particles.columns import native, pixel_size_column
 from numba_symexp.particles.convention import kept_convention
-from numba_symexp.particles.schema import POSE
-from numba_symexp.particles.table import CRYOSPARC, Column, Header, ParticleTable
+from numba_symexp.particles.table import Column, Header, ParticleTable
 from numba_symexp.particles.words import numbers
 from numba_symexp.symmetry.mates import mates
 from numba_symexp.symmetry.operators import Operators
@@ -89,7 +88,7 @@ class TurnedTable(ParticleTable):
         self._psize = self._column_of_psize()
         self.path, self.location, self.layout = source.path, source.location, source.layout
         self.attributes = kept_convention(source.attributes, operators.convention)
-        self._slots, self.left_out = self._find_slots()
+        self._slots, self.left_out = slots_beside(pose_columns, source, operators)
         self.columns = {n: c for n, c in source.columns.items() if n not in self.left_out}
         self.columns.update({name: tag.column for name, tag in tags.items()})
         self._words: dict[str, str] = {}
@@ -116,17 +115,6 @@ class TurnedTable(ParticleTable):
                 "says how large a pixel is: add it"
             )
         return found
-
-    def _find_slots(self) -> tuple[list[Slot], list[str]]:
-        """Slots of CryoSPARC that turn, and columns that are left out."""
-        if self._source.vocabulary != CRYOSPARC:
-            return [], []
-        own = (self._pose, self._shift)
-        others = {n: c for n, c in self._source.columns.items() if n not in own}
-        slots, left_out = further_slots(others, self._operators)
-        if self._pose != POSE and POSE in others:
-            slots.append(Slot.of(POSE.partition("/")[0], others))
-        return slots, left_out
 
     @property
     def n_rows(self) -> int:
@@ -197,14 +185,8 @@ class TurnedTable(ParticleTable):
 
     def _turned_slots(self, names: Sequence[str], part: slice) -> dict[str, Array]:
         """Further poses and shifts of CryoSPARC's slots."""
-        found: dict[str, Array] = {}
-        for slot in self._slots:
-            if {*slot.columns} & {*names}:
-                rows = self._source.read_at(slot.needed, self._rows[part])
-                rows = {name: native(values) for name, values in rows.items()}
-                turned = slot.turned(rows, self._operators, self._operator[part])
-                found.update({n: v.astype(rows[n].dtype) for n, v in turned.items()})
-        return {name: values for name, values in found.items() if name in names}
+        rows, operator = self._rows[part], self._operator[part]
+        return turned_slots(self._slots, names, self._source, rows, self._operators, operator)
 
     def _turned_words(self, names: Sequence[str], part: slice) -> dict[str, Array]:
         """Priors, and poses and places at other times, as words."""

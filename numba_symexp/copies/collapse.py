@@ -15,6 +15,7 @@ from numba_symexp.conversion.turned import WORD, as_words
 from numba_symexp.copies.opening import open_copies
 from numba_symexp.copies.returned import Copies, ExpandedCopies
 from numba_symexp.errors import SourceError, UsageError
+from numba_symexp.formats.cryosparc.slots import Slot, slots_beside, turned_slots, why_left_out
 from numba_symexp.formats.relion.labels import LabelReader
 from numba_symexp.particles.convention import kept_convention
 from numba_symexp.particles.scan import blocks
@@ -26,10 +27,8 @@ COPIES, LABEL = "copies", "operator_label"
 
 _KEEP = ("max", "min")
 
-_TURNING = re.compile(
-    r"rln(Angle(Rot|Tilt|Psi)|Origin[XYZ])Prior(Angst)?|alignments(3D_multi|_class_\d+)/(pose|shift)"
-)
-"""Columns beside pose and shift that turn with a particle."""
+_TURNING = re.compile(r"rln(Angle(Rot|Tilt|Psi)|Origin[XYZ])Prior(Angst)?")
+"""Words beside pose and shift that turn with a particle."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +128,7 @@ def collapse(
         known = copies.expanded
         found = target.write(table, known.pose_columns, known.psize_given_A, attributes)
         numbers, particles = np.unique(count, return_counts=True)
+        found = [*why_left_out(table.left_out, copies.source.columns), *found]
         if by is not None and table.left:
             named = ", ".join(table.left)
             found = [*found, f"not of the best copies, but of their particles: {named}"]
@@ -182,6 +182,8 @@ class CollapsedTable(ParticleTable):
     ----------
     left : list of str
         Columns that turn with a particle, and of which the best copies have none of their own.
+    left_out : list of str
+        Columns of which nothing says how they turn.
     """
 
     def __init__(self, copies: Copies, count: Array, best: Array | None) -> None:
@@ -194,6 +196,8 @@ class CollapsedTable(ParticleTable):
         self.left: list[str] = []
         self._taken: list[str] = []
         self._moved: LabelReader | None = None
+        self._slots: list[Slot] = []
+        self.left_out: list[str] = []
         if best is not None:
             self._find_turning()
             self._labels = np.array([each.encode() for each in copies.expanded.operators.label])
@@ -219,7 +223,12 @@ class CollapsedTable(ParticleTable):
         if further and not set(further) <= {*self._taken}:
             self._taken, self._moved = [], reader
             self.columns.update(dict.fromkeys(further, Column(WORD)))
-        done = {*self._taken, *(further if self._moved else ())}
+        known = self._copies.expanded
+        self._slots, self.left_out = slots_beside(known.pose_columns, source, known.operators)
+        for name in self.left_out:
+            del self.columns[name]
+        slots = [name for slot in self._slots for name in slot.columns]
+        done = {*self._taken, *(further if self._moved else ()), *slots, *self.left_out}
         self.left = [name for name in turning if name not in done]
 
     @property
@@ -271,12 +280,23 @@ class CollapsedTable(ParticleTable):
         if self._best is not None:
             rows.update(self._turned([name for name in names if name in self._taken], kept))
             rows.update(self._at_other_times(names, kept))
+            rows.update(self._turned_slots(names, kept))
         return {name: rows[name] for name in names}
 
     def _turned(self, names: Sequence[str], kept: Array) -> dict[str, Array]:
         """Words of the best copies."""
         assert self._best is not None  # who asks has seen it
         return self._copies.table.read_at(names, self._best[kept]) if names else {}
+
+    def _turned_slots(self, names: Sequence[str], kept: Array) -> dict[str, Array]:
+        """Poses of other classes, turned by the operator of the best copy."""
+        assert self._best is not None  # who asks has seen it
+        if not {name for slot in self._slots for name in slot.columns} & {*names}:
+            return {}
+        copies = self._copies
+        operator = copies.poses(self._best[kept], kept)[0].astype(np.int64)
+        operators = copies.expanded.operators
+        return turned_slots(self._slots, names, copies.source, kept, operators, operator)
 
     def _at_other_times(self, names: Sequence[str], kept: Array) -> dict[str, Array]:
         """Poses and places at other times, moved by the operator of the best copy."""

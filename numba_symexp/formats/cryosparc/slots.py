@@ -4,7 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from numba_symexp.annotations import Array
-from numba_symexp.particles.table import Column, in_short
+from numba_symexp.particles.columns import native
+from numba_symexp.particles.schema import POSE
+from numba_symexp.particles.table import CRYOSPARC, Column, ParticleTable, in_short
 from numba_symexp.symmetry.mates import mates
 from numba_symexp.symmetry.operators import Operators
 
@@ -129,3 +131,48 @@ def further_slots(
         elif found.pose:
             slots.append(found)
     return slots, gone
+
+
+def slots_beside(
+    pose_columns: tuple[str, str, str], table: ParticleTable, operators: Operators
+) -> tuple[list[Slot], list[str]]:
+    """`further_slots` of a table, whose own pose may be that of any slot; none of RELION's."""
+    if table.vocabulary != CRYOSPARC:
+        return [], []
+    own = pose_columns[:2]
+    others = {name: column for name, column in table.columns.items() if name not in own}
+    slots, gone = further_slots(others, operators)
+    if pose_columns[0] != POSE and POSE in others:
+        slots.append(Slot.of(_OWN_SLOT, others))
+    return slots, gone
+
+
+def turned_slots(
+    slots: Sequence[Slot],
+    names: Iterable[str],
+    table: ParticleTable,
+    rows: Array,
+    operators: Operators,
+    operator: Array,
+) -> dict[str, Array]:
+    """Poses and shifts of further slots, of some rows of a table, each turned by its operator.
+
+    Parameters
+    ----------
+    slots : sequence of Slot
+    names : iterable of str
+        Columns that are wanted.
+    table : ParticleTable
+    rows : (n,) int64
+        Rows of the table.
+    operators : Operators
+    operator : (n,) int
+        By which of them each row is turned.
+    """
+    names, found = {*names}, {}
+    for slot in slots:
+        if names & {*slot.columns}:
+            read = {name: native(each) for name, each in table.read_at(slot.needed, rows).items()}
+            for name, each in slot.turned(read, operators, operator).items():
+                found[name] = each.astype(read[name].dtype)
+    return {name: each for name, each in found.items() if name in names}
