@@ -1,5 +1,6 @@
 """Slots of poses beside a refinement's own: their pixel size, half-set, and how they turn."""
 
+import h5py
 import naive
 import numpy as np
 import pytest
@@ -125,6 +126,22 @@ def test_further_poses_turn_with_their_copies(flags, motions, several, go, tmp_p
         assert off.max(axis=0).min() < 3e-5  # one operator made all poses of the row
     kept = out["alignments3D_multi/pose"][::order]
     assert (kept == several["alignments3D_multi/pose"]).all()
+
+
+@pytest.mark.parametrize(
+    ("carry", "named"), [("alignments3D_multi/*", "alignments3D_multi/pose"), ("blob/*", None)]
+)
+def test_carried_poses_that_stay_the_particles_are_named(carry, named, several, command, tmp_path):
+    flags = ("m.cs", "--symmetry=D3", f"--carry={carry}")
+    done = command("expand", flags[0], "e.h5", *flags[1:])
+    assert done.returncode == 0
+    assert ("do not turn with the copies" in done.stderr) == bool(named)
+    assert named is None or named in done.stderr
+    assert "do not turn" not in command("expand", flags[0], "e.cs", *flags[1:]).stderr
+    with h5py.File(tmp_path / "e.h5") as file:
+        for name in file[f"particles/{carry[:-2]}"]:
+            column = file[f"particles/{carry[:-1]}{name}"][()]
+            assert (column == np.repeat(several[carry[:-1] + name], 6, axis=0)).all()
 
 
 def test_further_shifts_of_unknown_pixels_are_left_out_and_named(several, command, tmp_path):

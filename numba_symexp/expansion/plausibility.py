@@ -1,11 +1,14 @@
 """What a job and its source say that cannot be right, or that deserves a look before the run."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from numba_symexp.errors import SourceError, SymexpError, UsageError
+from numba_symexp.expanded.column_kinds import CarriedColumn, only
+from numba_symexp.expanded.output_column import OutputColumn
 from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.particles.columns import PoseColumns, expanded_by, pixel_size_column
@@ -18,7 +21,7 @@ from numba_symexp.particles.schema import (
     SHIFT,
     TURNED_WHEN_CUT,
 )
-from numba_symexp.particles.table import CRYOSPARC, RELION, ParticleTable
+from numba_symexp.particles.table import CRYOSPARC, RELION, ParticleTable, in_short
 from numba_symexp.symmetry.centers import several_points
 from numba_symexp.symmetry.operators import Operators
 
@@ -28,6 +31,13 @@ _SHAPE = "location/micrograph_shape"
 _FRACTIONS = ("location/center_x_frac", "location/center_y_frac")
 _MICROGRAPH_PSIZE = "location/micrograph_psize_A"
 _PLACES_AT_ONCE = 1 << 20
+_TURNING = re.compile(
+    r"alignments(3D|3D_multi|_class_\d+)/(pose|shift)"
+    r"|rln(Angle(Rot|Tilt|Psi)|Origin[XYZ])(Prior)?(Angst)?"
+    r"|wrp(Angle(Rot|Tilt|Psi)|Coordinate[XYZ])\d+|dynamo/(d[xyz]|tdrot|tilt|narot)"
+)
+"""Columns that say a pose or a place of the particle, in any program's words."""
+
 _HALF_SETS = ({0, 1}, {1, 2})
 """Numbers of half-sets, in CryoSPARC and in RELION."""
 
@@ -82,6 +92,18 @@ def plausibility_warnings(
             f"{table.path}: {columns.pose} turns no particle out of the image plane, as in a 2D "
             "classification: give the particles of a 3D refinement"
         )
+
+
+def carried_warnings(table: ParticleTable, written: Sequence[OutputColumn]) -> list[str]:
+    """Name carried columns that would have to turn with the copies."""
+    carried = [column.name for column in only(written, CarriedColumn)]
+    still = [name for name in carried if _TURNING.fullmatch(name)]
+    if not still:
+        return []
+    return [
+        f"{table.path}: carried columns that do not turn with the copies, and stay the "
+        f"particle's: {in_short(still, table.columns)}; export has them turned"
+    ]
 
 
 def _of_half_sets(

@@ -12,6 +12,7 @@ from numba_symexp.expanded.format import create, finish
 from numba_symexp.expanded.provenance import first_attributes, last_attributes
 from numba_symexp.expansion.job import ExpandJob, Summary, next_steps
 from numba_symexp.expansion.plan import Plan, make_plan
+from numba_symexp.expansion.plausibility import carried_warnings
 from numba_symexp.expansion.stream import MakeRows, Target, stream
 from numba_symexp.files import reserve
 from numba_symexp.formats import open_table
@@ -55,7 +56,8 @@ def run(
         warn_all(aside)
         job = replace(job, psize=without_given_psize(table, job.psize))
         plan = make_plan(job, table, output.path, paged=make_rows is not None)
-        warn_all(plan.warnings)
+        still = carried_warnings(table, plan.written)
+        warn_all([*still, *plan.warnings])
         if job.dry_run:
             output.check_space(plan.bytes)
             size, notes = plan.bytes, list[str]()
@@ -63,7 +65,7 @@ def run(
             make = make_rows or _stream
             size, notes = _write(job, table, plan, output, started, make, progress)
             warn_all(notes)
-    return summary(job, plan, [job.output], size, started, [*aside, *notes])
+    return summary(job, plan, [job.output], size, started, [*aside, *still, *notes])
 
 
 def summary(
