@@ -211,6 +211,12 @@ def depths(poses, copies):
     return np.array([(A @ (R @ c + t))[2] for A in poses.A for (R, t), c, _ in copies])
 
 
+def views(poses, copies):
+    """At which angle from z each copy's center is seen (degrees): acos((A_g c)_z / |c|)."""
+    cosines = [(A @ R @ c)[2] / np.linalg.norm(c) for A in poses.A for (R, _), c, _ in copies]
+    return np.degrees(np.arccos(cosines))
+
+
 def turned(poses, Q, center=NO_CENTER):
     """Poses in another frame of the map, x' = Q (x - c)."""
     moved = [s - (A @ center)[: len(s)] for A, s in zip(poses.A, poses.shift, strict=True)]

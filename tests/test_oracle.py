@@ -1158,12 +1158,10 @@ def test_transferred_poses(moved, rng, run, tally):
 def test_transferred_poses_of_subtracted_images(rng, run, tally):
     """RELION's Subtract moved each image by ROUND(s - A c) px, of the old pose."""
     old = write_relion(rng, 9, "full.star")
-    old = read_relion("full.star")
     images = [f"{number:06d}@subtracted.mrcs" for number in range(1, 10)]
     same = {label: old.columns[label] for label in ("rlnCoordinateX", "rlnCoordinateY")}
     originals = {"rlnImageName": images, "rlnImageOriginalName": old.columns["rlnImageName"]}
-    write_relion(rng, 9, "sub.star", **same, **originals)
-    new = read_relion("sub.star")
+    new = write_relion(rng, 9, "sub.star", **same, **originals)
     run("transfer sub.star full.star out.star --subtracted_center=40,0,-12.5")
     px = np.array([1.06, 2.12] * 5)[:9, None]
     steps = oracle.turned(old, np.eye(3), np.array((40, 0, -12.5))).shift / px
@@ -1214,17 +1212,7 @@ def test_selected_rows(case, rng, run, tally, listed):
     df1 = oracle.columns_of("e.h5")["ctf/df1_A"].astype(float)
     best = sorted(everything, key=lambda row: (-df1[row], row))
     place = np.repeat(places_of_cs(rows) * 0.66, order, axis=0) - every.shift
-    bare = oracle.copies_about([operator for operator, _, _ in copies], [oracle.NO_CENTER])
-    untilted = subparticles(slot_poses(rows), bare[: len(copies)])
-    view = [
-        math.degrees(
-            math.acos(
-                (untilted.A[row] @ copies[row % order][1])[2]
-                / np.linalg.norm(copies[row % order][1])
-            )
-        )
-        for row in everything
-    ]
+    view = oracle.views(slot_poses(rows), copies)
 
     def distance(points, row, other):
         return float(np.linalg.norm(points[row] - points[other]))
