@@ -1012,6 +1012,26 @@ def test_coordinates_of_cryosparc(case, rng, run, tally, listed):
         check_baked(tally, f".cs to baked .star, {word}", before, after, px, 1e-3, flip)
 
 
+@pytest.mark.parametrize("case", first_is_fast(range(len(RELION))))
+def test_coordinates_from_relion_to_cryosparc(case, rng, run, tally, listed):
+    flags, operators = RELION[case]
+    copies = oracle.copies_about(listed(operators, f"--convention=relion {flags}"), CENTERS)
+    source = write_relion(rng)
+    place = oracle.numbers_of(source.columns, "rlnCoordinate{}", "XY")
+    every, px = subparticles(source, copies), np.repeat([0.53, 1.06, 0.53, 1.06], len(copies))
+    for word in ("flipped", "same"):
+        run(f"export p.star p.cs --overwrite --micrograph_px=4096,4000 --coordinates_y={word}")
+        plain = np.load("p.cs")
+        found = places_of_cs(plain, word == "flipped").ravel()
+        tally.numbers(".star to .cs, places", found, place.ravel(), 1e-3)
+    more = "--recenter=coordinates --micrograph_px=4096,4000 --coordinates_y=same"
+    run(f"expand p.star b.cs {more} {AT_CENTERS} {flags}")
+    found = np.load("b.cs")
+    before = np.repeat(places_of_cs(plain), len(copies), axis=0), every
+    after = places_of_cs(found), slot_poses(found)
+    check_baked(tally, ".star to baked .cs", before, after, px, 2e-3)
+
+
 # After a classification
 
 
