@@ -454,7 +454,7 @@ def test_expand_says_what_it_did_and_what_may_follow(program, source):
 
 
 def test_expand_in_json(program, source, tmp_path):
-    result = program("expand", source, "out.h5", "--symmetry=i", "--json")
+    result = program("expand", source, "out.h5", "--symmetry=i2", "--json")
     record = json.loads(result.stdout)
     assert result.stderr == ""
     assert record["symmetry"] == "I2"

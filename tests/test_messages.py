@@ -94,5 +94,11 @@ def test_slots_that_are_left_out_are_one_word(rng, go, tmp_path):
     assert "note: left out, since the images move: alignments2D/*\n" in shown
 
 
+def test_columns_of_text_are_called_so(sets, go):
+    shown = go("inspect", "s.star")
+    assert "  rlnImageName  (N,) text\n" in shown
+    assert "  alignments3D/shift  (N, 2) float64\n" in shown
+
+
 def test_import_without_an_output(sets, command):
     refused(command("import", "p.cs"), "its last word, an OUTPUT, such as particles.h5", code=2)

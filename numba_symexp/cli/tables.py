@@ -4,6 +4,7 @@ They are written as the verbs of `expansion` are.
 """
 
 import os
+import re
 import sys
 from dataclasses import asdict
 from typing import Any
@@ -70,7 +71,7 @@ def inspection_text(report: dict[str, Any]) -> str:
     """Lines about a table."""
     lines = [
         f"{report['file']}: {report['table']}, {report['layout']}, {report['particles']:,} rows",
-        *(f"  {name}  {column}" for name, column in report["columns"].items()),
+        *(f"  {name}  {_column(column)}" for name, column in report["columns"].items()),
     ]
     lines.append(f"convention: {report['convention']} ({report['convention_reason']})")
     if "expansion" in report:
@@ -88,6 +89,11 @@ def inspection_text(report: dict[str, Any]) -> str:
         "can be expanded" if report["expandable"] else f"cannot be expanded: {report['reason']}"
     )
     return "\n".join(lines)
+
+
+def _column(shape_and_type: str) -> str:
+    """Shape and type of a column, in words that say what NumPy's name of a type of text means."""
+    return re.sub(r"\|S\d+$", "text", shape_and_type)
 
 
 def _provenance(record: dict[str, Any]) -> str:
