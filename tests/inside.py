@@ -31,6 +31,7 @@ NAMES = {
     "MORE": "kernels.text",
     "MOST_ROWS": "cluster.driver",
     "Machine": "cluster.work",
+    "MotionSet": "copies.motion_set",
     "Motions": "symmetry.subgroups",
     "OutputError": "errors",
     "OutputFile": "output",

@@ -400,6 +400,16 @@ def test_a_group_without_one_element_is_none(symbol):
     assert "not the identity" in not_as_stated(without(point_group(symbol), 0))
 
 
+@pytest.mark.parametrize("kind", ["group", "helix", "own"])
+def test_an_operator_that_is_there_twice_is_named(kind):
+    twice = point_group("D3")
+    place = [0, 1, 2, 3, 1, 5]
+    twice = dataclasses.replace(
+        twice, kind=kind, quaternion=twice.quaternion[place] * [[1], [1], [1], [1], [-1], [1]]
+    )
+    assert not_as_stated(twice) == "operators 1 and 4 are the same"
+
+
 def test_a_helix_without_its_first_unit_is_none():
     whole = helix(30.0, 4.0, 3)
     broken = dataclasses.replace(whole, rise_index=np.ones(3, whole.rise_index.dtype))
