@@ -254,6 +254,18 @@ def test_every_column_of_the_source_is_recognized(
         assert not any((tmp_path / name).exists() for name in words[2:])
 
 
+def test_texts_of_any_length_are_recognized(source, tmp_path, go):
+    """Also where the same letters, one after the other, are cut into other words."""
+    with h5py.File(source, "r+") as file:
+        words = [["ab", "c"][k % 2] for k in range(50)]
+        file["particles"].create_dataset("note", data=words, dtype=h5py.string_dtype())
+    go("expand", source, "e.h5", "--symmetry=C2")
+    assert failed(tmp_path / "e.h5") == []
+    with h5py.File(source, "r+") as file:
+        file["particles/note"][:2] = ["a", "bc"]
+    assert failed(tmp_path / "e.h5") == ["source"]
+
+
 def test_files_with_the_first_rule_are_still_read(expanded, source, command):
     """Their fingerprint is of poses and shifts alone."""
     with h5py.File(source) as file, h5py.File(expanded, "r+") as ours:
