@@ -31,6 +31,7 @@ NAMES = {
     "MORE": "kernels.text",
     "MOST_ROWS": "cluster.driver",
     "Machine": "cluster.work",
+    "MotionSet": "copies.motion_set",
     "Motions": "symmetry.subgroups",
     "OutputError": "errors",
     "OutputFile": "output",
@@ -144,6 +145,31 @@ NAMES = {
     "write_numbers": "kernels.text",
 }
 """Name -> module. Under another name than its own: module:name."""
+
+AT_ONCE = {
+    "arrangements.arrange:_AT_ONCE": 12,
+    "arrangements.labels:_ROWS": 7,
+    "arrangements.pairs:_AT_ONCE": 40,
+    "arrangements.patterns:_AT_ONCE": 12,
+    "copies.motion_set:_AT_ONCE": 6,
+    "copies.references:_MERGED_AT_ONCE": 5,
+    "expansion.plausibility:_PLACES_AT_ONCE": 6,
+    "formats.cryosparc.table:_READ_BYTES": 500,
+    "formats.dynamo.table:_FIRST_BYTES": 700,
+    "formats.relion.text:_FIRST_BYTES": 700,
+    "formats.words_table:_PIECE_BYTES": 700,
+    "formats.words_table:_STRIPE_ROWS": 4,
+    "particles.columns:_FIRST_ROWS": 4,
+    "particles.scan:_BLOCK_BYTES": 300,
+    "particles.scan:_SORTED_AT_ONCE": 5,
+    "particles.table:_GAP_BYTES": 16,
+    "particles.table:_RANGE_BYTES": 200,
+    "poses:_EXPORT_ROWS": 7,
+    "selection.rows:_ROWS": 5,
+    "transfers.transfer:_STEP": 5,
+    "verification.rows:_BLOCK_ROWS": 9,
+}
+"""How much is read, made or written at once, by module and name, and a small value of each."""
 
 MODULES = {
     "made_rows": "expansion.made_rows",

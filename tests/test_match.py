@@ -7,7 +7,7 @@ import naive
 import numpy as np
 import pytest
 from conftest import random_columns, write_table
-from inside import SourceError, UsageError, match_command, parse
+from inside import MotionSet, SourceError, UsageError, match_command, parse
 from particle_files import needs, run
 from relion_peer import CASES, PROGRAM, make_particles, star_text
 from star_files import particles, read_star
@@ -700,3 +700,17 @@ def test_half_of_the_copies_tells_the_symmetry(symmetry, rng, go, tmp_path):
     rows = np.unique(half["rlnImageName"], return_counts=True)[1]
     for number, images in zip(*np.unique(rows, return_counts=True), strict=True):
         assert f"{images} with {number}" in report.notes[0]
+
+
+def test_axes_are_told_by_large_turns(rng):
+    """Of turns by 12 deg and more, each off by up to 0.1 deg, small ones tell their axis badly."""
+    axis = np.array([2, -1, 2]) / 3
+    half = np.pi * np.arange(30) / 30
+    off = rng.uniform(-1, 1, (30, 3)) * np.deg2rad(0.05) / np.sqrt(3)
+    vectors = np.sin(half)[:, None] * axis + off * (half > 0)[:, None]
+    quaternion = np.column_stack([np.sqrt(1 - (vectors**2).sum(axis=1)), vectors])
+    quaternion[:, 0] *= np.sign(np.cos(half) + 1e-9)
+    tolerance = np.full(30, 0.1)
+    ((fold, found),) = MotionSet(quaternion, np.zeros((30, 3)), tolerance, tolerance).axes()
+    assert fold == 30
+    assert np.rad2deg(np.arccos(found @ axis)) < 0.06

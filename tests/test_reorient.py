@@ -64,6 +64,13 @@ def test_points_of_the_turned_map_fall_where_they_fell(go, rng, double, flags):
     assert not any(name.startswith("sym_expand") for name in after)
 
 
+def test_the_turn_and_the_point_are_told(go, double):
+    turned = go("reorient", double, "a.h5", "--axis=1,0,0", "--to=z").splitlines()
+    assert turned[0] == "the map is turned by 90.0000 deg about (0.0000, -1.0000, 0.0000)"
+    moved = go("reorient", double, "b.h5", "--center=12,-7.5,30").splitlines()
+    assert moved[0].endswith(", about the point (12, -7.5, 30) A")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "from_elements", "to_elements"),
     [

@@ -254,6 +254,18 @@ def test_every_column_of_the_source_is_recognized(
         assert not any((tmp_path / name).exists() for name in words[2:])
 
 
+def test_texts_of_any_length_are_recognized(source, tmp_path, go):
+    """Also where the same letters, one after the other, are cut into other words."""
+    with h5py.File(source, "r+") as file:
+        words = [["ab", "c"][k % 2] for k in range(50)]
+        file["particles"].create_dataset("note", data=words, dtype=h5py.string_dtype())
+    go("expand", source, "e.h5", "--symmetry=C2")
+    assert failed(tmp_path / "e.h5") == []
+    with h5py.File(source, "r+") as file:
+        file["particles/note"][:2] = ["a", "bc"]
+    assert failed(tmp_path / "e.h5") == ["source"]
+
+
 def test_files_with_the_first_rule_are_still_read(expanded, source, command):
     """Their fingerprint is of poses and shifts alone."""
     with h5py.File(source) as file, h5py.File(expanded, "r+") as ours:
@@ -398,6 +410,16 @@ def without(operators, *dropped):
 def test_a_group_without_one_element_is_none(symbol):
     assert "no group" in not_as_stated(without(point_group(symbol), 3))
     assert "not the identity" in not_as_stated(without(point_group(symbol), 0))
+
+
+@pytest.mark.parametrize("kind", ["group", "helix", "own"])
+def test_an_operator_that_is_there_twice_is_named(kind):
+    twice = point_group("D3")
+    place = [0, 1, 2, 3, 1, 5]
+    twice = dataclasses.replace(
+        twice, kind=kind, quaternion=twice.quaternion[place] * [[1], [1], [1], [1], [-1], [1]]
+    )
+    assert not_as_stated(twice) == "operators 1 and 4 are the same"
 
 
 def test_a_helix_without_its_first_unit_is_none():
