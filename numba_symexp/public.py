@@ -139,7 +139,7 @@ def expand(
         subtomograms become 0.
     coordinates_y : {"flipped", "same"}, optional
         Whether y of a .star counts from the other edge than the y of the images; by default it
-        does where particles of CryoSPARC become a .star, or those of a .star a .cs.
+        does where particles of CryoSPARC become a .star.
     micrographs : str or path, optional
         RELION's .star of the micrographs, whose optics groups say A per pixel, by name, where the
         particles do not. It goes with ``recenter``, or with ``micrograph_px``.

@@ -249,7 +249,7 @@ def test_length_is_along_the_direction(tmp_path, go):
     ("flags", "code", "words"),
     [
         (["--center=1,2;3,4,5"], 2, "three numbers"),
-        (["--center=1,2,3;"], 2, "--center"),
+        (["--center=1,2,3;"], 2, "has an empty point"),
         (["--center=1,2,3;1,2,3"], 2, "points 0 and 1"),
         (["--center=" + ";".join(f"{k},1,2" for k in range(1001))], 2, "has 1,001 points"),
         (["--center=0,0,0", "--align"], 2, "0,0,0 has none"),

@@ -277,6 +277,8 @@ def points(
     """Point of a flag's text, or several with semicolons."""
     if text is None:
         return None
+    if not all(word.strip() for word in text.split(";")):
+        raise UsageError(f"--{name}={text} has an empty point: give x,y,z, with ; between points")
     found = [each for each in (point(name, word) for word in text.split(";")) if each is not None]
     return found[0] if len(found) == 1 else tuple(found)
 

@@ -163,7 +163,7 @@ def expand(
         micrographs by whole pixels, in tomograms wholly.
     coordinates_y
         flipped or same: y of a .star is (1 - center_y_frac) or center_y_frac times the height; else
-        flipped where .cs and .star become each other, same from .star to .star.
+        flipped where a .cs becomes a .star, same for particles of a .star.
     micrographs
         RELION's .star of the micrographs, whose optics say A per pixel; goes with --recenter, or
         with --micrograph_px.

@@ -68,7 +68,7 @@ _FLIPPED = (
 )
 _SAME = (
     "center_y_frac is rlnCoordinateY / height (coordinates_y=same): give coordinates_y=flipped for "
-    "micrographs that CryoSPARC wrote, whose rows count from the other edge"
+    "a .star that was made of a .cs with a flipped y"
 )
 
 

@@ -6,6 +6,7 @@ from numbers import Integral
 from typing import Self
 
 from numba_symexp.errors import UsageError
+from numba_symexp.particles.table import CRYOSPARC
 
 COORDINATES = "coordinates"
 """What origins are baked into."""
@@ -29,7 +30,7 @@ class CoordinateChoice:
         Bake shifts into coordinates.
     coordinates_y : {"flipped", "same"}, optional
         Whether y of a .star counts from the other edge than the y of the images; by default it
-        does where particles of CryoSPARC become a .star, or those of a .star a .cs.
+        does where particles of CryoSPARC become a .star.
     micrographs : str, optional
         A .star whose optics table says the A per pixel of micrographs.
     micrograph_psize : float, optional
@@ -99,7 +100,7 @@ class CoordinateChoice:
         source, output : str
             Vocabularies of the particles, and of the file that is written.
         """
-        default = SAME if source == output else FLIPPED
+        default = FLIPPED if source == CRYOSPARC != output else SAME
         return replace(self, coordinates_y=self.coordinates_y or default)
 
     @property
