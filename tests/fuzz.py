@@ -143,7 +143,7 @@ OUTPUTS = {
 }
 """Files that a verb leaves when it is done."""
 
-REPORTING = {"verify", "match", "mapcheck", "mask"}
+REPORTING = {"verify", "match", "mapcheck", "mapcheck_operators", "mask"}
 """Verbs whose report, on standard output, may itself be that a file is bad: exit code 1."""
 
 FLAGS = (
@@ -1067,7 +1067,7 @@ def faults_of(verb, code, out, err, before, after):
         faults.append("traceback")
     if code not in (0, 1, 2):
         faults.append(f"exit code {code}")
-    if code == 1 and verb in REPORTING and out and not err:
+    if code == 1 and verb in REPORTING and out and not lines:
         out, lines = "", ["error: is in the report"]
     if code and (len(lines) != 1 or not lines[0].startswith("error: ")):
         faults.append("not one line of error")
