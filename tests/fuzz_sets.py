@@ -53,8 +53,8 @@ TURN = ("--axis=1,2,3", "--to=z")
 # Returned sets
 
 RETURNED = ("l.star", "l.star", "b.star", "l.cs", "l.cs", "foreign.cs", "l.h5", "l.h5", "s.h5",
-            "p.star", "p.star", "p.cs", "p.cs", "p.h5")  # fmt: skip
-"""Labeled copies, copies of another program, rows that were selected, and plain sets."""
+            "m.h5", "p.star", "p.star", "p.cs", "p.cs", "p.h5")  # fmt: skip
+"""Labeled copies, of another program too, rows that were selected, several centers, plain sets."""
 
 
 def make_returned(folder, finished):
@@ -102,6 +102,11 @@ def make_returned(folder, finished):
     score = rng.uniform(0, 1, len(rows)).astype("f4")
     write_some(folder / "e.h5", folder / "l.h5", rows, **{"class": labels[rows], "score": score})
     finished("select", folder / "e.h5", folder / "s.h5", "--operators=0,2,5")
+    centers = ("--symmetry=C2", "--center=9,8,7;-3,2,20", "--align")
+    finished("expand", folder / "p.h5", folder / "several.h5", *centers)
+    several = rng.permutation(4 * PARTICLES)[:-3]
+    further = {"class": labels[several], "score": rng.uniform(0, 1, len(several)).astype("f4")}
+    write_some(folder / "several.h5", folder / "m.h5", several, **further)
     for verb in ("select", "arrange", "collapse", "reorient", "transfer", "match"):
         for name in dict.fromkeys(RETURNED):
             warm_up(verb, folder, name, finished)
@@ -125,10 +130,10 @@ def warm_up(verb, folder, name, finished):
         finished(verb, file, out, "--one_per_particle", "--overwrite")
     elif verb == "collapse":
         finished(verb, file, out, *of, "--overwrite")
-    elif verb == "arrange" and name != "s.h5":
+    elif verb == "arrange" and name not in ("s.h5", "m.h5"):
         by = ["--by=class"] if name == "l.h5" else []
         finished(verb, file, f"--output={out}", *of, *by, "--overwrite")
-    elif verb == "match":
+    elif verb == "match" and name != "m.h5":
         finished(verb, file)
     for suffix in (".h5", ".star", ".cs", ".csg"):
         (folder / f"warm{suffix}").unlink(missing_ok=True)
@@ -148,7 +153,8 @@ SELECTIONS = (
     ("--min_distance_A=8",),
     ("--min_distance_A=8", "--within=micrograph", "--random=3"),
     ("--same_pose=5,20", "--score=SCORE"),
-    ("--one_per_particle", "--score=SCORE"),
+    ("--one_per_particle", "--score=SCORE", "--lowest"),
+    ("--centers=1",),
     ("--where=SCORE=0.1..0.8",),
     ("--where=uid=5..", "--half=2"),
     ("--one_per_particle", "--psize=1.3"),
@@ -239,7 +245,8 @@ def prepare_returned(rng, base, folder):
 # Files beside a table
 
 BESIDE = {
-    "map.mrc": ("mapcheck", "mask"),
+    "map.mrc": ("mapcheck", "mask", "expand_mask"),
+    "points.cmm": ("expand_markers", "operators_markers"),
     "ops.txt": ("operators", "expand_operators", "mapcheck_operators", "matrix"),
     "ops.npy": ("operators", "expand_operators", "matrix"),
     "ops.pdb": ("operators", "expand_operators"),
@@ -280,6 +287,13 @@ BESIDE_VERBS = {
         *("mapcheck", "whole.mrc", f"--operators_file={file}"),
     ],
     "matrix": lambda file, flags: ["reorient", "p.cs", "turned.cs", f"--matrix={file}"],
+    "expand_mask": lambda file, flags: [
+        *("expand", "p.cs", "out.h5", "--symmetry=C2", f"--center=mask:{file};1,2,3", "--align"),
+    ],
+    "expand_markers": lambda file, flags: [
+        *("expand", "p.cs", "out.h5", "--symmetry=C2", f"--center={file}", "--length=30"),
+    ],
+    "operators_markers": lambda file, flags: ["operators", "--symmetry=C2", f"--center={file}"],
     "expand_micrographs": lambda file, flags: [
         *("expand", "p.star", "expanded.star", "--symmetry=C2", *RECENTER),
         f"--micrographs={file}",
@@ -342,6 +356,8 @@ MORE_OUTPUTS = {
     "expand_again": {"out.h5"},
     "expand_operators": {"out.h5"},
     "expand_job": {"out.h5"},
+    "expand_mask": {"out.h5"},
+    "expand_markers": {"out.h5"},
     "expand_passthrough": {"out.h5"},
     "expand_micrographs": {"expanded.star"},
     "export_micrographs": {"out.star"},
@@ -359,6 +375,13 @@ MAY_BE_LEFT_OUT = {"copies_motion.star"}
 """A set that names no trajectories any more has no motion file beside its copies."""
 
 SYMMETRY_FILE = "# axes\nrot_axis 3 0 0 1\nrot_axis 2 0 1 0\n"
+MARKERS = """<?xml version="1.0" encoding="utf-8"?>
+<marker_set name="points">
+<marker id="1" x="100" y="100" z="100" r="1" g="1" b="0" radius="5"/>
+<marker id="2" x="205.2" y="100" z="270.1" r="1" g="1" b="0" radius="5"/>
+<marker id="3" x="90" y="101.5" z="99.5" r="1" g="1" b="0" radius="5"/>
+</marker_set>
+"""
 ROTATION = "0 -1 0\n1 0 0\n0 0 1\n"
 
 
@@ -378,6 +401,7 @@ def make_beside(folder, finished):
     (folder / "ops.sym").write_text(SYMMETRY_FILE)
     (folder / "view.txt").write_text(view_matrix(motions))
     (folder / "matrix.txt").write_text(ROTATION)
+    (folder / "points.cmm").write_text(MARKERS)
     optics = {
         "rlnOpticsGroupName": ["one", "two", "three"],
         "rlnOpticsGroup": ["1", "2", "3"],

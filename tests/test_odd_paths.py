@@ -24,6 +24,7 @@ READING = (
     ("expand", "X", "o.h5", "--symmetry=C2"),
     ("expand", "p.cs", "o.h5", "--symmetry=C2", "--passthrough=X"),
     ("expand", "p.h5", "o.h5", "--operators_file=X"),
+    ("expand", "p.h5", "o.h5", "--symmetry=C2", "--center=mask:X"),
     ("expand", "p.star", "o.star", "--symmetry=C2", "--recenter=coordinates", "--micrographs=X"),
     ("expand", "p.star", "o.star", "--symmetry=C2", "--optimisation_set=X"),
     ("operators", "--operators_file=X"),
