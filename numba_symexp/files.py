@@ -58,12 +58,31 @@ def check_readable(path: str, wanted: str) -> None:
         raise SourceError(f"{path}: is not a regular file: name {wanted}")
     if not os.access(path, os.R_OK):
         raise SourceError(f"{path}: permission denied: ask its owner for read access")
+    if not is_data_file(path):
+        raise SourceError(f"{path}: is made up by the system: name {wanted}")
+
+
+def read_small(path: str, wanted: str, most_bytes: int) -> bytes:
+    """Bytes of an input that is read at once, up to so many; ``wanted`` as in `check_readable`.
+
+    Raises
+    ------
+    SourceError
+        What is in the way.
+    """
+    check_readable(path, wanted)
+    try:
+        with open(path, "rb") as file:
+            return file.read(most_bytes)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({error.strerror}): copy it") from error
 
 
 def first_bytes(path: str) -> bytes:
     """First bytes of a file, by which its kind is known; nothing where it cannot be read."""
-    with contextlib.suppress(OSError), open(path, "rb") as file:
-        return file.read(_FIRST_BYTES)
+    if is_data_file(path):  # a pipe would be waited for
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            return file.read(_FIRST_BYTES)
     return b""
 
 
@@ -124,7 +143,7 @@ def start_writeback(descriptor: int, offset: int, size: int) -> None:
 
 
 def is_data_file(path: str) -> bool:
-    """Whether a path that some file names leads to a regular file on a file system with data.
+    """Whether a path leads to a regular file, which may be read, on a file system with data.
 
     It is opened without waiting; what the kernel makes up (proc, sysfs, cgroup, debugfs) could
     block a reader for ever, and is no source of particles.

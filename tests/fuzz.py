@@ -1,6 +1,7 @@
 """Damage particle tables in thousands of ways, and see that every run ends as it promises.
 
-    python tests/fuzz.py --sources=2000 --expanded=500 --worlds=300 --tomograms=500 --seed=1
+    python tests/fuzz.py --sources=2000 --expanded=500 --worlds=300 --tomograms=500 \
+        --returned=500 --beside=500 --seed=1
 
 Each case is one file in a folder of its own, damaged or made by a grammar, in a forked process with
 bounded memory and time, which runs all verbs on it. A run must end with its output, or with one
@@ -35,6 +36,21 @@ os.environ["NUMBA_THREADING_LAYER"] = "workqueue"  # the layer that survives a f
 import h5py
 import numpy as np
 from conftest import random_columns, write_table
+from fuzz_sets import (
+    BESIDE_VERBS,
+    MAY_BE_LEFT_OUT,
+    MORE_OUTPUTS,
+    RETURNED_VERBS,
+    damage_map,
+    damage_words,
+    make_beside,
+    make_returned,
+    mildly,
+    odd_json,
+    prepare_beside,
+    prepare_returned,
+    wrong_rows,
+)
 from grammars import Star, cs
 from inside import COMMANDS, main, probe
 from particle_files import write_cs
@@ -98,6 +114,14 @@ EXPANDED_VERBS = {
 }
 """The same for damaged expanded files; a function's own words are None when it did all itself."""
 
+VERBS_OF = {
+    "source": SOURCE_VERBS,
+    "tomogram": TOMOGRAM_VERBS,
+    "expanded": EXPANDED_VERBS,
+    "returned": RETURNED_VERBS,
+    "beside": BESIDE_VERBS,
+}
+
 OUTPUTS = {
     "expand": {"out.h5"},
     "expand_star": {"expanded.star"},
@@ -115,10 +139,11 @@ OUTPUTS = {
     "export_m": {"m.star"},
     "collapse_tbl": {"collapsed.tbl"},
     "plot": {"plot.png"},
+    **MORE_OUTPUTS,
 }
 """Files that a verb leaves when it is done."""
 
-REPORTING = {"verify", "match"}
+REPORTING = {"verify", "match", "mapcheck", "mapcheck_operators", "mask"}
 """Verbs whose report, on standard output, may itself be that a file is bad: exit code 1."""
 
 FLAGS = (
@@ -144,7 +169,7 @@ TOMOGRAM_FLAGS = (
     ("--symmetry=T", "--center_px=9,8,7", "--box_px=64", "--unique"),
 )
 
-KINDS = ("expanded", "source", "world", "tomogram")
+KINDS = ("expanded", "source", "world", "tomogram", "returned", "beside")
 SECRET = b"SECRETSECRETSECRETSECRETSECRETSECRET"
 """What stands in files beside the table, to which a table may try to lead."""
 
@@ -825,7 +850,7 @@ def edit_column(path, rng):
     head, mark, tail = path.read_bytes().rpartition(b" #10\n")
     word, column = WORDS[rng.integers(len(WORDS))].encode(), rng.integers(10)
     rows = [line.split() for line in tail.splitlines() if line]
-    for row in rows:
+    for row in filter(None, rows):
         row[min(column, len(row) - 1)] = word
     path.write_bytes(head + mark + b"\n".join(map(b" ".join, rows)) + b"\n")
 
@@ -869,10 +894,19 @@ def prepare(case, base, folder):
         name = pick(rng, TOMOGRAMS)
         file = folder / ("in" + os.path.splitext(name)[1])
         shutil.copy(base / name, file)
-        for beside in ("whole.tbl", "m32.star", "outside.h5", "secret.bin"):
+        for beside in ("whole.tbl", "m32.star"):
             shutil.copy(base / beside, folder / beside)
+        put_secrets(base, folder)
         done = [name, *damage(case, rng, file, folder)]
         return file.name, pick(rng, TOMOGRAM_FLAGS), " ".join(done)
+    if case.kind == "returned":
+        file, flags, victims, name = prepare_returned(rng, base, folder)
+        put_secrets(base, folder)
+        return file.name, flags, " ".join([name, *damage(case, rng, file, folder, victims)])
+    if case.kind == "beside":
+        file, verbs, _, name = prepare_beside(rng, base, folder)
+        put_secrets(base, folder)
+        return file.name, verbs, " ".join([name, *damage_beside(rng, file)])
     if case.kind == "source" and rng.random() < 0.4:
         return by_grammar(rng, base, folder)
     if case.kind == "source":
@@ -885,10 +919,15 @@ def prepare(case, base, folder):
         name = f"of_{source}.h5"
     file = folder / ("in" + (".h5" if case.kind == "expanded" else os.path.splitext(name)[1]))
     shutil.copy(base / name, file)
-    for beside in ("outside.h5", "secret.bin"):
-        shutil.copy(base / beside, folder / beside)
+    put_secrets(base, folder)
     done = [name, *damage(case, rng, file, folder)]
     return file.name, FLAGS[rng.integers(len(FLAGS))], " ".join(done)
+
+
+def put_secrets(base, folder):
+    """Put files beside a table, to which it may try to lead."""
+    for beside in ("outside.h5", "secret.bin"):
+        shutil.copy(base / beside, folder / beside)
 
 
 def by_grammar(rng, base, folder):
@@ -906,11 +945,29 @@ def by_grammar(rng, base, folder):
     return file.name, FLAGS[rng.integers(len(FLAGS))], f"grammar of {done}"
 
 
-def damage(case, rng, file, folder):
-    """Damage a file by its kind, by its bytes, or both."""
+def damage_beside(rng, file):
+    """Damage a file that goes with a table."""
+    kinds = {
+        ".mrc": (damage_map,), ".star": (*STAR, damage_words), ".cs": CS, ".json": (odd_json,)
+    }.get(file.suffix, (damage_words, edit_lines))  # fmt: skip
     done = []
     if rng.random() < 0.7:
-        if case.kind == "expanded":
+        done.append(pick(rng, kinds))
+    if not done or rng.random() < 0.2:
+        done.append(pick(rng, BYTES))
+    for kind in done:
+        with contextlib.suppress(*_NOTHING_LEFT):
+            kind(file, rng)
+    return [kind.__name__ for kind in done]
+
+
+def damage(case, rng, file, folder, others=()):
+    """Damage a file by its kind, by its bytes, or both; now and then one of the others."""
+    done = []
+    if case.kind == "returned" and rng.random() < 0.6:
+        return mildly(file if rng.integers(5) else pick(rng, (file, *others)), rng)
+    if rng.random() < 0.7:
+        if case.kind == "expanded" or (case.kind == "returned" and file.suffix == ".h5"):
             done += damage_hdf5(file, rng, EXPANDED)
         elif file.suffix == ".h5":
             done += damage_hdf5(file, rng, HDF5)
@@ -922,7 +979,7 @@ def damage(case, rng, file, folder):
             done.append(kind.__name__)
     if not done or rng.random() < 0.15:
         kind = BYTES[rng.integers(len(BYTES))]
-        victims = [file]
+        victims = [file, *others]
         if case.kind == "expanded":  # now and then it is the source that was damaged
             beside = (file.name, "outside.h5", "secret.bin")
             victims += [folder / name for name in os.listdir(folder) if name not in beside]
@@ -936,8 +993,9 @@ def damage(case, rng, file, folder):
 def digests(folder):
     """Digest of every file of a folder by name."""
     return {
-        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        for name in sorted(os.listdir(folder))
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if not path.is_dir()
     }
 
 
@@ -953,7 +1011,9 @@ def in_child(case, base, folder, reports, verbs):
     os.dup2(shown[1], 2)
     file, flags, done = prepare(case, base, folder)
     before = digests(folder)
-    send(reports, damage=done)
+    if case.kind == "beside":
+        verbs = {verb: BESIDE_VERBS[verb] for verb in flags}
+    send(reports, damage=done, verbs=list(verbs))
     for verb, words in verbs.items():
         limit_cpu_time()
         for descriptor in shown:
@@ -972,10 +1032,12 @@ def in_child(case, base, folder, reports, verbs):
         )
         send(reports, verb=verb, code=code, out=out[:4000], err=err[-4000:])
         faults = faults_of(verb, code, out, err, before, digests(folder))
+        if code == 0:
+            faults += wrong_rows(verb, made)
         if leaks(folder, before, out + err):
             faults.append("bytes of another file")
         send(reports, faults=faults)
-        for name in set(os.listdir(folder)) - before.keys():
+        for name in digests(folder).keys() - before.keys():
             os.unlink(name)
 
 
@@ -988,7 +1050,7 @@ def limit_cpu_time():
 
 def leaks(folder, before, shown):
     """Whether what another file holds has come out."""
-    new = (Path(folder, name).read_bytes() for name in set(os.listdir(folder)) - before.keys())
+    new = (Path(folder, name).read_bytes() for name in digests(folder).keys() - before.keys())
     return SECRET[:18].decode() in shown or any(SECRET[:18] in data for data in new)
 
 
@@ -1005,7 +1067,7 @@ def faults_of(verb, code, out, err, before, after):
         faults.append("traceback")
     if code not in (0, 1, 2):
         faults.append(f"exit code {code}")
-    if code == 1 and verb in REPORTING and out and not err:
+    if code == 1 and verb in REPORTING and out and not lines:
         out, lines = "", ["error: is in the report"]
     if code and (len(lines) != 1 or not lines[0].startswith("error: ")):
         faults.append("not one line of error")
@@ -1016,7 +1078,7 @@ def faults_of(verb, code, out, err, before, after):
     if any(len(line) > LONGEST_LINE for line in lines):
         faults.append("endless line")
     wanted = before.keys() | (OUTPUTS.get(verb, set()) if code == 0 else set())
-    if after.keys() != wanted:
+    if after.keys() | MAY_BE_LEFT_OUT & wanted != wanted:
         faults.append(f"files {sorted(after.keys() ^ wanted)}")
     if any(after.get(name) != digest for name, digest in before.items()):
         faults.append("an input was changed")
@@ -1028,8 +1090,8 @@ def run_case(case, base, keep=None, verbs=None):
     if case.kind == "world":
         ended = run_world(case.rng, base, keep)
         return [Run(case.name, *ended)]
-    known = {"source": SOURCE_VERBS, "tomogram": TOMOGRAM_VERBS}.get(case.kind, EXPANDED_VERBS)
-    wanted = (*COMMANDS, "again", "read", "words")
+    known = VERBS_OF[case.kind]
+    wanted = (*COMMANDS, "again", "read", "words", "mask", "matrix")
     verbs = verbs or {n: w for n, w in known.items() if n.partition("_")[0] in wanted}
     folder = Path(tempfile.mkdtemp(prefix="case-", dir=base) if keep is None else keep)
     folder.mkdir(exist_ok=True)
@@ -1070,7 +1132,7 @@ def listen(case, child, reports, waiting):
         *lines, buffer = (buffer + piece).split(b"\n")
         for report in map(json.loads, lines):
             deadline = time.monotonic() + MOST_WALL_SECONDS
-            done = report.get("damage", done)
+            done, waiting = report.get("damage", done), report.get("verbs", waiting)
             if "broken" in report:
                 yield Run(case.name, "prepare", done, "broken", report["broken"], ["broken case"])
                 return
@@ -1100,6 +1162,8 @@ def make_base(folder):
     make_sources(folder)
     make_subtomograms(folder)
     make_expanded(folder)
+    make_returned(folder, finished)
+    make_beside(folder, finished)
     make_world_base(folder)
     for name in ("of_group.h5.h5", "of_rows.star.h5", "of_rows.cs.h5"):
         for verb in ("export", "collapse"):
@@ -1159,6 +1223,8 @@ def arguments(words):
     parser.add_argument("--expanded", type=int, default=30)
     parser.add_argument("--worlds", type=int, default=10)
     parser.add_argument("--tomograms", type=int, default=30)
+    parser.add_argument("--returned", type=int, default=30)
+    parser.add_argument("--beside", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--only", help="one case, such as source:17")
@@ -1173,6 +1239,8 @@ def run_program(words=None):
     cases += [Case("expanded", number, given.seed) for number in range(given.expanded)]
     cases += [Case("world", number, given.seed) for number in range(given.worlds)]
     cases += [Case("tomogram", number, given.seed) for number in range(given.tomograms)]
+    cases += [Case("returned", number, given.seed) for number in range(given.returned)]
+    cases += [Case("beside", number, given.seed) for number in range(given.beside)]
     if given.only is None:
         return int(summarize(told(campaign(cases, given.jobs))) > 0)
     kind, _, number = given.only.partition(":")

@@ -267,6 +267,9 @@ def test_length_is_along_the_direction(tmp_path, go):
         (["--center=attack.cmm"], 1, "attack.cmm: defines entities"),
         (["--center=text.cmm"], 1, "text.cmm: is no marker file"),
         (["--center=nan.cmm"], 1, "nan.cmm: marker 2 has no place"),
+        (["--center=klingon.cmm"], 1, "klingon.cmm: is no marker file"),
+        (["--center=utf-7.cmm"], 1, "utf-7.cmm: is no marker file"),
+        (["--center=undefined.cmm"], 1, "undefined.cmm: is no marker file"),
         (["--center=empty.cmm"], 1, "empty.cmm: has no markers"),
         (["--center=mask:below.mrc"], 1, "below.mrc: has values below 0"),
         (["--center=mask:zero.mrc"], 1, "zero.mrc: is 0 everywhere"),
@@ -283,6 +286,8 @@ def test_what_is_no_center_is_refused_in_one_line(flags, code, words, tmp_path, 
     markers(tmp_path / "nan.cmm", [(0, 0, 0), (1, "nan", 3)])
     markers(tmp_path / "empty.cmm", [])
     (tmp_path / "text.cmm").write_text("1 2 3\n")
+    for encoding in ("klingon", "utf-7", "undefined"):
+        markers(tmp_path / f"{encoding}.cmm", [], f"<?xml version='1.0' encoding='{encoding}'?>")
     density = np.zeros((16, 16, 16), np.float32)
     write_mrc(tmp_path / "zero.mrc", density, 1.0)
     density[3, 4, 5] = -1

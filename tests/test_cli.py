@@ -1,8 +1,10 @@
 """The program as people and pipelines call it: help, output, exit codes, lines that run nothing."""
 
+import hashlib
 import inspect
 import json
 import os
+import pickle
 import pty
 import re
 import shutil
@@ -200,6 +202,61 @@ def test_a_wrong_environment_is_one_line(environment, say, program, source, tmp_
     refused(program("expand", source, "out.h5", "--symmetry=C2", **environment), 2, say)
     assert sorted(os.listdir(tmp_path)) == ["source.h5"]
     assert program("--help", **environment).returncode == 0
+
+
+@pytest.mark.parametrize("text", ["cache_dir: planted\n", "{", "- a\n", ""])
+@pytest.mark.parametrize("verb", ["inspect", "verify", "plot"])
+def test_settings_of_numba_in_the_folder_of_the_data_are_not_obeyed(
+    verb, text, command, source, go, tmp_path
+):
+    """They may name a folder of compiled code, as pickles: who gave the data would run it."""
+    go("expand", "source.h5", "e.h5", "--symmetry=C2")
+    (tmp_path / ".numba_config.yaml").write_text(text)
+    words = [verb, "e.h5", *(["e.png"] if verb == "plot" else [])]
+    refused(command(*words), 2, ".numba_config.yaml: in this folder", "remove it")
+    assert sorted(os.listdir(tmp_path)) == [".numba_config.yaml", "e.h5", "source.h5"]
+
+
+@pytest.mark.slow
+def test_code_beside_the_data_does_not_run(program, source, tmp_path):
+    """A cache of kernels is a file of pickles; here each says that it was loaded."""
+    planted = tmp_path / "planted"
+    variables = {"NUMBA_CACHE_DIR": str(planted), "NUMBA_DEBUGINFO": "0"}
+    assert program("expand", "source.h5", "e.h5", "--symmetry=C2").returncode == 0
+    assert program("verify", "e.h5", **variables).returncode == 0
+    call = pickle.dumps(Called(str(tmp_path / "it_ran")))
+    for index in planted.rglob("*.nbi"):
+        index.write_bytes(hashlib.sha256(call).digest() + call)
+    (tmp_path / ".numba_config.yaml").write_text("cache_dir: planted\n")
+    refused(program("verify", "e.h5"), 2, ".numba_config.yaml")
+    assert not (tmp_path / "it_ran").exists()
+
+
+class Called:
+    """What makes a folder when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("text", "code"), [(b"nonsense: 3\ntext.usetex: maybe\nfont.size: 30\n", 0), (b"\xff\xfe", 2)]
+)
+def test_settings_of_matplotlib_in_the_folder_of_the_data(text, code, program, source, tmp_path):
+    pytest.importorskip("matplotlib")
+    assert program("plot", "source.h5", "plain.png").returncode == 0
+    (tmp_path / "matplotlibrc").write_bytes(text)
+    done = program("plot", "source.h5", "p.png")
+    if code:
+        refused(done, 2, "matplotlib cannot read its settings", "matplotlibrc")
+        assert not (tmp_path / "p.png").exists()
+    else:
+        assert (done.returncode, done.stderr) == (0, "")
+        assert (tmp_path / "p.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
 
 
 @pytest.mark.parametrize("name", ["NUMBA_OPT", "NUMBA_DEBUG", "NUMBA_BOUNDSCHECK"])

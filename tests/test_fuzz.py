@@ -10,6 +10,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 FUZZ = Path(__file__).parent / "fuzz.py"
+KINDS = ("sources", "expanded", "worlds", "tomograms", "returned", "beside")
 
 
 def untraced():
@@ -31,11 +32,14 @@ def fuzz(*words):
 
 @pytest.mark.parametrize(
     "counts",
-    [(15, 0, 0, 0), (0, 4, 0, 0), (0, 0, 4, 0), (0, 0, 0, 12)],
-    ids=["sources", "expanded", "worlds", "tomograms"],
+    [
+        *((15, 0, 0, 0, 0, 0), (0, 4, 0, 0, 0, 0), (0, 0, 4, 0, 0, 0), (0, 0, 0, 12, 0, 0)),
+        *((0, 0, 0, 0, 6, 0), (0, 0, 0, 0, 0, 15)),
+    ],
+    ids=KINDS,
 )
 def test_damaged_files_end_in_one_line_or_an_output(counts):
-    kinds = zip(("sources", "expanded", "worlds", "tomograms"), counts, strict=True)
+    kinds = zip(KINDS, counts, strict=True)
     done = fuzz(*(f"--{kind}={count}" for kind, count in kinds), "--seed=1")
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert ", 0 that broke a promise" in done.stdout

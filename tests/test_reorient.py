@@ -233,7 +233,7 @@ def test_other_forms_of_poses_come_out_in_their_form(go, rng, tmp_path, form):
         (["--axis=0,0,0", "--to=z"], "is no direction"),
         (["--matrix=1,0,0,0,1,0,0,0,-1"], "is a mirror image"),
         (["--matrix=1,0,0,0,1,0,0,0,2"], "is no rotation"),
-        (["--matrix=none.txt"], "is no matrix"),
+        (["--matrix=none.txt"], "no such file"),
         (["--matrix=1,0,0"], "has 3 number(s)"),
         (["--matrix=1,0,0,0,1,0,0,0,nan"], "has a NaN"),
         (["--center=1e300,0,0"], "farther than any map"),

@@ -67,6 +67,9 @@ _TELLING = ("detail", "flags", "notes", "reason", "verdict", "warnings")
 _THREADING_LAYERS = ("default", "safe", "threadsafe", "forksafe", "omp", "tbb", "workqueue")
 """What Numba takes."""
 
+_NUMBA_FILE = ".numba_config.yaml"
+"""Numba reads its settings from a file of this name in the current folder."""
+
 _MOST_THREADS = 4096
 """With tens of thousands, the system's libraries crash."""
 
@@ -236,6 +239,11 @@ def _check_environment() -> None:
         os.getcwd()
     except FileNotFoundError:
         raise OutputError("the current folder was deleted: change to another folder") from None
+    if os.path.lexists(_NUMBA_FILE):  # it may name a folder of compiled code, which would run
+        raise UsageError(
+            f"{_NUMBA_FILE}: in this folder, where Numba would obey it: run in another folder, or "
+            "remove it and set variables in its place, such as NUMBA_OPT=1"
+        )
     threads = os.environ.get("NUMBA_NUM_THREADS", "1").strip()
     try:
         is_wrong = not 1 <= int(threads) <= _MOST_THREADS

@@ -13,7 +13,7 @@ from numba_symexp.conversion.no_copies import NoCopies
 from numba_symexp.conversion.particle_output import ParticleOutput
 from numba_symexp.conversion.turned import WORD, TurnedTable, as_words
 from numba_symexp.errors import SourceError, UsageError
-from numba_symexp.files import path_list
+from numba_symexp.files import path_list, read_small
 from numba_symexp.formats import open_table
 from numba_symexp.formats.cryosparc.slots import why_left_out
 from numba_symexp.formats.relion.labels import TRACKS
@@ -307,10 +307,9 @@ def _read_matrix(given: str) -> Array:
     try:
         if "," not in given or os.path.exists(given):
             what = given
-            with open(given, encoding="utf-8") as file:
-                text = file.read(_MOST_TEXT)
+            text = read_small(given, "a file with 3 x 3 numbers", _MOST_TEXT).decode()
         found = np.array([float(word) for word in text.replace(",", " ").split()])
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise SourceError(f"{what}: is no matrix ({error}): give 3 x 3 numbers") from error
     if found.shape != (9,):
         raise SourceError(f"{what}: has {len(found)} number(s): give the 3 x 3 of a matrix")

@@ -398,6 +398,11 @@ class ExpandedTable(Mapping[str, ExpandedColumn]):
                 f"{self.path}: its source {changed} is not what it was when it was expanded "
                 f"({what}): name the original with source=, or expand again"
             )
+        if self._given_source is not None:
+            raise SourceChangedError(
+                f"{self.path}: its source, {self._given_source}, is no file that may be read: "
+                "check the path"
+            )
         raise SourceChangedError(
             f"{self.path}: its source {self.source_path} is gone: name it with source="
         )

@@ -7,7 +7,7 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError, UsageError, warn
-from numba_symexp.files import check_readable
+from numba_symexp.files import read_small
 from numba_symexp.formats.relion.labels import COORDINATES_PX, Optics
 from numba_symexp.formats.relion.text import OPTICS_GROUP, with_lf
 from numba_symexp.particles.coordinate_choice import CoordinateChoice
@@ -278,9 +278,7 @@ def _optics_by_name(path: str, own: Optics, particles: str) -> Optics:
     SourceError
         Groups have no names, or one name has two sizes.
     """
-    check_readable(path, "the micrographs' .star file")
-    with open(path, "rb") as file:
-        text = with_lf(file.read(_MOST_BYTES))
+    text = with_lf(read_small(path, "the micrographs' .star file", _MOST_BYTES))
     found = Optics.of(Header(text, (), b""))
     for label in (_GROUP_NAME, MICROGRAPH_PSIZE):
         if label not in found:

@@ -99,7 +99,6 @@ def _save(draw: Callable[[], Any], path: str, suffix: str) -> None:
     """Draw and write: the same figure gives the same bytes, whatever the user's settings are."""
     import matplotlib
 
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it speaks of its font cache
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of letters that its fonts lack
         matplotlib.rcdefaults()
@@ -110,11 +109,17 @@ def _save(draw: Callable[[], Any], path: str, suffix: str) -> None:
 
 def _require_matplotlib(output: str) -> None:
     """Refuse before anything is read, where pictures cannot be drawn."""
+    # It speaks of its font cache, and of settings in a matplotlibrc, which do not count here.
+    logging.getLogger("matplotlib").setLevel(logging.CRITICAL)
     try:
         import matplotlib  # noqa: F401 - only pictures need it
     except ImportError:
         raise OutputError(f"{output}: pictures need matplotlib: {install('plot')}") from None
-    except ValueError:  # it reads MPLBACKEND when it is imported
-        raise UsageError(
-            f"MPLBACKEND={os.environ.get('MPLBACKEND')} is unknown to matplotlib: unset it"
-        ) from None
+    except (ValueError, OSError) as error:  # it reads its settings when it is imported
+        backend = os.environ.get("MPLBACKEND")
+        if backend is None:
+            raise UsageError(
+                f"matplotlib cannot read its settings ({error}): mend or remove the matplotlibrc "
+                "of this folder, or your own"
+            ) from None
+        raise UsageError(f"MPLBACKEND={backend} is unknown to matplotlib: unset it") from None

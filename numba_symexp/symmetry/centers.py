@@ -1,7 +1,6 @@
 """Points of the map that are put at the image center: from text, marker files and masks."""
 
 import math
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError, UsageError
-from numba_symexp.files import check_readable
+from numba_symexp.files import read_small
 from numba_symexp.symmetry.operators import FARTHEST_A, Operators
 
 Point = tuple[float, float, float]
@@ -107,11 +106,10 @@ def markers(path: str, origin_A: Array | Sequence[float] | None = None) -> list[
     SourceError
         The file cannot be read, is none of markers, or has too few of them.
     """
-    check_readable(path, "a marker file (.cmm)")
-    if os.path.getsize(path) > _MOST_BYTES:
+    data = read_small(path, "a marker file (.cmm)", _MOST_BYTES + 1)
+    if len(data) > _MOST_BYTES:
         raise SourceError(f"{path}: is too large for a marker file: check the path")
-    with open(path, "rb") as file:
-        found = _marker_places(path, file.read())
+    found = _marker_places(path, data)
     if origin_A is not None:
         return [_point(path, each + np.asarray(origin_A)) for each in found]
     if len(found) == 1:
@@ -150,7 +148,9 @@ def _marker_places(path: str, data: bytes) -> list[Array]:
     parser.EntityDeclHandler = refuse
     try:
         parser.Parse(data, True)
-    except expat.ExpatError as error:
+    except SourceError:
+        raise
+    except Exception as error:  # whatever the parser says, also of an encoding that it lacks
         raise SourceError(
             f"{path}: is no marker file of ChimeraX ({error}): save the markers as .cmm"
         ) from None

@@ -9,7 +9,7 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError, SymmetryError, install
-from numba_symexp.files import check_readable
+from numba_symexp.files import check_readable, read_small
 from numba_symexp.symmetry.operators import FARTHEST_A, MAX_OPERATORS, Operators
 from numba_symexp.symmetry.point_groups import closure
 from numba_symexp.symmetry.quaternions import canonical
@@ -62,8 +62,7 @@ def read_operators(path: str) -> Operators:
     check_readable(path, "a file of operators")
     if os.path.getsize(path) > _MOST_BYTES:
         raise SourceError(f"{path}: is too large for a file of operators: check the path")
-    with open(path, "rb") as file:
-        data = file.read()
+    data = read_small(path, "a file of operators", _MOST_BYTES)
     name = os.path.basename(path)
     if data.startswith(_NPY_MAGIC):
         return _operators(path, Own(name, typed=True), _of_npy(path))

@@ -13,7 +13,7 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError
-from numba_symexp.files import check_readable, first_bytes
+from numba_symexp.files import check_readable, first_bytes, read_small
 from numba_symexp.formats.cryosparc.csdat import as_numpy
 from numba_symexp.formats.cryosparc.passthrough import JoinedTable
 from numba_symexp.kinds import CSDAT_MAGIC, NUMPY_MAGIC
@@ -71,9 +71,7 @@ def open_csg(path: str) -> ParticleTable:
         It names none, one in another folder, one that is not there, or one that has another
         number of rows than the group says: then the two are of different exports.
     """
-    check_readable(path, "the result group")
-    with open(path, "rb") as file:
-        text = file.read(_MOST_HEADER_BYTES).decode(errors="replace")
+    text = read_small(path, "the result group", _MOST_HEADER_BYTES).decode(errors="replace")
     items = {name.strip("'\" >"): int(rows) for name, rows in _RESULT.findall(text)}
     if not items:
         raise SourceError(f"{path}: names no dataset of particles: give the .cs itself")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
 
 from numba_symexp.errors import SourceError, UsageError, warn
-from numba_symexp.files import check_readable, is_data_file, state_of
+from numba_symexp.files import check_readable, is_data_file, read_small, state_of
 from numba_symexp.formats.lines import word_places
 from numba_symexp.formats.relion.motion import Motion
 from numba_symexp.formats.relion.text import first_block, loops_in, with_lf
@@ -50,7 +50,7 @@ class Beside(Protocol):
 def is_optimisation_set(path: str) -> bool:
     """Whether a file is an optimisation set; nothing is said of one that cannot be read."""
     try:
-        if not os.path.isfile(path):
+        if not is_data_file(path):
             return False
         with open(path, "rb") as file:
             return _IS_SET.search(first_block(file.read(_MOST_SET_BYTES))) is not None
@@ -84,9 +84,8 @@ class OptimisationSet:
             It is missing, is none, or has several rows.
         """
         check_readable(path, "an optimisation set of RELION")
-        with open(path, "rb") as file:
-            state = state_of(file.fileno())
-            text = file.read(_MOST_SET_BYTES + 1)
+        state = state_of(path)
+        text = read_small(path, "an optimisation set of RELION", _MOST_SET_BYTES + 1)
         if len(text) > _MOST_SET_BYTES or not _IS_SET.search(first_block(text)):
             raise SourceError(
                 f"{path}: is no optimisation set of RELION: name one with _{PARTICLES}"
