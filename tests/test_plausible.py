@@ -56,7 +56,8 @@ HELIX = ("--twist=30", "--order=3")
     [
         ({SPLIT: np.full(20, 7, "u4")}, ("--symmetry=D2",), "has the value(s) 7"),
         ({}, ("--symmetry=D2", "--psize=1.3"), "--psize=1.3 is used, though alignments3D/psize_A"),
-        (BOX, ("--symmetry=D2", "--center=5,70,0"), "--center is 70 A from the box center"),
+        (BOX, ("--symmetry=D2", "--center=0,70,0", "--unique"), "is 70 A from the box center"),
+        (BOX, ("--symmetry=D2", "--center=40,50,0"), "--center is 64.03 A from the box center"),
         (BOX, (*HELIX, "--rise=126"), "--rise=126 A is longer than the box of 125 A"),
         (PLACES, ("--symmetry=D2",), "put 2 particle(s) off the micrograph"),
         ({POSE: IN_PLANE}, ("--symmetry=D2",), "2D classification"),
