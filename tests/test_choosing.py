@@ -339,6 +339,15 @@ def test_a_center_near_an_axis_is_named_with_the_point_on_it(source, command):
     assert "--center=0.000,0.000,50.000 and --unique" in done.stderr
     done = command("expand", source, "p.h5", "--symmetry=O", "--center=0,0,50")
     assert "4 operators (0-3) put the center at one place" in done.stderr
+    vertex = (
+        "--center=105.2,0,170.1"  # 0.1 A off the axis: two turns move it by 0.11 A, two by 0.17
+    )
+    done = command("expand", source, "v.h5", "--symmetry=I2", vertex)
+    assert "5 operators (0-4) put the center at one place, so that each" in done.stderr
+    assert "each subunit comes 5 times: --unique keeps" in done.stderr
+    assert (
+        "x 12 = " in command("expand", source, "w.h5", "--symmetry=I2", vertex, "--unique").stdout
+    )
     flags = ("--center=0,0,50", "--operators=5,8,22")
     done = command("expand", source, "r.h5", "--symmetry=O", *flags)
     assert "3 operators (5,8,22) put the center at one place" in done.stderr

@@ -11,10 +11,8 @@ def expand(tmp_path, command):
     """Expand a table of 20 particles with some columns changed; gives what was printed."""
 
     def run(changed, *words):
-        made = {**random_columns(np.random.default_rng(3), 20), **changed}
-        made["alignments3D/psize_A"] = np.full(20, 1.25, "f4")
-        if "--psize=1.25" in words:
-            del made["alignments3D/psize_A"]
+        made = {**random_columns(np.random.default_rng(3), 20), PSIZE: np.full(20, 1.25, "f4")}
+        made = {name: each for name, each in (made | changed).items() if each is not None}
         write_table(tmp_path / "p.h5", made, **run.attributes)
         return command("expand", "p.h5", "e.h5", "--quiet", *words)
 
@@ -23,7 +21,7 @@ def expand(tmp_path, command):
 
 
 BOX = {"blob/shape": np.full((20, 2), 100, "u4"), "blob/psize_A": np.full(20, 1.25, "f4")}
-SPLIT, POSE = "alignments3D/split", "alignments3D/pose"
+SPLIT, POSE, PSIZE = "alignments3D/split", "alignments3D/pose", "alignments3D/psize_A"
 PLACES = {
     "location/micrograph_shape": np.full((20, 2), 4000, "u4"),
     "location/center_x_frac": np.linspace(-0.1, 0.9, 20).astype("f4"),
@@ -56,7 +54,8 @@ HELIX = ("--twist=30", "--order=3")
     [
         ({SPLIT: np.full(20, 7, "u4")}, ("--symmetry=D2",), "has the value(s) 7"),
         ({}, ("--symmetry=D2", "--psize=1.3"), "--psize=1.3 is used, though alignments3D/psize_A"),
-        (BOX, ("--symmetry=D2", "--center=5,70,0"), "--center is 70 A from the box center"),
+        (BOX, ("--symmetry=D2", "--center=0,70,0", "--unique"), "is 70 A from the box center"),
+        (BOX, ("--symmetry=D2", "--center=40,50,0"), "--center is 64.03 A from the box center"),
         (BOX, (*HELIX, "--rise=126"), "--rise=126 A is longer than the box of 125 A"),
         (PLACES, ("--symmetry=D2",), "put 2 particle(s) off the micrograph"),
         ({POSE: IN_PLANE}, ("--symmetry=D2",), "2D classification"),
@@ -122,6 +121,7 @@ def test_copies_off_the_micrograph_are_told(psize, kind, pose_format, expand):
     assert 0 < np.count_nonzero(off) < off.size // 2
     if pose_format == "matrix":
         columns[POSE] = np.array([naive.exp(v.astype(float)) for v in columns[POSE]], "f4")
+    columns[PSIZE] = None if psize else np.full(20, 1.25, "f4")
     done = expand(columns, *words, *psize, f"--pose_format={pose_format}")
     assert done.returncode == 0
     assert done.stderr == (

@@ -11,7 +11,12 @@ from numba_symexp.particles.scan import Scan
 from numba_symexp.particles.schema import ORIGIN_Z
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.symmetry.centers import CORNER, corner_of
-from numba_symexp.symmetry.choices import SAME_PLACE_A, at_one_place, nearly_on_axis
+from numba_symexp.symmetry.choices import (
+    SAME_PLACE_A,
+    at_one_place,
+    nearly_on_axis,
+    stabilizer,
+)
 from numba_symexp.symmetry.descriptions import number_ranges
 from numba_symexp.symmetry.operators import Operators
 
@@ -92,10 +97,12 @@ def _of_one_center(which: str, full: Operators, operators: Operators) -> Iterato
     if not np.any(full.center_A):
         return
     together = at_one_place(operators)
+    if len(operators) == len(full):  # those that unique=True would take for one
+        together = max(together, stabilizer(full).tolist(), key=len)
     if len(together) > 1:
         yield (
-            f"{len(together)} operators ({number_ranges(together)}) put {which} at one place: "
-            "that subunit comes as often; unique=True keeps one for each place"
+            f"{len(together)} operators ({number_ranges(together)}) put {which} at one place, so "
+            f"that each subunit comes {len(together)} times: unique=True keeps one for each place"
         )
     nearly = nearly_on_axis(full)
     if nearly is not None:

@@ -178,12 +178,12 @@ def _of_box(job: ExpandJob, table: ParticleTable, full: Operators, found: Scan) 
     if box_px is None or not 0 < box_px * size_A < np.inf:
         return
     box_A = box_px * size_A
-    farthest_A = float(np.abs(full.center_A).max())
+    farthest_A = float(np.linalg.norm(full.centers_A, axis=1).max())
     if farthest_A > box_A / 2:
         name = "center" if job.center_px is None else "center_px"
         yield (
-            f"{name}= is {farthest_A:.4g} A from the box center, in a box of {box_A:.4g} A: it is "
-            "outside of the images"
+            f"{name}= is {farthest_A:.4g} A from the box center, in a box of {box_A:.4g} A: in "
+            "some views it is outside of the images"
         )
     if job.rise is not None and abs(job.rise) > box_A:
         yield f"rise={job.rise:g} A is longer than the box of {box_A:.4g} A"
