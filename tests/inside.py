@@ -198,6 +198,7 @@ MODULES = {
     "main_module": "cli.main",
     "motion": "formats.relion.motion",
     "maps": "maps.grid",
+    "map_search": "maps.search",
     "operator_files": "symmetry.operator_files",
     "plain_numba": "kernels.plain_numba",
     "polynomials": "kernels.polynomials",
