@@ -7,8 +7,8 @@
 ``map`` runs the fast loop as plain Python and keeps which tests run which line. ``run`` draws
 breaks from all folders of the package: a comparison, sign, number, condition or argument is
 changed, or a statement removed. Each is made in a copy of the checkout, where the tests that run
-the line are run, the cheapest of every file first. A break that no test notices asks for a test, or
-shows code that is not needed.
+the line are run: in turns the cheapest of every file, and those that run what few others run. A
+break that no test notices asks for a test, or shows code that is not needed.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import itertools
 import json
+import math
 import os
 import re
 import resource
@@ -136,13 +137,26 @@ class Map:
             turns.append((next(files[test.partition("::")[0]]), seconds, test))
         return [test for *_, test in sorted(turns)]
 
+    def aimed(self, path, numbers):
+        """Order tests: first those that run what few others run of a source."""
+        count = {}
+        for tests in self.files[path]["lines"].values() if path in self.files else ():
+            count.update((test, min(count.get(test, len(tests)), len(tests))) for test in tests)
+        named = ((count.get(n, math.inf), self.seconds[self.tests[n]], n) for n in numbers)
+        return [self.tests[number] for *_, number in sorted(named)]
+
     def tests_of(self, made):
         """Give the tests to run for a break, and whether one of them runs its line."""
         if made.path in self.files and self.files[made.path]["digest"] != digest(made.path):
             sys.exit(f"{made.path}: has changed since the map was made: make it again")
         own = self.running(made.path, made.lines)
         around = self.naming(made.name) if made.name else set()
-        return self.in_turn(own) + self.in_turn(around - own), bool(own) or not made.is_called
+        order = itertools.chain.from_iterable(
+            pair
+            for some in (own, around - own)
+            for pair in zip(self.in_turn(some), self.aimed(made.path, some), strict=True)
+        )
+        return list(dict.fromkeys(order)), bool(own) or not made.is_called
 
 
 # The campaign

@@ -57,6 +57,7 @@ NAMES = {
     "SVG": "kinds",
     "SourceChangedError": "errors",
     "SourceError": "errors",
+    "StackedTable": "particles.stacked",
     "StarTable": "formats.relion.table",
     "StoredWork": "cluster.work",
     "SymmetryError": "errors",
