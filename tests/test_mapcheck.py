@@ -24,6 +24,7 @@ from inside import (
     correlation,
     find_center,
     jit,
+    map_search,
     parameters_of,
     read_map,
     refine_center,
@@ -402,6 +403,18 @@ def test_axes_in_other_directions_are_found(symbol, axis, angle, tmp_path):
     about = np.zeros(3) if found.center_A is None else found.center_A
     path = write(tmp_path / "n.mrc", density((centers - about) @ rotation.T))
     assert mapcheck(path, point_group(symbol)).fits
+
+
+@pytest.mark.parametrize("target", [(0, 0, 1), (0, 1, 0), (0.36, 0.48, 0.8)])
+@pytest.mark.parametrize("axis", [(0.6, 0, -0.8), (-1, 0, 0), (0, 0, -1), (0, 0.28, 0.96)])
+def test_an_axis_or_its_opposite_is_brought_to_another_by_the_smaller_turn(axis, target):
+    rotation, back = (
+        map_search._to(np.array(a, float), np.array(target, float))
+        for a in (axis, np.negative(axis))
+    )
+    assert np.isclose(abs(rotation @ axis @ target), 1)
+    assert np.trace(rotation) > 1 - 1e-9  # by 90 degrees at most
+    np.testing.assert_allclose(rotation, back, atol=1e-12)
 
 
 @pytest.mark.slow

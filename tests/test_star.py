@@ -7,7 +7,7 @@ import inside
 import naive
 import numpy as np
 import pytest
-from inside import StarTable, open_table
+from inside import StackedTable, StarTable, open_table
 from star_files import ANGLES, OPTICS, ORIGINS_A, floats, loop, particles, read_star, star_text
 
 from numba_symexp import SymexpError, import_particles
@@ -397,3 +397,16 @@ def test_one_row_a_particle_is_no_expansion(rng, star, go, tmp_path):
     go("export", "e.h5", "e.cs")
     assert not [name for name in np.load(tmp_path / "e.cs").dtype.names if "sym_expand" in name]
     go("expand", "e.cs", "x.h5", "--symmetry=C2")
+
+
+def test_tables_one_after_the_other_read_as_one(star, rng):
+    files = [star(star_text(particles(rng, n)), f"{n}.star") for n in (3, 5, 4)]
+    names = [POSE, "uid"]
+    parts = [read(path, *names) for path in files]
+    whole = {name: np.concatenate([part[name] for part in parts]) for name in names}
+    table = StackedTable([open_table(path) for path in files])
+    for start, stop in ((0, 12), (2, 3), (2, 9), (3, 8), (11, 12), (0, 0), (5, 5)):
+        found = table.read(names, start, stop)
+        for name in names:
+            assert np.array_equal(found[name], whole[name][start:stop])
+    table.close()

@@ -152,7 +152,7 @@ class TurnedTable(ParticleTable):
 
     def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         """Rows ``start`` to ``stop`` of some columns, by name."""
-        part = slice(start, min(stop, self.n_rows))
+        part = slice(start, stop)
         made = {*self._tags, *self._words}
         own = [name for name in names if name not in made]
         rows = self._source.read_at(own, self._rows[part])

@@ -116,7 +116,7 @@ class TransferredTable(ParticleTable):
 
     def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         """Rows ``start`` to ``stop`` of some columns, by name."""
-        part = slice(start, min(stop, self.n_rows))
+        part = slice(start, stop)
         rows, partners = self._joined.rows[part], self._joined.partners[part]
         made = {self._pose, self._shift, *({SPLIT} if self._split else ())}
         made |= {PSIZE} if self._makes_psize else set()
