@@ -29,14 +29,9 @@ def fuzz(*words):
     )
 
 
-@pytest.mark.parametrize(
-    "counts",
-    [(15, 0, 0, 0), (0, 4, 0, 0), (0, 0, 4, 0), (0, 0, 0, 12)],
-    ids=["sources", "expanded", "worlds", "tomograms"],
-)
-def test_damaged_files_end_in_one_line_or_an_output(counts):
-    kinds = zip(("sources", "expanded", "worlds", "tomograms"), counts, strict=True)
-    done = fuzz(*(f"--{kind}={count}" for kind, count in kinds), "--seed=1")
+def test_damaged_files_end_in_one_line_or_an_output():
+    """All kinds in one campaign: whole files of every kind, its base, cost more than these cases."""
+    done = fuzz("--sources=15", "--expanded=4", "--worlds=4", "--tomograms=12", "--seed=1")
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert ", 0 that broke a promise" in done.stdout
 
