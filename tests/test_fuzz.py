@@ -30,7 +30,7 @@ def fuzz(*words):
 
 
 def test_damaged_files_end_in_one_line_or_an_output():
-    """All kinds in one campaign: whole files of every kind, its base, cost more than these cases."""
+    """All kinds in one campaign: its base, whole files of every kind, costs more than the cases."""
     done = fuzz("--sources=15", "--expanded=4", "--worlds=4", "--tomograms=12", "--seed=1")
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert ", 0 that broke a promise" in done.stdout

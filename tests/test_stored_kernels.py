@@ -68,7 +68,7 @@ def warm(tmp_path_factory):
 
 
 def environment(**further):
-    """No settings of Numba; kernels are in the cache that all tests share, if they were compiled."""
+    """No settings of Numba; kernels are in the cache that all tests share, once compiled."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
     cache = {name: os.environ[name] for name in ["NUMBA_CACHE_DIR"] if name in os.environ}
     return {**plain, **cache, "PYTHONPATH": str(HERE.parent), **further}
