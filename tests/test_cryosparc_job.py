@@ -23,8 +23,7 @@ from test_cs import save
 
 import numba_symexp
 
-pytest.importorskip("cryosparc", reason="cryosparc-tools is not installed")
-pytest.importorskip("cryosparc.tools", reason="cryosparc-tools is too old")
+pytest.importorskip("cryosparc", minversion="5", reason="needs cryosparc-tools 5 or newer")
 from cryosparc.dataset import Dataset
 from fake_cryosparc import PASSWORD, FakeCryosparc, serving
 

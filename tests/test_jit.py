@@ -45,12 +45,12 @@ WAYS = pytest.mark.parametrize(
 """How kernels are run, and the endings of what is in the cache then."""
 
 
-def written_by(program, source, folder, cache, settings, package=None):
+def written_by(program, source, folder, cache, settings):
     """Expand with the package in a folder and a cache; gives the poses' bytes, and the cache."""
     result = program(
         *("expand", source, "o.h5", "--symmetry=C3", "--overwrite"),
         NUMBA_CACHE_DIR=cache,
-        PYTHONPATH=package or folder,
+        PYTHONPATH=folder,
         **settings,
     )
     assert (result.returncode, result.stderr) == (0, "")
@@ -119,49 +119,33 @@ DAMAGES = {
 }
 
 
-@pytest.fixture(scope="module")
-def package(tmp_path_factory):
-    """A copy of the package, and beside it the cache that the first test leaves."""
-    folder = tmp_path_factory.mktemp("package")
-    shutil.copytree(PACKAGE, folder / "numba_symexp")
-    return folder
-
-
-@compiled_only
-@pytest.mark.slow
-@pytest.mark.parametrize("turn", range(4))
-@WAYS
-def test_a_damaged_cache_is_compiled_anew(
-    turn, tmp_path, program, source, package, settings, endings
-):
-    """Index or code of each kernel, in each way."""
-    poses, _ = written_by(program, source, tmp_path, package / "cache", settings, package)
-    cache = tmp_path / "cache"
-    shutil.copytree(package / "cache", cache)
-    ways = list(itertools.product(endings, DAMAGES.values()))
-    kernels = sorted(path.with_suffix("") for path in cache.rglob(f"*{endings[0]}"))
-    assert len(kernels) * 4 >= len(ways)
-    for place, kernel in enumerate(kernels, start=turn * len(kernels)):
-        ending, damage = ways[place % len(ways)]
-        (path,) = cache.rglob(f"{kernel.name}*{ending}")
-        path.write_bytes(damage(path.read_bytes()))
-    damaged = written_by(program, source, tmp_path, cache, settings, package)
-    assert damaged[0] == poses
-    assert written_by(program, source, tmp_path, cache, settings, package) == damaged
-
-
 @compiled_only
 @pytest.mark.slow
 @WAYS
-def test_a_cache_of_pipes_is_compiled_anew(tmp_path, program, source, package, settings, endings):
-    """What has no end is not read."""
-    poses, _ = written_by(program, source, tmp_path, package / "cache", settings, package)
-    shutil.copytree(package / "cache", tmp_path / "cache")
-    for path in (tmp_path / "cache").rglob("*.nb?"):
+def test_a_damaged_cache_is_compiled_anew(tmp_path, program, source, settings, endings):
+    """Index or code of each kernel, in each way; and pipes, which have no end and are not read."""
+    shutil.copytree(PACKAGE, tmp_path / "numba_symexp")
+    whole, cache = tmp_path / "whole", tmp_path / "cache"
+    work = program, source, tmp_path
+    poses, _ = written_by(*work, whole, settings)
+    kernels = sorted(path.with_suffix("") for path in whole.rglob(f"*{endings[0]}"))
+    ways = itertools.cycle(itertools.product(endings, DAMAGES.items()))
+    for _ in range(-(-len(DAMAGES) * len(endings) // len(kernels))):
+        shutil.copytree(whole, cache)
+        done = []
+        for kernel, (ending, (name, damage)) in zip(kernels, ways, strict=False):
+            (path,) = cache.rglob(f"{kernel.name}*{ending}")
+            path.write_bytes(damage(path.read_bytes()))
+            done.append((path.name, name))
+        damaged = written_by(*work, cache, settings)
+        assert damaged[0] == poses, done
+        assert written_by(*work, cache, settings) == damaged, done
+        shutil.rmtree(cache)
+    shutil.copytree(whole, cache)
+    for path in cache.rglob("*.nb?"):
         path.unlink()
         os.mkfifo(path)
-    work = program, source, tmp_path, tmp_path / "cache", settings, package
-    assert written_by(*work)[0] == poses
+    assert written_by(*work, cache, settings)[0] == poses
 
 
 IN_FORKS = """

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from inside import probe
 
+pytestmark = pytest.mark.usefixtures("probed")
+
 
 def crash(path):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -32,10 +34,14 @@ def fail(path):
         ("collapse", "source.h5", "out.h5"),
     ],
 )
-@pytest.mark.parametrize(("reader", "say"), [(crash, "crashes"), (hang, "did not read")])
-def test_what_takes_hdf5_down_is_refused(reader, say, words, source, command, monkeypatch):
+@pytest.mark.parametrize(
+    ("reader", "patience_s", "say"), [(crash, 60.0, "crashes"), (hang, 0.2, "did not read")]
+)
+def test_what_takes_hdf5_down_is_refused(
+    reader, patience_s, say, words, source, command, monkeypatch
+):
     monkeypatch.setattr(probe, "read_structure", reader)
-    monkeypatch.setattr(probe, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(probe, "PATIENCE_S", patience_s)
     started = time.monotonic()
     done = command(*words)
     assert done.returncode == 1

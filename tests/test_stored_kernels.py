@@ -46,7 +46,7 @@ if "then Numba's way" in names:
 
 @pytest.fixture(scope="module")
 def warm(tmp_path_factory):
-    """A cache in which all is that an expansion needs, and tables of three formats."""
+    """Tables of three formats; in the cache of kernels is all that an expansion of them needs."""
     folder = tmp_path_factory.mktemp("warm")
     columns = random_columns(np.random.default_rng(5), 200)
     columns["blob/idx"] = np.arange(200, dtype=np.uint32)
@@ -58,19 +58,20 @@ def warm(tmp_path_factory):
         subprocess.run(
             [sys.executable, "-m", "numba_symexp", "expand", "a.h5", made, "--symmetry=C1"],
             cwd=folder,
-            env=environment(folder),
+            env=environment(),
             check=True,
         )
     for suffix in ("h5", "star", "cs"):
         run(f"a.{suffix}", f"first.{suffix}")
+    run("a.h5", "by_numba.h5", seconds=0)  # else a test with settings would compile for all others
     return SimpleNamespace(folder=folder, run=run)
 
 
-def environment(folder, **further):
-    """Where stored kernels are, and no settings of Numba."""
+def environment(**further):
+    """No settings of Numba; kernels are in the cache that all tests share, once compiled."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
-    python = str(HERE.parent)
-    return {**plain, "NUMBA_CACHE_DIR": str(folder / "cache"), "PYTHONPATH": python, **further}
+    cache = {name: os.environ[name] for name in ["NUMBA_CACHE_DIR"] if name in os.environ}
+    return {**plain, **cache, "PYTHONPATH": str(HERE.parent), **further}
 
 
 def expand_in(folder, source, output, *names, seconds=1000, **settings):
@@ -79,7 +80,7 @@ def expand_in(folder, source, output, *names, seconds=1000, **settings):
     done = subprocess.run(
         command,
         cwd=folder,
-        env=environment(folder, **settings),
+        env=environment(**settings),
         capture_output=True,
         text=True,
         check=False,
@@ -126,10 +127,7 @@ def test_settings_of_numba_are_obeyed(warm, setting):
 @pytest.mark.slow
 def test_a_file_of_settings_is_obeyed(warm, tmp_path):
     (tmp_path / ".numba_config.yaml").write_text("opt: 1\n")
-    made = expand_in(
-        tmp_path, warm.folder / "a.h5", "o.h5", NUMBA_CACHE_DIR=str(warm.folder / "cache")
-    )
-    assert made == ["True"]
+    assert expand_in(tmp_path, warm.folder / "a.h5", "o.h5") == ["True"]
 
 
 @pytest.mark.slow
@@ -146,7 +144,7 @@ def test_a_small_run_imports_numba_where_versions_are_not_known(warm):
     done = subprocess.run(
         [sys.executable, "-c", code, "a.h5", "unknown.h5", "1000"],
         cwd=warm.folder,
-        env=environment(warm.folder),
+        env=environment(),
         capture_output=True,
         text=True,
         check=False,

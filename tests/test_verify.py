@@ -106,6 +106,11 @@ def change(name, rows, value):
     return apply
 
 
+def next_above(x):
+    """The next number of the same type; NumPy 1 takes two scalars to the wider type of both."""
+    return np.nextafter(x, x.dtype.type(9))
+
+
 def forget_columns(ours, source):
     """Give an expanded file the fingerprint of the first rule, which leaves ids out."""
     digests = [hashlib.sha256(source[name][()].tobytes()).digest() for name in (POSE, SHIFT)]
@@ -145,8 +150,8 @@ def attribute(name, value):
         (change(SHIFT, (101, 1), lambda s: s + 1e-3), ["shifts"], "row 101 is 0.001 px"),
         (change(SHIFT, (101, 1), np.inf), ["shifts"], "row 101 is inf px"),
         (change(SHIFT, (101, 1), np.nan), ["shifts"], "row 101 is nan px"),
-        (change(POSE, (24, 0), lambda x: np.nextafter(x, 9)), ["unmoved rows"], "row 24"),
-        (change(SHIFT, (24, 0), lambda x: np.nextafter(x, 9)), ["unmoved rows"], "row 24"),
+        (change(POSE, (24, 0), next_above), ["unmoved rows"], "row 24"),
+        (change(SHIFT, (24, 0), next_above), ["unmoved rows"], "row 24"),
         (change(SPLIT, 13, lambda s: 1 - s), ["half-sets"], "row 13"),
         (change(f"{ROWS}uid", 24, 5), ["ids"], "row 24 does not have its particle's id"),
         (change(f"{ROWS}uid", 25, 5), ["ids"], "row 25 has an id out of turn"),
