@@ -144,6 +144,7 @@ NAMES = {
 """Name -> module. Under another name than its own: module:name."""
 
 MODULES = {
+    "centers": "symmetry.centers",
     "made_rows": "expansion.made_rows",
     "cluster": "cluster.connection",
     "compiling": "kernels.compiling",
