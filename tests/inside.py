@@ -122,6 +122,7 @@ NAMES = {
     "ranges": "cluster.driver",
     "reach": "pictures.tally",
     "read_map": "maps.grid",
+    "refuse_double": "symmetry.centers",
     "refine_center": "maps.center",
     "relative_density": "pictures.picture",
     "rotation_matrices": "verification.matrices",
@@ -173,6 +174,7 @@ AT_ONCE = {
 """How much is read, made or written at once, by module and name, and a small value of each."""
 
 MODULES = {
+    "centers": "symmetry.centers",
     "made_rows": "expansion.made_rows",
     "cluster": "cluster.connection",
     "compiling": "kernels.compiling",

@@ -9,7 +9,8 @@ import numpy as np
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.files import read_small
-from numba_symexp.symmetry.operators import FARTHEST_A, Operators
+from numba_symexp.symmetry.operators import FARTHEST_A, MAX_OPERATORS, Operators
+from numba_symexp.symmetry.quaternions import unit
 
 Point = tuple[float, float, float]
 
@@ -32,10 +33,16 @@ _SECTIONS = 16
 """Sections of a mask that are read at a time."""
 
 _BELOW_0 = -1e-3
-"""A mask's soft edge is at most that much below 0, by interpolation."""
+"""A mask's soft edge is at most that share of its largest value below 0, by interpolation."""
+
+_OTHERWISE = "give the center as x,y,z"
+"""What else can be done where a mask does not say its size."""
 
 _SAME_A = 1e-3
-"""Points that are nearer are one."""
+"""Points that are nearer are one, and from the box center they have no direction."""
+
+ASLANT = np.sqrt(np.array([2.0, 3.0, 5.0]) / 10)
+"""A direction in which few points lie side by side."""
 
 _OPPOSITE = 1e-12
 """Sine of the angle to z below which a direction lies on it."""
@@ -73,7 +80,9 @@ def read_centers(
     for part in text.split(";"):
         word = part.strip()
         if word.startswith(MASK):
-            found.append(center_of_mass(word.removeprefix(MASK)))
+            if not masks_of(word)[0]:
+                raise UsageError(f"{name}={word} names no mask: give {MASK}FILE.mrc")
+            found.append(center_of_mass(masks_of(word)[0]))
         elif word.lower().endswith(MARKERS):
             found += markers(word, origin_A)
         else:
@@ -92,10 +101,19 @@ def read_centers(
 
 def files_of(text: str) -> list[str]:
     """Files that a text of points names."""
+    return masks_of(text) + markers_of(text)
+
+
+def masks_of(text: str) -> list[str]:
+    """Masks that a text of points names."""
     words = [part.strip() for part in text.split(";")]
-    return [word.removeprefix(MASK) for word in words if word.startswith(MASK)] + [
-        word for word in words if word.lower().endswith(MARKERS) and not word.startswith(MASK)
-    ]
+    return [word.removeprefix(MASK).strip() for word in words if word.startswith(MASK)]
+
+
+def markers_of(text: str) -> list[str]:
+    """Marker files that a text of points names."""
+    words = [part.strip() for part in text.split(";")]
+    return [word for word in words if word.lower().endswith(MARKERS) and not word.startswith(MASK)]
 
 
 def markers(path: str, origin_A: Array | Sequence[float] | None = None) -> list[Point]:
@@ -109,27 +127,44 @@ def markers(path: str, origin_A: Array | Sequence[float] | None = None) -> list[
     data = read_small(path, "a marker file (.cmm)", _MOST_BYTES + 1)
     if len(data) > _MOST_BYTES:
         raise SourceError(f"{path}: is too large for a marker file: check the path")
-    found = _marker_places(path, data)
+    found, sets = _marker_places(path, data)
     if origin_A is not None:
         return [_point(path, each + np.asarray(origin_A)) for each in found]
+    taken = "the first is taken as the center of the particle"
+    otherwise = "give origin=corner and box_px= where markers count from the corner of the map"
     if len(found) == 1:
         raise SourceError(
-            f"{path}: has one marker, and the first is taken as the center of the particle: put a "
-            "marker there first, or give origin=corner and box_px= where markers count from the "
-            "corner of the map"
+            f"{path}: has one marker, and {taken}: put a marker there first, or {otherwise}"
         )
+    if sets > 1:
+        raise SourceError(
+            f"{path}: has markers of {sets} sets, and {taken}: save one set, or {otherwise}"
+        )
+    for number, each in enumerate(found[1:], start=2):
+        if np.abs(each - found[0]).max() < _SAME_A:
+            raise SourceError(
+                f"{path}: marker {number} is where the first one is, and {taken}: remove it"
+            )
     return [_point(path, each - found[0]) for each in found[1:]]
 
 
-def _marker_places(path: str, data: bytes) -> list[Array]:
-    """Places (x, y, z) of the markers in a file."""
+def _marker_places(path: str, data: bytes) -> tuple[list[Array], int]:
+    """Places (x, y, z) of the markers in a file, and how many sets have some."""
     from xml.parsers import expat  # only marker files need it
 
     found: list[Array] = []
+    begun: list[int] = []  # how many markers there were before each set
 
     def begin(tag: str, attributes: dict[str, str]) -> None:
+        if tag == "marker_set":
+            begun.append(len(found))
         if tag != "marker":
             return
+        if len(found) > MAX_OPERATORS:
+            raise SourceError(
+                f"{path}: has more than {MAX_OPERATORS:,} markers, and there can be no more "
+                "operators: save fewer"
+            )
         try:
             place = [float(attributes[name]) for name in "xyz"]
         except (KeyError, ValueError):
@@ -148,15 +183,13 @@ def _marker_places(path: str, data: bytes) -> list[Array]:
     parser.EntityDeclHandler = refuse
     try:
         parser.Parse(data, True)
-    except SourceError:
-        raise
-    except Exception as error:  # whatever the parser says, also of an encoding that it lacks
+    except (expat.ExpatError, ValueError, LookupError) as error:  # or an unknown encoding
         raise SourceError(
             f"{path}: is no marker file of ChimeraX ({error}): save the markers as .cmm"
         ) from None
     if not found:
         raise SourceError(f"{path}: has no markers: place them in ChimeraX and save them as .cmm")
-    return found
+    return found, len({each for each in begun if each < len(found)})
 
 
 def center_of_mass(path: str) -> Point:
@@ -171,16 +204,13 @@ def center_of_mass(path: str) -> Point:
 
     with opened(path) as file:
         sections, order = sections_of(path, file)
-        voxel_A = voxel_size_A(path, file.header)
+        voxel_A = voxel_size_A(path, file.header, _OTHERWISE)
         mass, moment = 0.0, np.zeros(3)  # along the axes of the file
+        least, most = 0.0, 0.0
         for first in range(0, len(sections), _SECTIONS):
             some = np.asarray(sections[first : first + _SECTIONS])
             refuse_not_finite(path, some, first)
-            if some.min() < _BELOW_0:
-                raise SourceError(
-                    f"{path}: has values below 0, which no mask has: name a mask, which is 1 "
-                    "inside and 0 outside"
-                )
+            least, most = min(least, float(some.min())), max(most, float(some.max()))
             weights = np.maximum(some, 0).astype(np.float64)
             mass += float(weights.sum())
             for axis in range(3):
@@ -188,10 +218,23 @@ def center_of_mass(path: str) -> Point:
                 place = np.arange(weights.shape[axis]) + (first if axis == 0 else 0)
                 moment[axis] += float(weights.sum(axis=rest) @ place)
         middle = np.array(sections.shape) // 2
+    if least < _BELOW_0 * most:
+        raise SourceError(
+            f"{path}: has values below 0, which no mask has: name a mask, which is 1 inside and 0 "
+            "outside"
+        )
     if not 0 < mass < math.inf:
         raise SourceError(f"{path}: is 0 everywhere: name a mask that is 1 inside")
     z, y, x = ((moment / mass - middle) * voxel_A)[list(order)]
     return _point(path, np.array([x, y, z]))
+
+
+def box_of_mask_A(path: str) -> float:  # noqa: N802 - the unit is A
+    """Longest side of a mask that was read before."""
+    from numba_symexp.mrc import opened, sections_of, voxel_size_A
+
+    with opened(path) as file:
+        return max(sections_of(path, file)[0].shape) * voxel_size_A(path, file.header, _OTHERWISE)
 
 
 def _point(path: str, place: Array) -> Point:
@@ -222,17 +265,31 @@ def at_length(centers: Sequence[Point], lengths_A: Sequence[float]) -> tuple[Poi
             f"length= has {len(lengths_A)} numbers, and there are {len(centers)} centers: give one "
             "for all or one for each"
         )
+    _refuse_without_direction(centers, "length= goes along the direction to the center")
     found: list[Point] = []
     lengths = [*lengths_A] * (len(centers) // len(lengths_A))
     for center, length_A in zip(centers, lengths, strict=True):
         distance_A = math.hypot(*center)
         if not 0 < length_A < FARTHEST_A:
             raise UsageError(f"length={length_A:g} is not a length above 0, in A")
-        if not distance_A:
-            raise UsageError("length= goes along the direction to the center, and 0,0,0 has none")
         x, y, z = (part / distance_A * length_A for part in center)
         found.append((x, y, z))
     return tuple(found)
+
+
+def _refuse_without_direction(centers: Sequence[Point], what: str, further: str = "") -> None:
+    """Refuse points from which no direction goes out.
+
+    Raises
+    ------
+    UsageError
+        Names the first.
+    """
+    for number, center in enumerate(centers):
+        if math.hypot(*center) < _SAME_A:
+            raise UsageError(
+                f"{what}, and center {number} is at the box center: give another{further}"
+            )
 
 
 def refuse_double(centers: Sequence[Point], name: str = "center") -> None:
@@ -241,15 +298,23 @@ def refuse_double(centers: Sequence[Point], name: str = "center") -> None:
     Raises
     ------
     UsageError
-        Names the first two.
+        Names two of them.
     """
     places = np.array(centers)
-    for number in range(1, len(places)):
-        near = np.linalg.norm(places[:number] - places[number], axis=1) < _SAME_A
-        if near.any():
+    along_A = places @ ASLANT  # points that are one are neighbors, or nearly so
+    order = np.argsort(along_A, kind="stable")
+    for further in range(1, len(places)):
+        one, other = order[:-further], order[further:]
+        near = along_A[other] - along_A[one] < _SAME_A
+        if not near.any():
+            return
+        one, other = one[near], other[near]
+        same = np.linalg.norm(places[one] - places[other], axis=1) < _SAME_A
+        if same.any():
+            pairs = np.sort(np.stack([other[same], one[same]], axis=1), axis=1)
+            first, second = pairs[np.lexsort(pairs.T)[0]].tolist()
             raise UsageError(
-                f"{name}=: points {int(np.argmax(near))} and {number} (counted from 0) are the "
-                "same: leave one out"
+                f"{name}=: points {first} and {second} (counted from 0) are the same: leave one out"
             )
 
 
@@ -259,7 +324,7 @@ def turns_to_z(directions: Array) -> Array:
     For a unit vector d: q is (1 + d_z, d x z), made of length 1, with d x z = (d_y, -d_x, 0). For
     d = -z it is half a turn about x.
     """
-    x, y, z = (directions / np.linalg.norm(directions, axis=1, keepdims=True)).T
+    x, y, z = unit(directions).T
     found = np.stack([1 + z, y, -x, np.zeros(len(z))], axis=1)
     found[np.hypot(x, y) < _OPPOSITE] = 0.0, 1.0, 0.0, 0.0
     found[(np.hypot(x, y) < _OPPOSITE) & (z > 0)] = 1.0, 0.0, 0.0, 0.0
@@ -299,13 +364,10 @@ def about_centers(
     refuse_double(centers)
     points_A, turn = np.array(centers, np.float64), None
     if align:
-        directions = points_A if axis is None else np.tile(axis, (len(centers), 1))
-        if not directions.any(axis=1).all():
-            raise UsageError(
-                "align=True turns the direction to the center to z, and 0,0,0 has none: give "
-                "align_axis=x,y,z"
-            )
-        turn = turns_to_z(directions)
+        if axis is None:
+            what = "align=True turns the direction to the center to z"
+            _refuse_without_direction(centers, what, ", or give align_axis=x,y,z")
+        turn = turns_to_z(points_A if axis is None else np.tile(axis, (len(centers), 1)))
     return operators.about(points_A if len(centers) > 1 else points_A[0], turn)
 
 

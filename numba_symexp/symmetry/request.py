@@ -11,6 +11,7 @@ from numba_symexp.symmetry.centers import (
     check_point,
     check_points,
     files_of,
+    markers_of,
     read_centers,
     several_points,
 )
@@ -88,8 +89,11 @@ class SymmetryRequest:
         check_point("align_axis", self.align_axis)
         if self.origin != CORNER:
             check_point("origin", self.origin)
-        if not self.center_files:
+        if not self.marker_files:
             self.needs("origin", "operators_file")
+        is_tuple = isinstance(self.length, tuple)
+        if not is_tuple or not all(isinstance(each, int | float) for each in self.length):
+            raise UsageError(f"length={self.length} is not made of numbers: give lengths in A")
         for name in ("axis", "align_axis"):
             axis = getattr(self, name)
             if axis is not None and not any(axis):
@@ -118,6 +122,11 @@ class SymmetryRequest:
         """Files that the centers are read from."""
         return files_of(self.center) if isinstance(self.center, str) else []
 
+    @property
+    def marker_files(self) -> list[str]:
+        """Those of them whose points count from some origin."""
+        return markers_of(self.center) if isinstance(self.center, str) else []
+
     def needs(self, name: str, other: str) -> None:
         """Refuse an option that says nothing without another."""
         if getattr(self, name) is not None and getattr(self, other) is None:
@@ -139,7 +148,7 @@ class SymmetryRequest:
             What `read_operators` refuses.
         """
         operators = self._symmetric(convention_of_table)
-        if self.center is None or (self.origin == CORNER and self.center_files):
+        if self.center is None or (self.origin == CORNER and self.marker_files):
             return operators  # what the corner is from the box center depends on the table
         origin = None if isinstance(self.origin, str) else self.origin
         return self.about(operators, self.read_centers(origin))
@@ -195,6 +204,11 @@ class SymmetryRequest:
                 raise UsageError(
                     "symmetry= is a choice of operators: give the full set, and its numbers as "
                     "operators="
+                )
+            if self.symmetry.center_A.any() or len(self.symmetry.turn):
+                raise UsageError(
+                    "symmetry= has centers of its own: give the set without them, and the points "
+                    "as center="
                 )
             return self.symmetry
         convention = choose_convention(self.convention, convention_of_table)

@@ -24,6 +24,7 @@ from numba_symexp.particles.table import ParticleTable
 from numba_symexp.symmetry.centers import CORNER, corner_of
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.spec import parse
+from numba_symexp.verification.matrices import rotation_matrices
 
 _SAME = 1e-7
 _OPERATOR_UNITS = {
@@ -126,13 +127,19 @@ def not_of_its_job(expanded: ExpandedTable) -> str | None:
     table = expanded.source_record.table
     if job.table is not None and job.table.strip("/") != table.strip("/"):
         return f"the table was {table[:60]}, and {job.table[:60]} in the provenance"
+    off_z = _not_turned_to_z(found, job)
+    if off_z is not None:
+        return f"the turn about center {off_z} does not take its direction to z"
     file = expanded.table.file
     with expanded.table.reading("what it says of its operators"):
         for name, units in _OPERATOR_UNITS.items():
             values = object_at(file, f"{OPERATORS}/{name}")
             if values is not None and values.attrs.get("units", units) != units:
                 return f"{OPERATORS}/{name} has the units {str(values.attrs['units'])[:20]}"
-        typed = object_at(file, OPERATORS).attrs.get("typed", 0)
+        attributes = object_at(file, OPERATORS).attrs
+        if {"n_centers", "center_A"} <= attributes.keys():
+            return f"{OPERATORS} has an attribute center_A beside the centers of its operators"
+        typed = attributes.get("typed", 0)
     if typed and not found.symmetry.from_file:
         return f"operators of {found.symmetry} are exact, and not typed"
     chosen = "subset" if job.operators else "transversal"
@@ -162,6 +169,18 @@ def not_of_its_job(expanded: ExpandedTable) -> str | None:
         return _differ(found, job.chosen(full))
     except SymexpError as error:
         return f"the job of the provenance has no operators ({error})"
+
+
+def _not_turned_to_z(found: Operators, job: ExpandJob) -> int | None:
+    """Number of the first center whose turn is not the one that was asked for, or None."""
+    if not (job.align or job.align_axis is not None) or not len(found.turn):
+        return None  # another check says so
+    wanted = found.centers_A if job.align_axis is None else np.array([job.align_axis])
+    wanted = wanted / np.abs(wanted).max(axis=1, keepdims=True)
+    wanted = wanted / np.linalg.norm(wanted, axis=1, keepdims=True)
+    seen = rotation_matrices(found.turn, "quaternion") @ wanted[:, :, None]
+    off = ~(np.abs(seen[:, :, 0] - (0.0, 0.0, 1.0)).max(axis=1) < _SAME)
+    return int(np.argmax(off)) if off.any() else None
 
 
 def source_disagrees(expanded: ExpandedTable) -> str | None:
