@@ -306,6 +306,49 @@ def test_a_selection_verifies_and_a_damaged_one_does_not(go, command, selected, 
         damage(change)
 
 
+NO_RECORDS = ("{", "5", "null", '{"a": 1}', '"abc"', "[" * 30_000, "", b"\xff\xfe", np.arange(3),
+              1.5, h5py.Empty("f8"), "[NaN]", "[1]", '[{"rows": 1e400, "dropped": {}}]', "9" * 5000,
+              '[{"rows": 1, "dropped": {"a": -1}}]', f'[{{"rows": {10**400}, "dropped": {{}}}}]',
+              '[{"rows": true, "dropped": {}}]', '[{"rows": 5, "dropped": [1]}]')  # fmt: skip
+
+
+@pytest.mark.parametrize("record", NO_RECORDS, ids=lambda record: str(record)[:20])
+def test_a_damaged_record_of_a_selection_is_one_line(record, go, command, selected, tmp_path):
+    with h5py.File(tmp_path / "s.h5", "r+") as file:
+        file.attrs["selection"] = record
+    done = command("select", "s.h5", "again.h5", "--operators=0")
+    assert done.returncode == 1
+    assert "the record of its selection is damaged" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "again.h5").exists()
+    done = command("verify", "s.h5")
+    assert done.returncode == 1
+    assert "the record of its selection is damaged" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("record", ["[" * 30_000, '{"parameters": ' + "[" * 30_000, "9" * 5000])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("verify", "e.h5"),
+        ("inspect", "e.h5"),
+        ("export", "e.h5", "o.star"),
+        ("collapse", "e.h5", "o.h5"),
+        ("select", "e.h5", "o.h5", "--operators=0"),
+        ("transfer", "e.h5", "e.h5", "o.h5"),
+    ],
+    ids=" ".join,
+)
+def test_a_provenance_that_is_none_is_one_line(words, record, command, expanded, tmp_path):
+    with h5py.File(tmp_path / "e.h5", "r+") as file:
+        file.attrs["provenance"] = record
+    done = command(*words)
+    assert "unexpected" not in done.stderr
+    assert done.returncode == 1
+    assert "provenance is damaged" in done.stdout + done.stderr
+
+
 def test_later_verbs_take_a_selection(go, selected, tmp_path):
     go("export", "s.h5", "s.star")
     rows = read_star((tmp_path / "s.star").read_text())

@@ -14,11 +14,18 @@ from numba_symexp.errors import FileFormatError
 from numba_symexp.expanded.format import SourceRecord
 from numba_symexp.kernels.stored import numba_version
 from numba_symexp.output import timestamp
+from numba_symexp.particles.schema import SELECTION
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.version import __version__
 
 SCHEMA_VERSION = "1.0"
+
+_NO_RECORD = (KeyError, TypeError, ValueError, RecursionError)
+"""What Python says of an attribute that is missing, is no JSON, or has another structure."""
+
+_MOST_ROWS = 2**63
+"""No table has more."""
 
 
 def first_attributes(operators: Operators) -> dict[str, Any]:
@@ -63,9 +70,37 @@ def read_provenance(table: ParticleTable) -> dict[str, Any]:
         record = json.loads(str(table.attributes["provenance"]))
         if isinstance(record["parameters"], dict):
             return dict(record)
-    except (KeyError, TypeError, ValueError):
+    except _NO_RECORD:
         pass
     raise FileFormatError(f"{table.path}: its provenance is damaged: expand again")
+
+
+def read_selection(table: ParticleTable) -> list[dict[str, Any]]:
+    """What each `select` left of the rows, the first one first; none of a table with all of them.
+
+    Returns
+    -------
+    list of dict
+        ``dropped``, a dict of str to int: why how many rows were left out; ``rows``, what was left.
+
+    Raises
+    ------
+    FileFormatError
+        The record is damaged.
+    """
+    try:
+        steps = json.loads(str(table.attributes.get(SELECTION, "[]")))
+        if isinstance(steps, list):
+            counts = [
+                count for step in steps for count in (step["rows"], *step["dropped"].values())
+            ]
+            if all(type(count) is int and 0 <= count <= _MOST_ROWS for count in counts):
+                return steps
+    except (*_NO_RECORD, AttributeError):
+        pass
+    raise FileFormatError(
+        f"{table.path}: the record of its selection is damaged: select again from the whole table"
+    )
 
 
 def _environment() -> dict[str, str]:

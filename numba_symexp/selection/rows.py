@@ -9,6 +9,7 @@ from typing import Any
 from numba_symexp import interrupts
 from numba_symexp.annotations import Array, Progress
 from numba_symexp.expanded.format import create, finish, size_of
+from numba_symexp.expanded.provenance import read_selection
 from numba_symexp.expanded.table import ExpandedTable
 from numba_symexp.expansion.writer import RowWriter
 from numba_symexp.files import reserve
@@ -119,7 +120,7 @@ def write_selected(
     source = replace(record, relative_path=os.path.relpath(before, target.folder))
     size = size_of(columns, len(rows), operators, source)
     kept = {name: value for name, value in expanded.attributes.items() if name not in _OWN}
-    earlier = json.loads(str(expanded.attributes.get(SELECTION, "[]")))
+    earlier = read_selection(expanded.table)
     kept[SELECTION] = json.dumps([*earlier, {"rows": len(rows), "dropped": dict(dropped)}])
     with target.writing([expanded.table], size) as draft:
         offsets = create(draft.path, columns, len(rows), operators, source, kept, SELECTION_VERSION)

@@ -5,7 +5,6 @@ Facts that files of older versions do not state are not missed.
 
 import datetime
 import hashlib
-import json
 import os
 from dataclasses import fields
 from typing import Any
@@ -13,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from numba_symexp.annotations import Array
-from numba_symexp.errors import SymexpError
+from numba_symexp.errors import FileFormatError, SymexpError
+from numba_symexp.expanded.provenance import read_selection
 from numba_symexp.expanded.table import ExpandedTable
 from numba_symexp.expansion.job import LATER, ONLY_HOW, ExpandJob
 from numba_symexp.formats.hdf5.table import object_at
 from numba_symexp.particles.columns import pixel_size_column
 from numba_symexp.particles.fingerprint import RULE_2
-from numba_symexp.particles.schema import OPERATORS, SELECTION
+from numba_symexp.particles.schema import OPERATORS
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.symmetry.centers import CORNER, corner_of
 from numba_symexp.symmetry.operators import Operators
@@ -73,11 +73,11 @@ def selection_disagrees(expanded: ExpandedTable) -> str | None:
     """
     left = expanded.n_sources * len(expanded.operators)
     try:
-        for step in json.loads(str(expanded.attributes[SELECTION])):
+        for step in read_selection(expanded.table):
             left -= sum(step["dropped"].values())
             if left != step["rows"]:
-                return f"its selection says that {step['rows']!s:.20} rows were left, not {left:,}"
-    except (KeyError, TypeError, ValueError, AttributeError):
+                return f"its selection says that {step['rows']:,} rows were left, not {left:,}"
+    except FileFormatError:
         return "the record of its selection is damaged"
     if left != len(expanded):
         return f"its selection says that {left:,} rows were left, and it has {len(expanded):,}"
