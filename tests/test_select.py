@@ -69,7 +69,8 @@ def test_operators_and_half_sets(go, expanded, tmp_path):
 
 
 def test_what_was_left_out_is_counted(go, expanded):
-    shown = go("select", "e.h5", "s.h5", "--operators=1,4-5", "--half=2").splitlines()
+    *shown, then = go("select", "e.h5", "s.h5", "--operators=1,4-5", "--half=2").splitlines()
+    assert then.startswith("next: ")
     kept = len(pairs("s.h5"))
     assert shown == [
         "left out: 120 of other operators than 1,4-5",
