@@ -217,9 +217,9 @@ def test_expanded_tables_that_are_damaged(damage, expanded, command, tmp_path):
 def test_a_damaged_provenance_is_named(text, expanded):
     with h5py.File(expanded, "r+") as file:
         file.attrs["provenance"] = text
-    with open_expanded(str(expanded)) as table:
-        with pytest.raises(FileFormatError, match="its provenance is damaged: expand again"):
-            _ = table.provenance
+    told = "its provenance is damaged: expand again"
+    with open_expanded(str(expanded)) as table, pytest.raises(FileFormatError, match=told):
+        _ = table.provenance
 
 
 def test_the_reader_names_rows_beyond_the_source(expanded):
