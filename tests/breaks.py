@@ -24,7 +24,7 @@ SHORT_FILE = 60
 OPERATORS = "Lt LtE Gt GtE Eq NotEq In NotIn Is IsNot And Or Add Sub Mult Div FloorDiv Mod"
 FUNCTIONS = "min max any all cos sin floor ceil argmin argmax minimum maximum"
 """Pairs: each stands in the place of the other."""
-UNORDERED = ("min", "max", "minimum", "maximum", "array_equal", "gcd", "hypot")
+UNORDERED = ("probe", "min", "max", "minimum", "maximum", "array_equal", "gcd", "hypot")
 """Functions whose arguments may be swapped."""
 LEFT_ALONE = ("kill", "killpg", "rmtree")
 """Functions that would harm other processes and files when called with other arguments."""

@@ -213,6 +213,15 @@ def test_expanded_tables_that_are_damaged(damage, expanded, command, tmp_path):
     assert done.returncode == 1
 
 
+@pytest.mark.parametrize("text", ["", "5", "[1]", "{}", '{"parameters": [1]}'])
+def test_a_damaged_provenance_is_named(text, expanded):
+    with h5py.File(expanded, "r+") as file:
+        file.attrs["provenance"] = text
+    told = "its provenance is damaged: expand again"
+    with open_expanded(str(expanded)) as table, pytest.raises(FileFormatError, match=told):
+        _ = table.provenance
+
+
 def test_the_reader_names_rows_beyond_the_source(expanded):
     with h5py.File(expanded, "r+") as file:
         file["particles/source_index"][9] = 8
