@@ -338,6 +338,23 @@ def test_select_export_collapse_and_back(columns, tmp_path, go):
             assert file["particles/copies"][()].tolist() == [18] * 12
 
 
+OTHER = "--center=11.5,-20.25,60;0,33,-8.5;40,2,0.25"
+
+
+@pytest.mark.parametrize(
+    "flags", [("--center=1,2,3",), (OTHER,), (CENTERS,), (CENTERS, "--align_axis=1,2,3")]
+)
+def test_poses_go_between_sets_about_the_same_centers_alone(flags, tmp_path, go, command):
+    go("expand", "p.h5", "a.h5", "--symmetry=D3", CENTERS, "--align")
+    go("expand", "p.h5", "b.h5", "--symmetry=D3", *flags)
+    done = command("transfer", "a.h5", "b.h5", "x.h5")
+    assert done.returncode == 1
+    assert "is not expanded by the operators of a.h5, about the same centers" in done.stderr
+    assert not (tmp_path / "x.h5").exists()
+    go("expand", "p.h5", "b.h5", "--symmetry=D3", CENTERS, "--align", "--overwrite")
+    go("transfer", "a.h5", "b.h5", "x.h5")
+
+
 def test_the_view_is_that_of_the_own_center(columns, tmp_path, go):
     for align in ([], ["--align"]):
         go("expand", "p.h5", "e.h5", "--symmetry=D3", CENTERS, *align, "--overwrite")

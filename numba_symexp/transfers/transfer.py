@@ -203,11 +203,11 @@ def _refuse_unfit(given: PoseSet, getting: PoseSet, output: str, center: Point |
     one, other = given.expanded, getting.expanded
     if one is None or other is None:
         return
-    for name in ("quaternion", "translation_A"):
+    for name in ("quaternion", "translation_A", "center_A", "turn"):
         if not np.array_equal(getattr(one.operators, name), getattr(other.operators, name)):
             raise SourceError(
-                f"{getting.path}: is not expanded by the operators of {given.path}: expand both "
-                "sets alike"
+                f"{getting.path}: is not expanded by the operators of {given.path}, about the same "
+                "centers: expand both sets alike"
             )
 
 
