@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from conftest import compiled_only, random_columns, write_table
 from phantom import write_mrc
+from star_files import particles, read_star, star_text
 
 import numba_symexp
 from numba_symexp import expand, expand_poses, list_operators, open_expanded, point_group
@@ -353,6 +354,52 @@ def test_poses_go_between_sets_about_the_same_centers_alone(flags, tmp_path, go,
     assert not (tmp_path / "x.h5").exists()
     go("expand", "p.h5", "b.h5", "--symmetry=D3", CENTERS, "--align", "--overwrite")
     go("transfer", "a.h5", "b.h5", "x.h5")
+
+
+def best_of(path):
+    """Operators of best copies, and their shifts."""
+    with h5py.File(path) as file:
+        return file["particles/operator_index"][()], file["particles"][SHIFT][()]
+
+
+@pytest.mark.parametrize("align", [[], ["--align"], ["--align_axis=1,2,3"]])
+def test_the_best_copy_of_a_dataset_is_told_also_where_turns_are_alike(align, tmp_path, rng, go):
+    """Operator 0 keeps the particle's id, and mates at other centers have the same rotation."""
+    go("expand", "p.h5", "e.h5", "--symmetry=D3", CENTERS, *align)
+    go("export", "e.h5", "e.cs")
+    rows = np.load("e.cs")
+    best = np.array([0, 6, 12, 1, 7, 17, 0, 0, 3, 11, 5, 8])
+    rows["ctf/df1_A"] = rng.uniform(0, 1, len(rows))
+    rows["ctf/df1_A"][np.arange(12) * 18 + best] = 2
+    rows["alignments3D/pose"] += rng.normal(0, 0.02, (len(rows), 3))  # as a refinement does
+    np.save("r.npy", rows)
+    shutil.move("r.npy", "r.cs")
+    go("collapse", "r.cs", "best.h5", "--expanded=e.h5", "--by=ctf/df1_A")
+    operator, shift = best_of("best.h5")
+    assert operator.tolist() == best.tolist()
+    assert np.array_equal(shift, rows["alignments3D/shift"][np.arange(12) * 18 + best])
+
+
+def test_selected_rows_are_told_among_their_own_operators(tmp_path, rng, go, command):
+    """Of a .star without our labels the poses tell, which are alike at all centers."""
+    (tmp_path / "p.star").write_text(star_text(particles(rng, 12)))
+    go("expand", "p.star", "e.h5", "--symmetry=D3", CENTERS)
+    for center in (0, 2):
+        go("select", "e.h5", "one.h5", f"--centers={center}", "--overwrite")
+        go("export", "one.h5", "one.star", "--overwrite")
+        found = read_star((tmp_path / "one.star").read_text())
+        del found["symexpSource"], found["symexpOperator"]
+        score = rng.permutation(len(found["rlnImageName"]))
+        found["rlnMaxValueProbDistribution"] = [str(each) for each in score]
+        (tmp_path / "back.star").write_text(star_text(found))
+        words = ("collapse", "back.star", "best.h5", "--by=rlnMaxValueProbDistribution")
+        go(*words, "--expanded=one.h5", "--overwrite")
+        best = score.reshape(12, 6).argmax(axis=1)
+        assert best_of("best.h5")[0].tolist() == (best + 6 * center).tolist()
+        done = command(*words, "--expanded=e.h5", "--overwrite")
+        assert done.returncode == 1
+        assert "turn it alike" in done.stderr
+        assert "select the rows of one center" in done.stderr
 
 
 def test_the_view_is_that_of_the_own_center(columns, tmp_path, go):

@@ -1,5 +1,6 @@
 """Rows of a .cs or .star, found again among the particles that they are copies of."""
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -191,6 +192,8 @@ class ReturnedCopies(Copies):
         between = turned_between(convert(of_source, pose_format, "matrix"), found[POSE])
         if self._says_operators:
             operator = self._operators_by_label(found[OPERATOR_LABEL], between)
+        elif ids is not None:
+            self._find_first_operator(operator, ids, sources, between)
         unknown = operator < 0
         if unknown.any():
             operator[unknown] = self._nearest(rows[unknown], between[unknown])
@@ -214,6 +217,22 @@ class ReturnedCopies(Copies):
         by_number[full] = np.arange(len(full))
         operator[mate] = by_number[(steps[mate] % stride).astype(np.int64) + 1]
         return operator
+
+    def _find_first_operator(
+        self, operator: Array, ids: Array, sources: Array, between: Array
+    ) -> None:
+        """Set the operator of rows with the id of their particle: it is the first of the full set.
+
+        Unless their pose is another's.
+        """
+        first = np.flatnonzero(self.expanded.operators.full_index == 0)
+        if not isinstance(self.expanded, ExpandedTable) or not len(first):
+            return
+        own = self.source.read_at([UID], sources)[UID].astype(np.uint64)
+        here = np.flatnonzero((operator < 0) & (ids.astype(np.uint64) == own))
+        rotation = matrices(self.expanded.operators.pose_quaternion[first])
+        off_deg = turn_deg(between[here], np.repeat(rotation, len(here), axis=0))
+        operator[here[off_deg <= FAR_DEG]] = first[0]
 
     @property
     def _has_ids(self) -> bool:
@@ -246,18 +265,37 @@ class ReturnedCopies(Copies):
             keys[start:stop] = link.keys(link.source, link.of_source, start, stop, STEPS[0])
         return keys
 
+    @functools.cached_property
+    def _used(self) -> Array:
+        """Operators that made the rows of the expanded table, of which some may be left out."""
+        expanded = self.expanded
+        used = np.ones(len(expanded.operators), np.bool_)
+        if isinstance(expanded, ExpandedTable) and expanded.is_selected:
+            used[:] = False
+            for start, stop in blocks(expanded.table, [OPERATOR_INDEX]):
+                number = expanded.table.read([OPERATOR_INDEX], start, stop)[OPERATOR_INDEX]
+                used[number[number < len(used)]] = True
+        return np.flatnonzero(used)
+
     def _nearest(self, rows: Array, between: Array) -> Array:
         """Operators whose rotation is nearest to what turned the source into each row."""
         operators = self.expanded.operators
-        operator, angle_deg, closest_deg = nearest(between, operators)
+        used = operators.choose(self._used, operators.kind, operators.chosen)
+        operator, angle_deg, closest_deg = nearest(between, used)
         far = angle_deg > limit_deg(closest_deg)
-        if far.any() or (len(operators) > 1 and closest_deg < _TOO_CLOSE_DEG):
-            row = int(rows[int(np.argmax(far))])
-            place = self.table.row_in_words(row)
+        alike = len(used) > 1 and closest_deg < _TOO_CLOSE_DEG
+        if far.any() or alike:
+            place = self.table.row_in_words(int(rows[int(np.argmax(far))]))
+            advice = self._advice
+            if alike and len(operators.centers_A) > 1:
+                advice = (
+                    "operators about several centers turn it alike: select the rows of one center "
+                    "from the expanded table (select, centers=0), and name what is written"
+                )
             raise SourceError(
-                f"{place}: which operator made it cannot be told from its pose: {self._advice}"
+                f"{place}: which operator made it cannot be told from its pose: {advice}"
             )
-        return operator
+        return np.asarray(self._used[operator])
 
 
 def _same(one: Array, other: Array) -> Array:
