@@ -9,6 +9,7 @@ import naive
 import numpy as np
 import pytest
 from conftest import compiled_only, random_columns, write_table
+from inside import centers
 from phantom import write_mrc
 from star_files import particles, read_star, star_text
 
@@ -124,6 +125,37 @@ def test_an_axis_is_turned_to_z(columns, tmp_path, go):
             # A Q^T, so that exp(v') = Q exp(v)
             assert naive.angle_rad(naive.exp(one), turn @ naive.exp(other)) < 1e-5
         go("verify", "e.h5")
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-170, 1e170, 1e300])
+@pytest.mark.parametrize("axis", [(1, 2, -3), (0, 0, -1)])
+def test_an_axis_of_any_length_is_turned_to_z(axis, size, tmp_path, go):
+    named = ",".join(repr(part * size) for part in axis)
+    go("expand", "p.h5", "e.h5", "--symmetry=C2", "--center=1,2,3", f"--align_axis={named}")
+    with h5py.File("e.h5") as file:
+        turn = naive.from_quaternion(file["operators/turn"][0])
+    assert naive.angle_rad(turn, smallest_turn_to_z(axis)) < 1e-12
+    go("verify", "e.h5")
+
+
+@pytest.mark.parametrize("flags", [("--align",), ("--length=50",)])
+@pytest.mark.parametrize("center", ["1e-200,0,0", "0.0004,0,-0.0005", "1e-320,0,0"])
+def test_a_center_at_the_box_center_has_no_direction(center, flags, tmp_path, command):
+    done = command("expand", "p.h5", "e.h5", "--symmetry=C2", f"--center=0,9,9;{center}", *flags)
+    assert done.returncode == 2
+    assert "direction to the center" in done.stderr
+    assert "center 1 is at the box center" in done.stderr
+    assert not (tmp_path / "e.h5").exists()
+
+
+@pytest.mark.parametrize("flags", [("--align",), ("--align_axis=1,2,3",)])
+def test_verify_sees_whether_the_direction_comes_to_z(flags, tmp_path, go, monkeypatch):
+    """Whatever made the turn: half a turn about any axis across z has no third component."""
+    monkeypatch.setattr(centers, "turns_to_z", lambda d: np.tile([0.0, 0.6, 0.8, 0.0], (len(d), 1)))
+    go("expand", "p.h5", "e.h5", "--symmetry=C2", CENTERS, *flags)
+    report = numba_symexp.verify("e.h5")
+    (wrong,) = [each for each in report.checks if not each.passed]
+    assert "does not take its direction to z" in wrong.detail
 
 
 def test_the_direction_of_a_vertex_is_the_axis_of_its_own_symmetry(tmp_path, go):
@@ -253,12 +285,12 @@ def test_length_is_along_the_direction(tmp_path, go):
         (["--center=1,2,3;"], 2, "has an empty point"),
         (["--center=1,2,3;1,2,3"], 2, "points 0 and 1"),
         (["--center=" + ";".join(f"{k},1,2" for k in range(1001))], 2, "has 1,001 points"),
-        (["--center=0,0,0", "--align"], 2, "0,0,0 has none"),
+        (["--center=0,0,0", "--align"], 2, "is at the box center"),
         (["--center=1,2,3", "--align_axis=0,0,0"], 2, "no direction"),
         (["--align"], 2, "--align goes with --center"),
         (["--align_axis=1,2,3"], 2, "--align_axis goes with --center"),
         (["--length=5"], 2, "--length goes with --center"),
-        (["--center=0,0,0", "--length=5"], 2, "0,0,0 has none"),
+        (["--center=0,0,0", "--length=5"], 2, "is at the box center"),
         (["--center=1,2,3", "--length=-5"], 2, "is not a length"),
         (["--center=1,2,3", "--length=nan"], 2, "is not a length"),
         (["--center=1,2,3", "--length=5,6"], 2, "2 numbers, and there are 1 centers"),

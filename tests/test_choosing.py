@@ -123,6 +123,13 @@ def test_a_subgroup_about_an_axis_that_is_given(symbol, part, axis, wanted):
     assert np.linalg.norm(inside - turn, axis=(1, 2)).min() < 1e-3
 
 
+@pytest.mark.parametrize("size", [1e-300, 1e300])
+def test_the_length_of_the_axis_says_nothing(size):
+    full = point_group("O")
+    found = subgroup(full, "C4", (size, 0.0, 0.0))
+    assert np.array_equal(found, subgroup(full, "C4", (1.0, 0.0, 0.0)))
+
+
 def test_of_several_subgroups_on_one_axis_the_lowest_operator_counts():
     """O has two D2 with a 2-fold on z: the one on x and y begins with a lower operator."""
     full = point_group("O")

@@ -11,6 +11,7 @@ from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.files import check_readable
 from numba_symexp.symmetry.operators import FARTHEST_A, Operators
+from numba_symexp.symmetry.quaternions import unit
 
 Point = tuple[float, float, float]
 
@@ -36,7 +37,7 @@ _BELOW_0 = -1e-3
 """A mask's soft edge is at most that much below 0, by interpolation."""
 
 _SAME_A = 1e-3
-"""Points that are nearer are one."""
+"""Points that are nearer are one, and from the box center they have no direction."""
 
 _OPPOSITE = 1e-12
 """Sine of the angle to z below which a direction lies on it."""
@@ -222,17 +223,31 @@ def at_length(centers: Sequence[Point], lengths_A: Sequence[float]) -> tuple[Poi
             f"length= has {len(lengths_A)} numbers, and there are {len(centers)} centers: give one "
             "for all or one for each"
         )
+    _refuse_without_direction(centers, "length= goes along the direction to the center")
     found: list[Point] = []
     lengths = [*lengths_A] * (len(centers) // len(lengths_A))
     for center, length_A in zip(centers, lengths, strict=True):
         distance_A = math.hypot(*center)
         if not 0 < length_A < FARTHEST_A:
             raise UsageError(f"length={length_A:g} is not a length above 0, in A")
-        if not distance_A:
-            raise UsageError("length= goes along the direction to the center, and 0,0,0 has none")
         x, y, z = (part / distance_A * length_A for part in center)
         found.append((x, y, z))
     return tuple(found)
+
+
+def _refuse_without_direction(centers: Sequence[Point], what: str, further: str = "") -> None:
+    """Refuse points from which no direction goes out.
+
+    Raises
+    ------
+    UsageError
+        Names the first.
+    """
+    for number, center in enumerate(centers):
+        if math.hypot(*center) < _SAME_A:
+            raise UsageError(
+                f"{what}, and center {number} is at the box center: give another{further}"
+            )
 
 
 def refuse_double(centers: Sequence[Point], name: str = "center") -> None:
@@ -259,7 +274,7 @@ def turns_to_z(directions: Array) -> Array:
     For a unit vector d: q is (1 + d_z, d x z), made of length 1, with d x z = (d_y, -d_x, 0). For
     d = -z it is half a turn about x.
     """
-    x, y, z = (directions / np.linalg.norm(directions, axis=1, keepdims=True)).T
+    x, y, z = unit(directions).T
     found = np.stack([1 + z, y, -x, np.zeros(len(z))], axis=1)
     found[np.hypot(x, y) < _OPPOSITE] = 0.0, 1.0, 0.0, 0.0
     found[(np.hypot(x, y) < _OPPOSITE) & (z > 0)] = 1.0, 0.0, 0.0, 0.0
@@ -299,13 +314,10 @@ def about_centers(
     refuse_double(centers)
     points_A, turn = np.array(centers, np.float64), None
     if align:
-        directions = points_A if axis is None else np.tile(axis, (len(centers), 1))
-        if not directions.any(axis=1).all():
-            raise UsageError(
-                "align=True turns the direction to the center to z, and 0,0,0 has none: give "
-                "align_axis=x,y,z"
-            )
-        turn = turns_to_z(directions)
+        if axis is None:
+            what = "align=True turns the direction to the center to z"
+            _refuse_without_direction(centers, what, ", or give align_axis=x,y,z")
+        turn = turns_to_z(points_A if axis is None else np.tile(axis, (len(centers), 1)))
     return operators.about(points_A if len(centers) > 1 else points_A[0], turn)
 
 

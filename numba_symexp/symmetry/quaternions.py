@@ -36,6 +36,12 @@ def upward(axes: Array, decimals: int = 6) -> Array:
     return np.asarray(axes * np.sign(first) + 0.0)
 
 
+def unit(vectors: Array) -> Array:
+    """Vectors (..., 3) made of length 1, whatever their length is."""
+    scaled = vectors / np.abs(vectors).max(axis=-1, keepdims=True)
+    return np.asarray(scaled / np.linalg.norm(scaled, axis=-1, keepdims=True))
+
+
 def canonical(quaternion: Array) -> Array:
     """Length 1, exact zeros, and of q and -q the one whose first non-zero part is positive.
 

@@ -9,7 +9,7 @@ from numba_symexp.annotations import Array
 from numba_symexp.errors import SymmetryError
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.point_groups import HOUSE
-from numba_symexp.symmetry.quaternions import upward
+from numba_symexp.symmetry.quaternions import unit, upward
 from numba_symexp.symmetry.spec import point_group
 
 _ON_AXIS_DEG = 1.0
@@ -266,9 +266,7 @@ def _is_on(direction: Array | None, axis: tuple[float, float, float] | None) -> 
     """Whether a subgroup's axis is the one that is wanted, to a degree; any is where none is."""
     if axis is None or direction is None:
         return axis is None
-    target = np.asarray(axis, np.float64)
-    cosine = abs(float(direction @ target)) / float(np.linalg.norm(target))
-    return cosine > np.cos(np.deg2rad(_ON_AXIS_DEG))
+    return abs(float(direction @ unit(np.array(axis, np.float64)))) > np.cos(np.deg2rad(_ON_AXIS_DEG))
 
 
 def _generators_of(symbol: str) -> tuple[int, int, int]:
@@ -292,8 +290,7 @@ def _about(operators: Operators, fold: int, axis: tuple[float, float, float] | N
     if axis is None:
         height = directions[:, 2]
     else:
-        target = np.asarray(axis, np.float64)
-        height = np.abs(directions @ (target / np.linalg.norm(target)))
+        height = np.abs(directions @ unit(np.array(axis, np.float64)))
         near = height > np.cos(np.deg2rad(_ON_AXIS_DEG))
         wanted, height = wanted[near], height[near]
     order = np.lexsort((wanted, -np.round(height / _SAME_HEIGHT)))

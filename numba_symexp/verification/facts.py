@@ -24,6 +24,7 @@ from numba_symexp.particles.table import ParticleTable
 from numba_symexp.symmetry.centers import CORNER, corner_of
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.spec import parse
+from numba_symexp.verification.matrices import rotation_matrices
 
 _SAME = 1e-7
 _OPERATOR_UNITS = {
@@ -126,6 +127,9 @@ def not_of_its_job(expanded: ExpandedTable) -> str | None:
     table = expanded.source_record.table
     if job.table is not None and job.table.strip("/") != table.strip("/"):
         return f"the table was {table[:60]}, and {job.table[:60]} in the provenance"
+    off_z = _not_turned_to_z(found, job)
+    if off_z is not None:
+        return f"the turn about center {off_z} does not take its direction to z"
     file = expanded.table.file
     with expanded.table.reading("what it says of its operators"):
         for name, units in _OPERATOR_UNITS.items():
@@ -162,6 +166,18 @@ def not_of_its_job(expanded: ExpandedTable) -> str | None:
         return _differ(found, job.chosen(full))
     except SymexpError as error:
         return f"the job of the provenance has no operators ({error})"
+
+
+def _not_turned_to_z(found: Operators, job: ExpandJob) -> int | None:
+    """Number of the first center whose turn is not the one that was asked for, or None."""
+    if not (job.align or job.align_axis is not None) or not len(found.turn):
+        return None  # another check says so
+    wanted = found.centers_A if job.align_axis is None else np.array([job.align_axis])
+    wanted = wanted / np.abs(wanted).max(axis=1, keepdims=True)
+    wanted = wanted / np.linalg.norm(wanted, axis=1, keepdims=True)
+    seen = rotation_matrices(found.turn, "quaternion") @ wanted[:, :, None]
+    off = ~(np.abs(seen[:, :, 0] - (0.0, 0.0, 1.0)).max(axis=1) < _SAME)
+    return int(np.argmax(off)) if off.any() else None
 
 
 def source_disagrees(expanded: ExpandedTable) -> str | None:
