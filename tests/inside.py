@@ -121,6 +121,7 @@ NAMES = {
     "ranges": "cluster.driver",
     "reach": "pictures.tally",
     "read_map": "maps.grid",
+    "refuse_double": "symmetry.centers",
     "refine_center": "maps.center",
     "relative_density": "pictures.picture",
     "rotation_matrices": "verification.matrices",

@@ -9,7 +9,7 @@ import naive
 import numpy as np
 import pytest
 from conftest import compiled_only, random_columns, write_table
-from inside import centers
+from inside import centers, refuse_double
 from phantom import write_mrc
 from star_files import particles, read_star, star_text
 
@@ -231,6 +231,31 @@ def test_markers_count_from_the_first_one(tmp_path, go):
     go("verify", "e.h5")
 
 
+def test_markers_of_several_sets_and_links(tmp_path, go):
+    """Of several sets it is not said which marker is the particle's center; of points it is."""
+    one, other = ((tmp_path / name).with_suffix(".cmm") for name in "ab")
+    markers(one, [(1, 2, 3), (4, 5, 66)])
+    markers(other, [(7, 8, 99)])
+    link = '<link id1="1" id2="2" x="3" y="4" z="5"/>'
+    sets = one.read_text().replace("</m", f"{link}</m"), other.read_text()
+    (tmp_path / "sets.cmm").write_text(f"<marker_sets>{''.join(sets)}</marker_sets>")
+    go("expand", "p.h5", "e.h5", "--symmetry=D3", "--center=sets.cmm", "--origin=0,0,0")
+    assert np.allclose(centers_of("e.h5"), [(1, 2, 3), (4, 5, 66), (7, 8, 99)])
+    links = one.read_text().replace("<marker id", "<link><marker id").replace("/>", "/></link>")
+    (tmp_path / "links.cmm").write_text(links)
+    go("expand", "p.h5", "e.h5", "--symmetry=D3", "--center=links.cmm", "--overwrite")
+    assert np.allclose(centers_of("e.h5"), [(3, 3, 63)])
+
+
+def test_points_that_are_one_are_found_among_many(rng):
+    places = rng.normal(0, 100, (20_000, 3))
+    places[:, 1] = 5.0
+    refuse_double(places.tolist())
+    places[17_171] = places[33] + (3e-4, -4e-4, 2e-4)
+    with pytest.raises(numba_symexp.SymexpError, match="points 33 and 17171"):
+        refuse_double(places.tolist())
+
+
 @pytest.mark.parametrize(("box", "corner"), [(256, 128), (255, 127)])
 def test_markers_count_from_the_corner_of_the_map(box, corner, columns, tmp_path, go):
     columns[PSIZE][:] = 1.25
@@ -301,6 +326,12 @@ def test_length_is_along_the_direction(tmp_path, go):
         (["--center=text.cmm"], 1, "text.cmm: is no marker file"),
         (["--center=nan.cmm"], 1, "nan.cmm: marker 2 has no place"),
         (["--center=empty.cmm"], 1, "empty.cmm: has no markers"),
+        (["--center=shift_jis.cmm"], 1, "shift_jis.cmm: is no marker file of ChimeraX"),
+        (["--center=unknown.cmm"], 1, "unknown.cmm: is no marker file of ChimeraX"),
+        (["--center=idna.cmm"], 1, "idna.cmm: is no marker file of ChimeraX"),
+        (["--center=many.cmm"], 1, "many.cmm: has more than 65,536 markers"),
+        (["--center=twice.cmm"], 1, "twice.cmm: marker 3 is where the first one is"),
+        (["--center=sets.cmm"], 1, "sets.cmm: has markers of 2 sets"),
         (["--center=mask:below.mrc"], 1, "below.mrc: has values below 0"),
         (["--center=mask:zero.mrc"], 1, "zero.mrc: is 0 everywhere"),
         (["--center=mask:nan.mrc"], 1, "nan.mrc: section 3 has values that are not finite"),
@@ -316,6 +347,14 @@ def test_what_is_no_center_is_refused_in_one_line(flags, code, words, tmp_path, 
     markers(tmp_path / "nan.cmm", [(0, 0, 0), (1, "nan", 3)])
     markers(tmp_path / "empty.cmm", [])
     (tmp_path / "text.cmm").write_text("1 2 3\n")
+    for name in ("shift_jis", "unknown", "idna"):
+        head = f'<?xml version="1.0" encoding="{name}"?>'
+        markers(tmp_path / f"{name}.cmm", [(0, 0, 0), (1, 2, 3)], head)
+    if "many" in flags[0]:
+        markers(tmp_path / "many.cmm", [(k, 0, 0) for k in range(70_000)])
+    markers(tmp_path / "twice.cmm", [(1, 2, 3), (4, 5, 6), (1, 2, 3)])
+    one = (tmp_path / "one.cmm").read_text()
+    (tmp_path / "sets.cmm").write_text(f"<marker_sets>{one * 2}</marker_sets>")
     density = np.zeros((16, 16, 16), np.float32)
     write_mrc(tmp_path / "zero.mrc", density, 1.0)
     density[3, 4, 5] = -1

@@ -10,7 +10,7 @@ import numpy as np
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.files import check_readable
-from numba_symexp.symmetry.operators import FARTHEST_A, Operators
+from numba_symexp.symmetry.operators import FARTHEST_A, MAX_OPERATORS, Operators
 from numba_symexp.symmetry.quaternions import unit
 
 Point = tuple[float, float, float]
@@ -38,6 +38,9 @@ _BELOW_0 = -1e-3
 
 _SAME_A = 1e-3
 """Points that are nearer are one, and from the box center they have no direction."""
+
+_ASLANT = np.sqrt(np.array([2.0, 3.0, 5.0]) / 10)
+"""A direction in which few points lie side by side."""
 
 _OPPOSITE = 1e-12
 """Sine of the angle to z below which a direction lies on it."""
@@ -112,27 +115,44 @@ def markers(path: str, origin_A: Array | Sequence[float] | None = None) -> list[
     if os.path.getsize(path) > _MOST_BYTES:
         raise SourceError(f"{path}: is too large for a marker file: check the path")
     with open(path, "rb") as file:
-        found = _marker_places(path, file.read())
+        found, sets = _marker_places(path, file.read())
     if origin_A is not None:
         return [_point(path, each + np.asarray(origin_A)) for each in found]
+    taken = "the first is taken as the center of the particle"
+    otherwise = "give origin=corner and box_px= where markers count from the corner of the map"
     if len(found) == 1:
         raise SourceError(
-            f"{path}: has one marker, and the first is taken as the center of the particle: put a "
-            "marker there first, or give origin=corner and box_px= where markers count from the "
-            "corner of the map"
+            f"{path}: has one marker, and {taken}: put a marker there first, or {otherwise}"
         )
+    if sets > 1:
+        raise SourceError(
+            f"{path}: has markers of {sets} sets, and {taken}: save one set, or {otherwise}"
+        )
+    for number, each in enumerate(found[1:], start=2):
+        if np.abs(each - found[0]).max() < _SAME_A:
+            raise SourceError(
+                f"{path}: marker {number} is where the first one is, and {taken}: remove it"
+            )
     return [_point(path, each - found[0]) for each in found[1:]]
 
 
-def _marker_places(path: str, data: bytes) -> list[Array]:
-    """Places (x, y, z) of the markers in a file."""
+def _marker_places(path: str, data: bytes) -> tuple[list[Array], int]:
+    """Places (x, y, z) of the markers in a file, and how many sets have some."""
     from xml.parsers import expat  # only marker files need it
 
     found: list[Array] = []
+    begun: list[int] = []  # how many markers there were before each set
 
     def begin(tag: str, attributes: dict[str, str]) -> None:
+        if tag == "marker_set":
+            begun.append(len(found))
         if tag != "marker":
             return
+        if len(found) > MAX_OPERATORS:
+            raise SourceError(
+                f"{path}: has more than {MAX_OPERATORS:,} markers, and there can be no more "
+                "operators: save fewer"
+            )
         try:
             place = [float(attributes[name]) for name in "xyz"]
         except (KeyError, ValueError):
@@ -151,13 +171,13 @@ def _marker_places(path: str, data: bytes) -> list[Array]:
     parser.EntityDeclHandler = refuse
     try:
         parser.Parse(data, True)
-    except expat.ExpatError as error:
+    except (expat.ExpatError, ValueError, LookupError) as error:  # or an unknown encoding
         raise SourceError(
             f"{path}: is no marker file of ChimeraX ({error}): save the markers as .cmm"
         ) from None
     if not found:
         raise SourceError(f"{path}: has no markers: place them in ChimeraX and save them as .cmm")
-    return found
+    return found, len({each for each in begun if each < len(found)})
 
 
 def center_of_mass(path: str) -> Point:
@@ -256,15 +276,23 @@ def refuse_double(centers: Sequence[Point], name: str = "center") -> None:
     Raises
     ------
     UsageError
-        Names the first two.
+        Names two of them.
     """
     places = np.array(centers)
-    for number in range(1, len(places)):
-        near = np.linalg.norm(places[:number] - places[number], axis=1) < _SAME_A
-        if near.any():
+    along_A = places @ _ASLANT  # points that are one are neighbors, or nearly so
+    order = np.argsort(along_A, kind="stable")
+    for further in range(1, len(places)):
+        one, other = order[:-further], order[further:]
+        near = along_A[other] - along_A[one] < _SAME_A
+        if not near.any():
+            return
+        one, other = one[near], other[near]
+        same = np.linalg.norm(places[one] - places[other], axis=1) < _SAME_A
+        if same.any():
+            pairs = np.sort(np.stack([other[same], one[same]], axis=1), axis=1)
+            first, second = pairs[np.lexsort(pairs.T)[0]].tolist()
             raise UsageError(
-                f"{name}=: points {int(np.argmax(near))} and {number} (counted from 0) are the "
-                "same: leave one out"
+                f"{name}=: points {first} and {second} (counted from 0) are the same: leave one out"
             )
 
 

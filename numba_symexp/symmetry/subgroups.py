@@ -266,7 +266,9 @@ def _is_on(direction: Array | None, axis: tuple[float, float, float] | None) -> 
     """Whether a subgroup's axis is the one that is wanted, to a degree; any is where none is."""
     if axis is None or direction is None:
         return axis is None
-    return abs(float(direction @ unit(np.array(axis, np.float64)))) > np.cos(np.deg2rad(_ON_AXIS_DEG))
+    return abs(float(direction @ unit(np.array(axis, np.float64)))) > np.cos(
+        np.deg2rad(_ON_AXIS_DEG)
+    )
 
 
 def _generators_of(symbol: str) -> tuple[int, int, int]:
