@@ -181,18 +181,20 @@ def sections_of(path: str, file: Any) -> tuple[Array, tuple[int, ...]]:
     return data, tuple(axes.index(axis) for axis in (3, 2, 1))
 
 
-def voxel_size_A(path: str, header: Any) -> float:  # noqa: N802 - the unit is A
-    """Voxel size from a header."""
+def voxel_size_A(  # noqa: N802 - the unit is A
+    path: str, header: Any, otherwise: str = "add psize=A_PER_VOXEL"
+) -> float:
+    """Voxel size from a header; ``otherwise`` says what else can be done where there is none."""
     samples = [int(header[name]) for name in ("mx", "my", "mz")]
     edges = [float(header.cella[name]) for name in ("x", "y", "z")]
     sizes = [edge / max(count, 1) for edge, count in zip(edges, samples, strict=True)]
     if not all(0 < size < math.inf for size in sizes):
-        raise SourceError(f"{path}: tells no voxel size: add psize=A_PER_VOXEL")
+        raise SourceError(f"{path}: tells no voxel size: write it into the header, or {otherwise}")
     if max(sizes) - min(sizes) > _ANISOTROPY * max(sizes):
         x, y, z = sizes
         raise SourceError(
             f"{path}: voxels of {x:.4g} x {y:.4g} x {z:.4g} A are no cubes: resample the map, or "
-            "add psize=A_PER_VOXEL"
+            f"{otherwise}"
         )
     return sum(sizes) / len(sizes)
 

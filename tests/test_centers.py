@@ -11,7 +11,7 @@ import pytest
 from conftest import compiled_only, random_columns, write_table
 from inside import centers, refuse_double
 from phantom import write_mrc
-from star_files import particles, read_star, star_text
+from star_files import OPTICS, particles, read_star, star_text
 
 import numba_symexp
 from numba_symexp import expand, expand_poses, list_operators, open_expanded, point_group
@@ -286,6 +286,21 @@ def test_a_mask_says_its_center_of_mass(box, tmp_path, go):
     go("verify", "e.h5")
 
 
+def test_a_mask_in_another_box_than_the_images_is_told(tmp_path, go, command, rng):
+    """Its center of mass counts from the middle of its own box."""
+    optics = OPTICS.replace("_rlnVoltage #3", "_rlnImageSize #3").replace("1.250000 200", "1.5 40")
+    (tmp_path / "p.star").write_text(star_text(particles(rng, 12), optics.replace(" 300 ", " 40 ")))
+    density = np.zeros((40, 40, 40), np.float32)
+    density[12:15, 3:6, 10:12] = 1.0
+    for psize_A, told in ((1.5, False), (1.49, False), (1.2, True), (3.0, True)):
+        write_mrc(tmp_path / "lobe.mrc", density, psize_A)
+        words = ("expand", "p.star", "e.h5", "--symmetry=C1", "--center=mask:lobe.mrc")
+        done = command(*words, "--overwrite")
+        assert done.returncode == 0
+        text = f"lobe.mrc: has a box of {40 * psize_A:.4g} A, and the images have one of 60 A"
+        assert (text in done.stderr) == told, (psize_A, done.stderr)
+
+
 def test_length_is_along_the_direction(tmp_path, go):
     go("expand", "p.h5", "e.h5", "--symmetry=D3", "--center=3,0,4;0,-2,0", "--length=100")
     assert np.allclose(centers_of("e.h5"), [(60, 0, 80), (0, -100, 0)])
@@ -336,6 +351,17 @@ def test_length_is_along_the_direction(tmp_path, go):
         (["--center=mask:zero.mrc"], 1, "zero.mrc: is 0 everywhere"),
         (["--center=mask:nan.mrc"], 1, "nan.mrc: section 3 has values that are not finite"),
         (["--center=mask:p.h5"], 1, "p.h5: is an HDF5 file"),
+        (["--center=mask:"], 2, "--center=mask: names no mask: give mask:FILE.mrc"),
+        (["--center=1,2,3;mask: "], 2, "--center=mask: names no mask: give mask:FILE.mrc"),
+        (["--center=mask:map.mrc"], 1, "map.mrc: has values below 0"),
+        (["--center=mask:no_size.mrc"], 1, "voxel size: write it into the header, or give the"),
+        (["--center=mask:flat.mrc"], 1, "are no cubes: resample the map, or give the center as"),
+        (["--center=mask:lobe.mrc", "--origin=1,2,3"], 2, "--origin goes with --operators_file"),
+        (
+            ["--center=mask:lobe.mrc", "--origin=corner", "--box_px=9"],
+            2,
+            "--origin goes with --operators_file",
+        ),
         (["--center=1,2,3", "--origin=1,2,3"], 2, "--origin goes with --operators_file"),
         (["--center_px=spike.cmm", "--box_px=64"], 2, "--center_px"),
         (["--center_px=1,2,3;99,2,3", "--box_px=64"], 2, "--center_px=99,2,3 is outside"),
@@ -357,6 +383,12 @@ def test_what_is_no_center_is_refused_in_one_line(flags, code, words, tmp_path, 
     (tmp_path / "sets.cmm").write_text(f"<marker_sets>{one * 2}</marker_sets>")
     density = np.zeros((16, 16, 16), np.float32)
     write_mrc(tmp_path / "zero.mrc", density, 1.0)
+    density[3, 4, 5] = 1e-4
+    write_mrc(tmp_path / "lobe.mrc", density, 1.0)
+    write_mrc(tmp_path / "no_size.mrc", density, 0.0)
+    write_mrc(tmp_path / "flat.mrc", density, np.array([1.0, 1.0, 1.5]))
+    density[7, 7, 7] = -1e-5  # 10 %: noise of a map with small numbers
+    write_mrc(tmp_path / "map.mrc", density, 1.0)
     density[3, 4, 5] = -1
     write_mrc(tmp_path / "below.mrc", density, 1.0)
     density[3, 4, 5] = np.nan

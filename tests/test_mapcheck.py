@@ -835,7 +835,9 @@ def test_a_voxel_size_may_be_given(small, tmp_path):
     path = rewritten(small, tmp_path / "n.mrc", mx=0)
     with mrcfile.open(path, "r+") as file:
         file.header.cella.x = 0
-    with pytest.raises(SourceError, match="tells no voxel size: add psize=A"):
+    with pytest.raises(
+        SourceError, match="tells no voxel size: write it into the header, or add psize=A"
+    ):
         read_map(path)
     assert read_map(path, psize_A=1.25).voxel_A == 1.25
     assert read_map(small, psize_A=1.25).voxel_A == 1.25

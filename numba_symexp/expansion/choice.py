@@ -63,7 +63,7 @@ def chosen_operators(
         corner_A = corner_of(job.box_px, psize_A)
         if job.operators_file:
             full = full.counted_from(corner_A)
-        if job.center_files:
+        if job.marker_files:
             full = job.about(full, job.read_centers(corner_A))
     if job.center_px is not None:
         psize_A = _one_psize(job, table, columns, found, "center_px")

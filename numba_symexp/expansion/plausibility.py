@@ -22,7 +22,7 @@ from numba_symexp.particles.schema import (
     TURNED_WHEN_CUT,
 )
 from numba_symexp.particles.table import CRYOSPARC, RELION, ParticleTable, in_short
-from numba_symexp.symmetry.centers import several_points
+from numba_symexp.symmetry.centers import box_of_mask_A, masks_of, several_points
 from numba_symexp.symmetry.operators import Operators
 
 _PSI, _OF_M = "rlnAnglePsi", "wrpAngleRot1"
@@ -40,6 +40,9 @@ _TURNING = re.compile(
 
 _HALF_SETS = ({0, 1}, {1, 2})
 """Numbers of half-sets, in CryoSPARC and in RELION."""
+
+_SAME_BOX = 0.02
+"""Boxes of one map at other pixel sizes differ by less, by rounding to whole pixels."""
 
 _SAME_PSIZE = 0.01
 """Calibrated pixel sizes differ by less from those that a microscope states."""
@@ -172,9 +175,11 @@ def _of_parameters(
 
 def _of_box(job: ExpandJob, table: ParticleTable, full: Operators, found: Scan) -> Iterator[str]:
     """A center or a rise that does not fit the box."""
-    box_px, size_A = table.box_px(), found.psize_most_A if job.psize is None else job.psize
+    box_px, sizes_A = table.box_px(), (found.psize_least_A, found.psize_most_A)
+    sizes_A = sizes_A if job.psize is None else (job.psize, job.psize)
     if BLOB_PSIZE in table.columns:
-        size_A = _range(table, BLOB_PSIZE)[1]
+        sizes_A = _range(table, BLOB_PSIZE)
+    size_A = sizes_A[1]
     if box_px is None or not 0 < box_px * size_A < np.inf:
         return
     box_A = box_px * size_A
@@ -185,6 +190,13 @@ def _of_box(job: ExpandJob, table: ParticleTable, full: Operators, found: Scan) 
             f"{name}= is {farthest_A:.4g} A from the box center, in a box of {box_A:.4g} A: it is "
             "outside of the images"
         )
+    for path in masks_of(job.center) if isinstance(job.center, str) else []:
+        mask_A = box_of_mask_A(path)
+        if not box_px * sizes_A[0] * (1 - _SAME_BOX) < mask_A < box_A * (1 + _SAME_BOX):
+            yield (
+                f"{path}: has a box of {mask_A:.4g} A, and the images have one of {box_A:.4g} A: "
+                "its center of mass counts from the middle of its own box"
+            )
     if job.rise is not None and abs(job.rise) > box_A:
         yield f"rise={job.rise:g} A is longer than the box of {box_A:.4g} A"
 

@@ -23,7 +23,6 @@ from numba_symexp.output import OutputFile
 from numba_symexp.particles.columns import without_given_psize
 from numba_symexp.particles.fingerprint import Fingerprint
 from numba_symexp.particles.table import ParticleTable
-from numba_symexp.symmetry.centers import MARKERS
 from numba_symexp.symmetry.descriptions import describe
 
 
@@ -99,10 +98,9 @@ def summary(
 
 def center_notes(job: ExpandJob) -> list[str]:
     """What a user should know of markers that say centers."""
-    markers = [name for name in job.center_files if name.lower().endswith(MARKERS)]
-    if not markers or job.origin is not None:
+    if not job.marker_files or job.origin is not None:
         return []
-    named = " and ".join(markers)
+    named = " and ".join(job.marker_files)
     return [f"{named}: the first marker is taken as the center of the particle"]
 
 

@@ -34,7 +34,10 @@ _SECTIONS = 16
 """Sections of a mask that are read at a time."""
 
 _BELOW_0 = -1e-3
-"""A mask's soft edge is at most that much below 0, by interpolation."""
+"""A mask's soft edge is at most that share of its largest value below 0, by interpolation."""
+
+_OTHERWISE = "give the center as x,y,z"
+"""What else can be done where a mask does not say its size."""
 
 _SAME_A = 1e-3
 """Points that are nearer are one, and from the box center they have no direction."""
@@ -78,7 +81,9 @@ def read_centers(
     for part in text.split(";"):
         word = part.strip()
         if word.startswith(MASK):
-            found.append(center_of_mass(word.removeprefix(MASK)))
+            if not masks_of(word)[0]:
+                raise UsageError(f"{name}={word} names no mask: give {MASK}FILE.mrc")
+            found.append(center_of_mass(masks_of(word)[0]))
         elif word.lower().endswith(MARKERS):
             found += markers(word, origin_A)
         else:
@@ -97,10 +102,19 @@ def read_centers(
 
 def files_of(text: str) -> list[str]:
     """Files that a text of points names."""
+    return masks_of(text) + markers_of(text)
+
+
+def masks_of(text: str) -> list[str]:
+    """Masks that a text of points names."""
     words = [part.strip() for part in text.split(";")]
-    return [word.removeprefix(MASK) for word in words if word.startswith(MASK)] + [
-        word for word in words if word.lower().endswith(MARKERS) and not word.startswith(MASK)
-    ]
+    return [word.removeprefix(MASK).strip() for word in words if word.startswith(MASK)]
+
+
+def markers_of(text: str) -> list[str]:
+    """Marker files that a text of points names."""
+    words = [part.strip() for part in text.split(";")]
+    return [word for word in words if word.lower().endswith(MARKERS) and not word.startswith(MASK)]
 
 
 def markers(path: str, origin_A: Array | Sequence[float] | None = None) -> list[Point]:
@@ -192,16 +206,13 @@ def center_of_mass(path: str) -> Point:
 
     with opened(path) as file:
         sections, order = sections_of(path, file)
-        voxel_A = voxel_size_A(path, file.header)
+        voxel_A = voxel_size_A(path, file.header, _OTHERWISE)
         mass, moment = 0.0, np.zeros(3)  # along the axes of the file
+        least, most = 0.0, 0.0
         for first in range(0, len(sections), _SECTIONS):
             some = np.asarray(sections[first : first + _SECTIONS])
             refuse_not_finite(path, some, first)
-            if some.min() < _BELOW_0:
-                raise SourceError(
-                    f"{path}: has values below 0, which no mask has: name a mask, which is 1 "
-                    "inside and 0 outside"
-                )
+            least, most = min(least, float(some.min())), max(most, float(some.max()))
             weights = np.maximum(some, 0).astype(np.float64)
             mass += float(weights.sum())
             for axis in range(3):
@@ -209,10 +220,23 @@ def center_of_mass(path: str) -> Point:
                 place = np.arange(weights.shape[axis]) + (first if axis == 0 else 0)
                 moment[axis] += float(weights.sum(axis=rest) @ place)
         middle = np.array(sections.shape) // 2
+    if least < _BELOW_0 * most:
+        raise SourceError(
+            f"{path}: has values below 0, which no mask has: name a mask, which is 1 inside and 0 "
+            "outside"
+        )
     if not 0 < mass < math.inf:
         raise SourceError(f"{path}: is 0 everywhere: name a mask that is 1 inside")
     z, y, x = ((moment / mass - middle) * voxel_A)[list(order)]
     return _point(path, np.array([x, y, z]))
+
+
+def box_of_mask_A(path: str) -> float:  # noqa: N802 - the unit is A
+    """Longest side of a mask that was read before."""
+    from numba_symexp.mrc import opened, sections_of, voxel_size_A
+
+    with opened(path) as file:
+        return max(sections_of(path, file)[0].shape) * voxel_size_A(path, file.header, _OTHERWISE)
 
 
 def _point(path: str, place: Array) -> Point:

@@ -11,6 +11,7 @@ from numba_symexp.symmetry.centers import (
     check_point,
     check_points,
     files_of,
+    markers_of,
     read_centers,
     several_points,
 )
@@ -88,7 +89,7 @@ class SymmetryRequest:
         check_point("align_axis", self.align_axis)
         if self.origin != CORNER:
             check_point("origin", self.origin)
-        if not self.center_files:
+        if not self.marker_files:
             self.needs("origin", "operators_file")
         for name in ("axis", "align_axis"):
             axis = getattr(self, name)
@@ -118,6 +119,11 @@ class SymmetryRequest:
         """Files that the centers are read from."""
         return files_of(self.center) if isinstance(self.center, str) else []
 
+    @property
+    def marker_files(self) -> list[str]:
+        """Those of them whose points count from some origin."""
+        return markers_of(self.center) if isinstance(self.center, str) else []
+
     def needs(self, name: str, other: str) -> None:
         """Refuse an option that says nothing without another."""
         if getattr(self, name) is not None and getattr(self, other) is None:
@@ -139,7 +145,7 @@ class SymmetryRequest:
             What `read_operators` refuses.
         """
         operators = self._symmetric(convention_of_table)
-        if self.center is None or (self.origin == CORNER and self.center_files):
+        if self.center is None or (self.origin == CORNER and self.marker_files):
             return operators  # what the corner is from the box center depends on the table
         origin = None if isinstance(self.origin, str) else self.origin
         return self.about(operators, self.read_centers(origin))
