@@ -90,7 +90,7 @@ def expand_in_cryosparc(
     operators: str | Sequence[int] = (),
     modulo: str | None = None,
     axis: str | Sequence[float] | None = None,
-    center: str | Sequence[float] | Sequence[Sequence[float]] | None = None,
+    center: AnyPath | Sequence[float] | Sequence[Sequence[float]] | None = None,
     length: float | str | Sequence[float] = (),
     align: bool = False,
     align_axis: str | Sequence[float] | None = None,

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from numba_symexp.annotations import AnyPath, Progress
 from numba_symexp.cluster import who_runs
 from numba_symexp.expansion.job import Summary
-from numba_symexp.option_forms import boolean, integer, job_of, wrong
+from numba_symexp.option_forms import job_of
+from numba_symexp.symmetry.forms import boolean, integer, wrong
 from numba_symexp.symmetry.operators import Operators
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def expand(
     operators: str | Sequence[int] = (),
     modulo: str | None = None,
     axis: str | Sequence[float] | None = None,
-    center: str | Sequence[float] | Sequence[Sequence[float]] | None = None,
+    center: AnyPath | Sequence[float] | Sequence[Sequence[float]] | None = None,
     length: float | str | Sequence[float] = (),
     align: bool = False,
     align_axis: str | Sequence[float] | None = None,

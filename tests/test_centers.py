@@ -1,6 +1,7 @@
 """Several points of the map, each at the image center of rows of its own; and turned to z."""
 
 import json
+import pathlib
 import shutil
 import warnings
 
@@ -589,6 +590,72 @@ def test_python_takes_centers_in_any_form(tmp_path, monkeypatch):
     listed = list_operators("D3", center=tuple(map(tuple, CENTERS_A.tolist())))
     assert [each.label for each in listed.operators[:7:6]] == ["E @0", "E @1"]
     assert np.allclose(listed.operators[6].center_A, CENTERS_A[1])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"center": 5}, "center=5 is a int"),
+        ({"center": True}, "center=True is a bool"),
+        ({"center": np.array(5.0)}, "center=5.0 is a ndarray"),
+        ({"center": {"x": 1}}, "center={'x': 1} is a dict"),
+        ({"center": (part for part in (1, 2, 3))}, "is a generator"),
+        ({"center_px": 5, "box_px": 64}, "center_px=5 is a int"),
+        ({"center_px": "m.cmm", "box_px": 64}, "center_px=m.cmm is a str"),
+        ({"center_px": pathlib.Path("m.cmm"), "box_px": 64}, "center_px=m.cmm is a PosixPath"),
+        ({"center": "1,2,3;4,5,6;"}, "center= is a str"),
+        ({"symmetry": point_group("D3").about(CENTERS_A[0])}, "has centers of its own"),
+        (
+            {"symmetry": point_group("D3").about(CENTERS_A), "center": (1, 2, 3)},
+            "has centers of its own",
+        ),
+    ],
+)
+def test_other_things_than_points_are_refused(options, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    markers(tmp_path / "m.cmm", [(0, 0, 0), (1, 2, 3)])
+    with pytest.raises(numba_symexp.SymexpError) as error:
+        expand("p.h5", "c.h5", **{"symmetry": "D3", **options})
+    assert words in str(error.value)
+    assert not (tmp_path / "c.h5").exists()
+
+
+def test_a_path_names_markers_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    markers(tmp_path / "m.cmm", [(0, 0, 0), (1, 2, 30)])
+    expand("p.h5", "e.h5", symmetry="D3", center=tmp_path / "m.cmm")
+    assert centers_of("e.h5").tolist() == [[1, 2, 30]]
+    listed = list_operators("D3", center=tmp_path / "m.cmm")
+    assert listed.operators[0].center_A == (1, 2, 30)
+    assert point_group("D3").about([1, 2, 30]).centers_A.tolist() == [[1, 2, 30]]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"length": "100"},
+        {"length": np.float32(100)},
+        {"length": [100]},
+        {"length": 100, "operators": "0-2"},
+        {"length": 100, "convention": None, "origin": None},
+    ],
+)
+def test_operators_are_listed_by_options_in_any_form(options):
+    listed = list_operators("D3", center="0,3,4", **options)
+    assert np.allclose(listed.operators[0].center_A, (0, 60, 80))
+    assert len(listed.operators) == (3 if "operators" in options else 6)
+    assert list_operators("D3", center="0,3,4", length=None).operators[0].center_A == (0, 3, 4)
+
+
+def test_what_cannot_be_listed_is_refused(tmp_path, monkeypatch):
+    """The corner of a map is no point without the map, and products are about one center."""
+    monkeypatch.chdir(tmp_path)
+    markers(tmp_path / "m.cmm", [(0, 0, 0), (1, 2, 30)])
+    with pytest.raises(numba_symexp.SymexpError, match="origin=corner"):
+        list_operators("D3", center="m.cmm", origin="corner")
+    for further in ({}, {"unique": True}, {"modulo": "C3"}):
+        with pytest.raises(numba_symexp.SymexpError, match="tables=True is about one center"):
+            list_operators("D3", center="1,2,3;0,0,30", tables=True, **further)
 
 
 def test_arrays_are_expanded_about_several_centers(columns, tmp_path, go):

@@ -8,8 +8,8 @@ import numpy as np
 
 from numba_symexp.annotations import AnyPath, Array
 from numba_symexp.errors import UsageError
-from numba_symexp.symmetry.centers import Point
 from numba_symexp.symmetry.descriptions import describe, motion_in_words
+from numba_symexp.symmetry.forms import SYMMETRY_FORMS, point
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.request import SymmetryRequest
 from numba_symexp.symmetry.subgroups import Motions, left_cosets
@@ -122,12 +122,12 @@ def list_operators(
     rise: float | None = None,
     order: int | None = None,
     operators_file: AnyPath | None = None,
-    origin: Point | None = None,
-    operators: Sequence[int] = (),
+    origin: str | Sequence[float] | None = None,
+    operators: str | Sequence[int] = (),
     modulo: str | None = None,
-    axis: Point | None = None,
-    center: Point | tuple[Point, ...] | str | None = None,
-    length: float | Sequence[float] = (),
+    axis: str | Sequence[float] | None = None,
+    center: AnyPath | Sequence[float] | Sequence[Sequence[float]] | None = None,
+    length: float | str | Sequence[float] | None = (),
     unique: bool = False,
     tables: bool = False,
 ) -> OperatorList:
@@ -137,8 +137,9 @@ def list_operators(
     ----------
     symmetry, convention, twist, rise, order, operators_file
         The symmetry; as in `expand`.
-    origin : tuple of float, optional
-        Point (x, y, z), in A from the box center, about which the file states its operators.
+    origin : sequence of float or str, optional
+        Point ``x,y,z``, in A from the box center, about which the file states its operators, and
+        marker files their markers.
     operators, modulo, axis, unique
         Which operators of the symmetry; as in `expand`.
     center, length : optional
@@ -155,23 +156,26 @@ def list_operators(
     UsageError, SourceError
         There are no such operators, or too many for a table of their products.
     """
-    request = SymmetryRequest(
-        symmetry=symmetry,
-        convention=convention,
-        twist=twist,
-        rise=rise,
-        order=order,
-        operators_file=None if operators_file is None else str(operators_file),
-        origin=origin,
-        operators=tuple(operators),
-        modulo=modulo,
-        axis=axis,
-        center=center,
-        length=(length,) if isinstance(length, int | float) else tuple(length),
-        unique=unique,
-    )
+    options = {
+        "symmetry": symmetry,
+        "convention": convention,
+        "twist": twist,
+        "rise": rise,
+        "order": order,
+        "operators_file": operators_file,
+        "origin": point("origin", origin),
+        "operators": operators,
+        "modulo": modulo,
+        "axis": axis,
+        "center": center,
+        "length": length,
+        "unique": unique,
+    }
+    request = SymmetryRequest(**{n: SYMMETRY_FORMS[n](n, value) for n, value in options.items()})
     full = request.full()
     used = request.chosen(full)
+    if tables and len(full.centers_A) > 1:
+        raise UsageError("tables=True is about one center: give one")
     with_cosets = tables and len(used.subgroup) > 0
     return OperatorList(
         symmetry=str(used.symmetry),

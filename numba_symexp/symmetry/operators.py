@@ -320,12 +320,12 @@ class Operators:
         """A full set, without points that are put at the image center."""
         return replace(self.of_each_center()[0], center_A=np.zeros(3), turn=np.zeros((0, 4)))
 
-    def about(self, center_A: Array, turn: Array | None = None) -> "Operators":
-        """A full set about one or several points.
+    def about(self, center_A: Array | Sequence[float], turn: Array | None = None) -> "Operators":
+        """A full set about one or several points, in place of those that it has.
 
         Parameters
         ----------
-        center_A : (3,) or (C, 3) float64
+        center_A : (3,) or (C, 3) float
             Points of the map, in A from the box center, that are put at the image center.
         turn : (C, 4) float64, optional
             Quaternion of the rotation of the map about each point.
@@ -335,6 +335,9 @@ class Operators:
         SymmetryError
             There are more operators, with all points, than one set can have.
         """
+        if len(self.centers_A) > 1:
+            return self.about_box_center().about(center_A, turn)
+        center_A = np.asarray(center_A, np.float64)
         turn = np.zeros((0, 4)) if turn is None else turn
         count = 1 if center_A.ndim == 1 else len(center_A)
         if count == 1:

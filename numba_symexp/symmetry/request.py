@@ -202,6 +202,11 @@ class SymmetryRequest:
                     "symmetry= is a choice of operators: give the full set, and its numbers as "
                     "operators="
                 )
+            if self.symmetry.center_A.any() or len(self.symmetry.turn):
+                raise UsageError(
+                    "symmetry= has centers of its own: give the set without them, and the points "
+                    "as center="
+                )
             return self.symmetry
         convention = choose_convention(self.convention, convention_of_table)
         group = point_group("C1" if self.symmetry is None else self.symmetry, convention)
