@@ -545,6 +545,12 @@ def test_motions_and_arrangements_are_of_one_center(tmp_path, go, command):
     ]
 
 
+def exchange(group, name, one, other):
+    """Exchange what six operators say with what six others say."""
+    first, second = group[name][one : one + 6], group[name][other : other + 6]
+    group[name][one : one + 6], group[name][other : other + 6] = second, first
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -561,6 +567,18 @@ def test_motions_and_arrangements_are_of_one_center(tmp_path, go, command):
         lambda ops: ops["center_A"].__setitem__(slice(6, 12), (1.0, 2.0, 3.0)),
         lambda ops: ops["center_A"].attrs.__setitem__("units", "px"),
         lambda ops: ops.file.attrs.__setitem__("format_version", 1),
+        lambda ops: ops.attrs.__setitem__("n_centers", 3.7),
+        lambda ops: ops.attrs.__setitem__("n_centers", "3"),
+        lambda ops: ops.attrs.__setitem__("n_centers", [3]),
+        lambda ops: ops.attrs.__setitem__("center_A", (1.0, 2.0, 3.0)),
+        lambda ops: ops["label"].__setitem__(0, b"E"),
+        lambda ops: ops["full_index"].__setitem__(slice(0, 2), (1, 0)),
+        lambda ops: ops["quaternion"].__setitem__(1, ops["quaternion"][0]),
+        lambda ops: ops["translation_A"].__setitem__((1, 0), 1e-3),
+        lambda ops: ops.attrs.__setitem__("full_order", 36),
+        lambda ops: ops.create_dataset("subgroup", data=np.array([0, 6, 12], np.uint16)),
+        lambda ops: exchange(ops, "center_A", 0, 6),
+        lambda ops: exchange(ops, "turn", 0, 6),
     ],
 )
 def test_verify_finds_what_was_changed(damage, tmp_path, go, command):
@@ -568,6 +586,39 @@ def test_verify_finds_what_was_changed(damage, tmp_path, go, command):
     with h5py.File("e.h5", "r+") as file:
         damage(file["operators"])
     assert command("verify", "e.h5").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("center", "mask:secret.mrc"),
+        ("center", "secret.cmm"),
+        ("center", [[[1, 2, 3]]]),
+        ("center", {"a": 1}),
+        ("center", [[1e308] * 3] * 3),
+        ("center", None),
+        ("length", 5),
+        ("length", ["a"]),
+        ("length", [5.0]),
+        ("length", {"a": 1}),
+        ("align", False),
+        ("align", "yes"),
+        ("align_axis", "z"),
+        ("align_axis", [1, 2, 3]),
+        ("unique", "yes"),
+        ("operators", [0]),
+        ("origin", [1, 2, 3]),
+    ],
+)
+def test_a_changed_job_is_found_and_leads_to_no_other_file(name, value, tmp_path, go, monkeypatch):
+    go("expand", "p.h5", "e.h5", "--symmetry=D3", CENTERS, "--align")
+    with h5py.File("e.h5", "r+") as file:
+        record = json.loads(file.attrs["provenance"])
+        record["parameters"][name] = value
+        file.attrs["provenance"] = json.dumps(record)
+    for reader in ("markers", "center_of_mass"):  # which read files
+        monkeypatch.setattr(centers, reader, None)
+    assert not numba_symexp.verify("e.h5").passed
 
 
 def test_python_takes_centers_in_any_form(tmp_path, monkeypatch):

@@ -260,7 +260,10 @@ def _read_centers(
         if center_A.shape != (3,) or not np.all(np.abs(center_A) < FARTHEST_A):
             raise ValueError(f"{OPERATORS} has a center that is no point")
         return center_A, np.zeros((0, 4))
-    count = int(group.attrs["n_centers"])
+    count = group.attrs["n_centers"]
+    if not isinstance(count, int | np.integer):
+        raise ValueError(f"{OPERATORS} has {str(count)[:40]!r} centers")
+    count = int(count)
     if not 0 < count <= full_order or full_order % count:
         raise ValueError(f"{OPERATORS} has {count} centers of {full_order} operators")
     index = small_array(file, f"{OPERATORS}/center_index")

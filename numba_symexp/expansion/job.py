@@ -228,12 +228,18 @@ class ExpandJob(SymmetryRequest):
             The record is damaged.
         """
         known = {each.name for each in fields(cls)} - ONLY_HOW
+        switches = {each.name for each in fields(cls) if isinstance(each.default, bool)}
         options: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in record.items()
             if name in known
         }
         try:
+            if isinstance(options.get("center"), str):  # it would lead to other files
+                raise ValueError("its center is a text")
+            for name in switches & options.keys():
+                if not isinstance(options[name], bool):
+                    raise ValueError(f"{name} is {options[name]!s:.40}")
             return cls(source, output, **options)
         except (SymexpError, TypeError, ValueError) as error:
             raise FileFormatError(f"its provenance is damaged ({error}): expand again") from error

@@ -91,6 +91,9 @@ class SymmetryRequest:
             check_point("origin", self.origin)
         if not self.marker_files:
             self.needs("origin", "operators_file")
+        is_tuple = isinstance(self.length, tuple)
+        if not is_tuple or not all(isinstance(each, int | float) for each in self.length):
+            raise UsageError(f"length={self.length} is not made of numbers: give lengths in A")
         for name in ("axis", "align_axis"):
             axis = getattr(self, name)
             if axis is not None and not any(axis):

@@ -136,7 +136,10 @@ def not_of_its_job(expanded: ExpandedTable) -> str | None:
             values = object_at(file, f"{OPERATORS}/{name}")
             if values is not None and values.attrs.get("units", units) != units:
                 return f"{OPERATORS}/{name} has the units {str(values.attrs['units'])[:20]}"
-        typed = object_at(file, OPERATORS).attrs.get("typed", 0)
+        attributes = object_at(file, OPERATORS).attrs
+        if {"n_centers", "center_A"} <= attributes.keys():
+            return f"{OPERATORS} has an attribute center_A beside the centers of its operators"
+        typed = attributes.get("typed", 0)
     if typed and not found.symmetry.from_file:
         return f"operators of {found.symmetry} are exact, and not typed"
     chosen = "subset" if job.operators else "transversal"
