@@ -537,7 +537,10 @@ def test_motions_and_arrangements_are_of_one_center(tmp_path, go, command):
     assert done.returncode == 2
     assert "has labels about 3 centers" in done.stderr
     go("select", "e.h5", "one.h5", "--centers=2")
-    assert "D3" in go("match", "one.h5")
+    shown = go("match", "one.h5")
+    assert "D3" in shown
+    assert "note: motions are counted from copy 12, the first about its center\n" in shown
+    assert "helix" not in shown
     found = json.loads(go("arrange", "one.h5", "--by=class", "--json"))
     assert found["sites"] == 6
     assert [(each["pattern"], each["particles"]) for each in found["arrangements"]] == [

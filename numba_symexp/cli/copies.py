@@ -94,7 +94,6 @@ def match_text(report: dict[str, Any]) -> str:
             f"{report['file']}: {_verdict(report)}",
             *([f"--operators={report['operators_flag']}"] if report["is_part"] else []),
             *(f"note: {note}" for note in report["notes"]),
-            *_reference(report["reference"]),
             *_table(report["copies"]),
         ]
     )
@@ -115,16 +114,6 @@ def _verdict(report: dict[str, Any]) -> str:
             f"{count} are {len(report['copies']):,} of the {report['order']:,} operators of {found}"
         )
     return f"{count} are {found}"
-
-
-def _reference(copy: int) -> list[str]:
-    """Line about a reference that is not copy 0."""
-    if not copy:
-        return []
-    return [
-        f"note: motions are counted from copy {copy}, the middle of the helix, which RELION makes "
-        "the original"
-    ]
 
 
 def _table(copies: list[dict[str, Any]]) -> list[str]:

@@ -70,6 +70,7 @@ def match(
             warn(torn_particles(rows.table, rows.columns))
         found = recover(rows, progress)
         motions, known, reference = recognize(rows, found, operators)
+        counted_from = int(found.copies[reference])
         return MatchReport(
             file=path,
             verdict=known.verdict,
@@ -83,11 +84,11 @@ def match(
             operators_flag=_flag(known),
             is_group=known.verdict == UNNAMED
             or (known.verdict != NONE and motions.outside() is None),
-            reference=int(found.copies[reference]),
+            reference=counted_from,
             center_A=tuple(known.motions.center_A.tolist()),
             tolerance_deg=float(motions.tolerance_deg.max()),
             tolerance_A=float(motions.tolerance_A.max()),
-            notes=tuple(_notes(found, rows.operators is not None and len(rows.operators.turn) > 0)),
+            notes=tuple(_notes(rows, found, counted_from)),
             copies=_copies(found, motions, known),
             seconds=time.perf_counter() - started,
         )
@@ -151,18 +152,23 @@ def _flag(known: Name) -> str | None:
     return number_ranges(np.sort(known.numbers).tolist())
 
 
-def _notes(found: Recovered, turned: bool) -> list[str]:
-    """What was left out, and what could not be seen."""
+def _notes(rows: Poses, found: Recovered, reference: int) -> list[str]:
+    """What was left out, what could not be seen, and a reference that is not copy 0."""
     notes = list(found.notes)
     if len(found.copies) == 1:
         notes.append("every particle has one row only: nothing is expanded")
-    if turned:
+    if rows.operators is not None and len(rows.operators.turn):
         notes.append("the map of the copies is turned: axes are those of the turned map")
     moved = found.means.translation_A.any(axis=1)
     if found.has_translation and (moved & ~found.means.seen).any():
         notes.append(
             "all particles are seen from one direction: translations along it are not known"
         )
+    if reference:
+        why = "the first about its center"
+        if rows.operators is None:
+            why = "the middle of the helix, which RELION makes the original"
+        notes.append(f"motions are counted from copy {reference}, {why}")
     return notes
 
 

@@ -75,7 +75,8 @@ class MatchReport:
     is_group : bool
         Whether the copies themselves are a group.
     reference : int
-        Copy from which the motions are counted: 0, but in a .star of a helix the middle one.
+        Copy from which the motions are counted: 0, but in a .star of a helix the middle one, and
+        of a set about several centers the first one about its center.
     center_A : tuple of float
         Point of the map about which the copies are these operators, A from the box center.
     tolerance_deg, tolerance_A : float
