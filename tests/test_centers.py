@@ -419,6 +419,71 @@ def test_centers_that_are_mates_are_told_before_the_work(tmp_path, command):
     assert "centers 0 and 2 are symmetry mates" in done.stderr
     done = command("expand", "p.h5", "f.h5", "--symmetry=C4", "--center=1,0,5;30,3,3")
     assert "moves the center 0 by only" in done.stderr
+    assert "give 0.000,0.000,5.000 in its place, and --unique" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("centers_of_job", "told"),
+    [
+        ("10,0,5;3,3,3;0.5,10.2,5", "an operator puts center 0 within 0.539 A of center 2"),
+        ("10,0,5;30,3,3;11,2,6", "an operator puts center 0 within 2.45 A of center 2"),
+        ("10,0,5;30,3,3;0,10,10.5", ""),
+    ],
+)
+def test_centers_that_are_nearly_mates_are_told(centers_of_job, told, command):
+    """Markers that were placed by hand are never exact."""
+    done = command("expand", "p.h5", "e.h5", "--symmetry=C4", f"--center={centers_of_job}")
+    assert done.returncode == 0
+    assert ("of center 2" in done.stderr) == bool(told)
+    assert told in done.stderr
+
+
+def test_mates_of_which_no_subunit_comes_twice_are_not_told(command):
+    words = ("expand", "p.h5", "e.h5", "--symmetry=C4", "--center=10,0,5;0,10,5")
+    assert "symmetry mates" in command(*words, "--operators=0,1").stderr
+    assert "symmetry mates" not in command(*words, "--operators=0,2", "--overwrite").stderr
+
+
+def test_the_center_is_named_that_has_no_unique_operators(tmp_path, command):
+    """Of D3 without its identity: operators about an axis are no subgroup."""
+    rows = [(*R[k], 0.0) for R in naive.group("D3", "relion")[1:] for k in range(3)]
+    np.savetxt(tmp_path / "ops.txt", rows, fmt="%.12f")
+    flags = ("--operators_file=ops.txt", "--center=11,-20,60;0,0,44", "--unique")
+    done = command("expand", "p.h5", "e.h5", *flags)
+    assert done.returncode == 2
+    assert "put the center 1 at one place and are not a subgroup" in done.stderr
+
+
+def test_warnings_of_many_centers_are_a_few(tmp_path, command, rng):
+    places = np.concatenate([np.zeros((40, 2)), 30.0 + 10 * np.arange(40)[:, None]], axis=1)
+    near = np.concatenate([np.full((40, 2), 1.2), -30.0 - 10 * np.arange(40)[:, None]], axis=1)
+    far = rng.uniform(50, 60, (40, 3)) + 100 * np.arange(1, 41)[:, None]
+    markers(tmp_path / "m.cmm", [(0, 0, 0), *places.tolist(), *near.tolist(), *far.tolist()])
+    done = command("expand", "p.h5", "e.h5", "--symmetry=C4", "--center=m.cmm")
+    lines = [line for line in done.stderr.splitlines() if "center" in line and "images" not in line]
+    assert len(lines) == 8
+    assert "4 operators (0-3) put the center 0 at one place" in lines[0]
+    assert "37 more centers lie on axes" in lines[3]
+    assert "moves the center 40 by only 2.4 A" in lines[4]
+    assert "37 more centers lie nearly on axes" in lines[7]
+    go_on = command("expand", "p.h5", "u.h5", "--symmetry=C4", "--center=m.cmm", "--unique")
+    assert max(map(len, go_on.stdout.splitlines())) < 400
+    assert command("verify", "u.h5").returncode == 0
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_point_on_the_axis_is_on_the_axis_of_that_operator(several, tmp_path, command):
+    """Axes of own operators go through other points than the box center."""
+    middle = np.array([10.0, 20.0, -5.0])
+    rows = [
+        (*R[k], (middle - R @ middle)[k]) for R in naive.group("D3", "relion") for k in range(3)
+    ]
+    np.savetxt(tmp_path / "ops.txt", rows, fmt="%.12f")
+    center = "--center=10.9,20.8,44" + (";60,3,4" if several else "")
+    done = command("expand", "p.h5", "e.h5", "--operators_file=ops.txt", center)
+    assert done.returncode == 0
+    assert "10.000,20.000,44.000" in done.stderr
+    assert ("give --center=" in done.stderr) != several
 
 
 # The rest of a set's life

@@ -11,9 +11,18 @@ from numba_symexp.particles.scan import Scan
 from numba_symexp.particles.schema import ORIGIN_Z
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.symmetry.centers import CORNER, corner_of
-from numba_symexp.symmetry.choices import SAME_PLACE_A, at_one_place, nearly_on_axis
+from numba_symexp.symmetry.choices import (
+    SAME_PLACE_A,
+    at_one_place,
+    meetings,
+    nearly_on_axis,
+    on_the_axis,
+)
 from numba_symexp.symmetry.descriptions import number_ranges
 from numba_symexp.symmetry.operators import Operators
+
+_MOST_NAMED = 3
+"""So many centers are named that lie on axes; of more it is said how many."""
 
 _SAME_PSIZE = 1e-6
 
@@ -76,45 +85,60 @@ def center_warnings(full: Operators, operators: Operators) -> Iterator[str]:
     if not np.any(full.center_A):
         return
     several = len(full.centers_A) > 1
-    each = zip(full.of_each_center(), operators.of_each_center(), strict=True)
-    for number, (whole, used) in enumerate(each):
-        which = f"the center {number}" if several else "the center"
-        yield from _of_one_center(which, whole, used)
-    for one, other in _alike(full):
-        yield (
+    each = list(zip(full.of_each_center(), operators.of_each_center(), strict=True))
+    names = [f"the center {k}" if several else "the center" for k in range(len(each))]
+    together = [_together(name, *both) for name, both in zip(names, each, strict=True)]
+    yield from _some([text for text in together if text], "lie on axes")
+    nearly = [_nearly(k if several else None, whole) for k, (whole, _) in enumerate(each)]
+    yield from _some([text for text in nearly if text], "lie nearly on axes")
+    alike = [_alike(*meeting) for meeting in meetings(operators)] if several else []
+    yield from _some(alike, "are alike", "pairs of centers")
+
+
+def _some(texts: list[str], rest: str, what: str = "centers") -> Iterator[str]:
+    """The first of several sentences, and how many more there would be."""
+    yield from texts[:_MOST_NAMED]
+    if len(texts) > _MOST_NAMED:
+        yield f"{len(texts) - _MOST_NAMED:,} more {what} {rest}"
+
+
+def _together(which: str, full: Operators, operators: Operators) -> str:
+    """A sentence about one center on a symmetry axis; empty where it is on none."""
+    together = at_one_place(operators) if np.any(full.center_A) else []
+    if len(together) < 2:
+        return ""
+    return (
+        f"{len(together)} operators ({number_ranges(together)}) put {which} at one place: that "
+        "subunit comes as often; unique=True keeps one for each place"
+    )
+
+
+def _nearly(center: int | None, full: Operators) -> str:
+    """A sentence about one center almost on a symmetry axis; empty where it is on none."""
+    nearly = nearly_on_axis(full) if np.any(full.center_A) else None
+    if nearly is None:
+        return ""
+    number, moved_A = nearly
+    point = ",".join(f"{part:.3f}" for part in np.round(on_the_axis(full, number), 3) + 0.0)
+    which = "the center" if center is None else f"the center {center}"
+    advice = f"center={point} and" if center is None else f"{point} in its place, and"
+    return (
+        f"operator {number} ({full.label[number]}) moves {which} by only {moved_A:.3g} A: if it "
+        f"should lie on that axis, give {advice} unique=True"
+    )
+
+
+def _alike(one: int, other: int, apart_A: float) -> str:
+    """A sentence about two centers that operators put at one place, or nearly."""
+    if apart_A < SAME_PLACE_A:
+        return (
             f"centers {one} and {other} are symmetry mates of each other: each of their subunits "
             "comes twice; leave one out"
         )
-
-
-def _of_one_center(which: str, full: Operators, operators: Operators) -> Iterator[str]:
-    """Sentences about one center on a symmetry axis, or almost on one."""
-    if not np.any(full.center_A):
-        return
-    together = at_one_place(operators)
-    if len(together) > 1:
-        yield (
-            f"{len(together)} operators ({number_ranges(together)}) put {which} at one place: "
-            "that subunit comes as often; unique=True keeps one for each place"
-        )
-    nearly = nearly_on_axis(full)
-    if nearly is not None:
-        number, moved_A = nearly
-        axis = full.axis[number]
-        on_axis = ",".join(f"{part:.3f}" for part in (full.center_A @ axis) * axis + 0.0)
-        yield (
-            f"operator {number} ({full.label[number]}) moves {which} by only {moved_A:.3g} A: "
-            f"if it should lie on that axis, give center={on_axis} and unique=True"
-        )
-
-
-def _alike(full: Operators) -> Iterator[tuple[int, int]]:
-    """Numbers of centers that an operator puts where another one is."""
-    parts = full.of_each_center()
-    for number, part in enumerate(parts):
-        apart_A = np.linalg.norm(part.motion_A[:, None] - full.centers_A[None, :number], axis=2)
-        for other in np.flatnonzero((apart_A < SAME_PLACE_A).any(axis=0)).tolist():
-            yield other, number
+    return (
+        f"an operator puts center {one} within {apart_A:.3g} A of center {other}: if they are one "
+        "subunit, it comes twice; leave one out"
+    )
 
 
 def move_warnings(

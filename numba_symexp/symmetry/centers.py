@@ -42,7 +42,7 @@ _OTHERWISE = "give the center as x,y,z"
 _SAME_A = 1e-3
 """Points that are nearer are one, and from the box center they have no direction."""
 
-_ASLANT = np.sqrt(np.array([2.0, 3.0, 5.0]) / 10)
+ASLANT = np.sqrt(np.array([2.0, 3.0, 5.0]) / 10)
 """A direction in which few points lie side by side."""
 
 _OPPOSITE = 1e-12
@@ -303,7 +303,7 @@ def refuse_double(centers: Sequence[Point], name: str = "center") -> None:
         Names two of them.
     """
     places = np.array(centers)
-    along_A = places @ _ASLANT  # points that are one are neighbors, or nearly so
+    along_A = places @ ASLANT  # points that are one are neighbors, or nearly so
     order = np.argsort(along_A, kind="stable")
     for further in range(1, len(places)):
         one, other = order[:-further], order[further:]

@@ -6,6 +6,7 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.errors import UsageError
+from numba_symexp.symmetry.centers import ASLANT
 from numba_symexp.symmetry.descriptions import direction, number_ranges
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.subgroups import (
@@ -35,6 +36,7 @@ def choose(
     modulo: str | None = None,
     axis: tuple[float, float, float] | None = None,
     unique: bool = False,
+    which: str = "the center",
 ) -> Operators:
     """Choose operators of a full set, in one way at most.
 
@@ -50,6 +52,8 @@ def choose(
         Axis of the subgroup; see `subgroup`.
     unique : bool
         Of operators that put the center at the same place, keep the lowest.
+    which : str
+        What the center is called in messages.
 
     Returns
     -------
@@ -63,13 +67,16 @@ def choose(
         put the center at one place are none.
     """
     if len(full.centers_A) > 1:
-        parts = full.of_each_center()
-        return _together(full, [choose(each, numbers, modulo, axis, unique) for each in parts])
+        parts = [
+            choose(each, numbers, modulo, axis, unique, f"the center {number}")
+            for number, each in enumerate(full.of_each_center())
+        ]
+        return _together(full, parts)
     if numbers:
         return _by_number(full, numbers)
     if modulo is not None:
         return _modulo(full, modulo, axis)
-    return _one_for_each_place(full) if unique else full
+    return _one_for_each_place(full, which) if unique else full
 
 
 def stabilizer(full: Operators) -> Array:
@@ -111,6 +118,39 @@ def nearly_on_axis(full: Operators) -> tuple[int, float] | None:
     return (nearest, float(moved_A[nearest])) if moved_A[nearest] < _NEAR_AXIS_A else None
 
 
+def on_the_axis(full: Operators, number: int) -> Array:
+    """Point (3,) that an operator leaves in place, and that is the nearest one to the center.
+
+    R x + t = x with x = c + d, so that (1 - R) d = R c + t - c, of which d is the shortest.
+    """
+    moved_A = full.motion_A[number] - full.center_A
+    return np.asarray(full.center_A + np.linalg.pinv(np.eye(3) - full.matrix[number]) @ moved_A)
+
+
+def meetings(operators: Operators) -> list[tuple[int, int, float]]:
+    """Pairs of centers that operators put at one place, or nearly, and how far apart in A."""
+    places_A, center = operators.motion_A, operators.center_index
+    along_A = places_A @ ASLANT  # places that are near are neighbors, or nearly so
+    order = np.argsort(along_A, kind="stable")
+    pairs, apart_A = [np.zeros((0, 2), np.int64)], [np.zeros(0)]
+    for further in range(1, len(places_A)):
+        one, other = order[:-further], order[further:]
+        near = along_A[other] - along_A[one] < _NEAR_AXIS_A
+        if not near.any():
+            break
+        near &= center[one] != center[other]
+        one, other = one[near], other[near]
+        far_A = np.linalg.norm(places_A[one] - places_A[other], axis=1)
+        meet = far_A < _NEAR_AXIS_A
+        pairs.append(np.sort(np.stack([center[one], center[other]], axis=1)[meet], axis=1))
+        apart_A.append(far_A[meet])
+    both, least_A = np.concatenate(pairs), np.concatenate(apart_A)
+    places = np.lexsort((least_A, *both.T[::-1]))
+    found, first = np.unique(both[places], axis=0, return_index=True)
+    nearest = zip(found.tolist(), least_A[places][first].tolist(), strict=True)
+    return [(one, other, far_A) for (one, other), far_A in nearest]
+
+
 def _together(full: Operators, parts: Sequence[Operators]) -> Operators:
     """What was chosen for each of several centers, as a choice of the full set about all."""
     ways = [each.chosen for each in parts]
@@ -125,10 +165,16 @@ def _together(full: Operators, parts: Sequence[Operators]) -> Operators:
         subgroups += (np.asarray(own, np.int64) + center * order).tolist()
     chosen = ways[0]
     if len({*ways}) > 1:
-        chosen = "; ".join(f"center {k}: {way or 'all'}" for k, way in enumerate(ways))
+        chosen = "; ".join(f"{_named(ways, way)}: {way or 'all'}" for way in dict.fromkeys(ways))
     if any(each.kind == "subset" for each in parts):
         return full.choose(numbers, "subset", chosen)
     return full.choose(numbers, "transversal", chosen, subgroups)
+
+
+def _named(ways: Sequence[str], way: str) -> str:
+    """The centers at which operators were chosen in one way, by their numbers."""
+    numbers = [number for number, each in enumerate(ways) if each == way]
+    return f"center{'s' if len(numbers) > 1 else ''} {number_ranges(numbers)}"
 
 
 def _by_number(full: Operators, numbers: tuple[int, ...]) -> Operators:
@@ -160,14 +206,14 @@ def _modulo(full: Operators, symbol: str, axis: tuple[float, float, float] | Non
     return full.choose(cosets[:, 0], "transversal", chosen, numbers.tolist())
 
 
-def _one_for_each_place(full: Operators) -> Operators:
+def _one_for_each_place(full: Operators, which: str) -> Operators:
     """One operator of each left coset of the stabilizer of the center."""
     numbers = stabilizer(full)
     if len(numbers) <= 1:
         together = at_one_place(full)
         if len(together) > 1:
             raise UsageError(
-                f"unique=True: operators {number_ranges(together)} put the center at one place and "
+                f"unique=True: operators {number_ranges(together)} put {which} at one place and "
                 "are not a subgroup: choose with operators="
             )
         return full
