@@ -116,6 +116,27 @@ def test_a_job_that_fails_says_why_in_a_line(words, code, say, project):
     assert (project / JOB / "particles.star").read_bytes() == old
 
 
+@pytest.mark.parametrize(("quote", "copies"), [("", 0), ("'", 12)])
+def test_a_semicolon_of_several_centers_ends_the_command_of_a_shell(quote, copies, project):
+    """RELION's window hands its command to a shell, with the number of threads at its end."""
+    words = f"--o {JOB}/ --in_parts p.star --sym D3 --center {quote}1,2,30;40,5,6{quote} --j 1"
+    done = subprocess.run(
+        ["sh", "-c", f'"{sys.executable}" -c "{START}" {words}'],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert left(project) & ENDINGS == {f"RELION_JOB_EXIT_{'SUCCESS' if copies else 'FAILURE'}"}
+    if copies:
+        found = read_star((project / JOB / "particles.star").read_text())
+        assert len(found["rlnImageName"]) == 40 * copies
+    else:
+        assert "put several centers in quotes, or into a marker file" in done.stderr
+        assert not (project / JOB / "particles.star").exists()
+
+
 def test_help_and_words_without_a_folder(project):
     code, out, _ = run(project, "--help")
     assert code == 0

@@ -168,6 +168,7 @@ def _read(words: Sequence[str]) -> _Asked:
         if name in given:
             raise UsageError(f"{name} is given twice: give it once")
         given[name] = value
+    last = next(reversed(given), "")
     folder, source = given.pop("o", None), given.pop("in_parts", None)
     if folder is None or source is None:
         raise UsageError("--o and --in_parts are needed: fill in the input particles of the job")
@@ -175,6 +176,12 @@ def _read(words: Sequence[str]) -> _Asked:
         if name in given:
             raise UsageError(f"--{name} is not for particles: leave it empty in the job")
     given.pop("pipeline_control", None)
+    if "j" not in given and last in ("center", "center_px"):
+        raise UsageError(
+            f"the command ends after --{last}, without the --j that RELION writes there: a "
+            "semicolon ends a command, so put several centers in quotes, or into a marker file; "
+            "without RELION's window add --j 1"
+        )
     threads = given.pop("j", "")
     if threads.isdecimal() and 0 < int(threads) <= len(os.sched_getaffinity(0)):
         given.setdefault("threads", threads)
