@@ -549,6 +549,39 @@ def test_the_best_copy_of_a_dataset_is_told_also_where_turns_are_alike(align, tm
     assert np.array_equal(shift, rows["alignments3D/shift"][np.arange(12) * 18 + best])
 
 
+def test_best_copies_that_stand_elsewhere_are_told(tmp_path, go, command, rng):
+    """Rows of another expansion by the same operators, or of images that were cut anew."""
+    columns = particles(rng, 12)
+    columns["rlnMaxValueProbDistribution"] = [f"{each:.4f}" for each in rng.uniform(size=12)]
+    (tmp_path / "p.star").write_text(star_text(columns))
+    go("expand", "p.star", "e.h5", "--symmetry=D3", CENTERS)
+    go("expand", "p.star", "o.h5", "--symmetry=D3", CENTERS.replace("60.0", "35.0"))
+    go("export", "e.h5", "e.star")
+    found = read_star((tmp_path / "e.star").read_text())
+    by = ("--by=rlnMaxValueProbDistribution", "--overwrite")
+    told = "from where {}.h5 puts them"
+    done = command("collapse", "e.star", "best.h5", "--expanded=e.h5", *by)
+    assert (done.returncode, "puts them" in done.stderr) == (0, False)
+    done = command("collapse", "e.star", "best.h5", "--expanded=o.h5", *by)
+    assert (done.returncode, told.format("o") in done.stderr) == (0, True)
+    for label in ("rlnOriginXAngst", "rlnOriginYAngst"):
+        words = found[label]  # moved as by a local refinement
+        found[label] = [
+            f"{float(word) + by_A:.6f}"
+            for word, by_A in zip(words, rng.normal(0, 2, len(words)), strict=True)
+        ]
+    (tmp_path / "r.star").write_text(star_text(found))
+    done = command("collapse", "r.star", "best.h5", "--expanded=e.h5", *by)
+    assert (done.returncode, "puts them" in done.stderr) == (0, False)
+    for label in ("rlnOriginXAngst", "rlnOriginYAngst"):
+        found[label] = ["0.2"] * len(found[label])
+    (tmp_path / "r.star").write_text(star_text(found))
+    done = command("collapse", "r.star", "best.h5", "--expanded=e.h5", *by)
+    assert (done.returncode, told.format("e") in done.stderr) == (0, True)
+    done = command("collapse", "r.star", "count.h5", "--expanded=e.h5")
+    assert (done.returncode, "puts them" in done.stderr) == (0, False)
+
+
 def test_selected_rows_are_told_among_their_own_operators(tmp_path, rng, go, command):
     """Of a .star without our labels the poses tell, which are alike at all centers."""
     (tmp_path / "p.star").write_text(star_text(particles(rng, 12)))

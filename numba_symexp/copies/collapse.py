@@ -14,18 +14,27 @@ from numba_symexp.conversion.placed import program_of
 from numba_symexp.conversion.turned import WORD, as_words
 from numba_symexp.copies.opening import open_copies
 from numba_symexp.copies.returned import Copies, ExpandedCopies
-from numba_symexp.errors import SourceError, UsageError
+from numba_symexp.errors import SourceError, UsageError, warn
+from numba_symexp.expanded.table import ExpandedTable
 from numba_symexp.formats.cryosparc.slots import Slot, slots_beside, turned_slots, why_left_out
 from numba_symexp.formats.relion.labels import LabelReader
+from numba_symexp.particles.columns import native, pixel_size_column
 from numba_symexp.particles.convention import kept_convention
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import OPERATOR_INDEX, OPERATOR_INDEX_DTYPE, SHIFT
 from numba_symexp.particles.table import Column, Header, ParticleTable
 from numba_symexp.particles.words import numbers
+from numba_symexp.symmetry.mates import mates
 
 COPIES, LABEL = "copies", "operator_label"
 
 _KEEP = ("max", "min")
+
+_FAR_A = 10.0
+"""A local refinement moves most particles by less."""
+
+_SOME = 4096
+"""So many particles are looked at, or up to twice as many."""
 
 _TURNING = re.compile(r"rln(Angle(Rot|Tilt|Psi)|Origin[XYZ])Prior(Angst)?")
 """Words beside pose and shift that turn with a particle."""
@@ -123,6 +132,8 @@ def collapse(
         if by is not None:
             _refuse_other_poses(copies)
         count, best = _gather(copies, by, keep == "max", progress)
+        if best is not None:
+            warn(_far_away(copies, np.flatnonzero(count), best))
         table = CollapsedTable(copies, count, best)
         attributes = {"collapsed_from": os.path.basename(file)}
         known = copies.expanded
@@ -144,6 +155,32 @@ def collapse(
             counts=dict(zip(numbers.tolist(), particles.tolist(), strict=True)),
             files=target.names,
         )
+
+
+def _far_away(copies: Copies, particles: Array, best: Array) -> str:
+    """Say that best copies stand far from where the expanded table puts them; empty where not."""
+    known = copies.expanded
+    if isinstance(copies, ExpandedCopies) or not isinstance(known, ExpandedTable):
+        return ""
+    source, (pose_name, shift_name, form) = copies.source, known.pose_columns
+    size = pixel_size_column(source.columns, shift_name)
+    if (size is None and known.psize_given_A is None) or not len(particles):
+        return ""
+    some = particles[:: max(1, len(particles) // _SOME)]
+    operator, _, shift = copies.poses(best[some], some)
+    names = [pose_name, shift_name, *([size] if size else [])]
+    own = {name: native(each) for name, each in source.read_at(names, some).items()}
+    size_A = known.psize_given_A or own[size or ""].astype(np.float64)
+    _, wanted = mates(own[pose_name], form, known.operators, operator, own[shift_name], size_A)
+    far_A = np.linalg.norm(shift - wanted, axis=1) * size_A
+    median_A = float(np.median(far_A))
+    if not median_A > _FAR_A:
+        return ""
+    return (
+        f"{copies.table.path}: most rows are {median_A:.0f} A or more from where {known.path} puts "
+        "them: where they come from another expansion, name that; where images were cut anew, "
+        "their shifts count from the new places, and do not go with the particles' coordinates"
+    )
 
 
 def _notes(copies: Copies, by: str | None, counted: int) -> list[str]:
