@@ -114,6 +114,16 @@ def test_one_center_is_a_file_of_version_1_as_ever(tmp_path, go):
     go("verify", "a.h5")
 
 
+def test_one_point_of_a_file_is_recorded_as_one_point(tmp_path, go):
+    """As readers of version 1 know it."""
+    markers(tmp_path / "m.cmm", [(0, 0, 0), (1, 2, 30)])
+    go("expand", "p.h5", "e.h5", "--symmetry=D3", "--center=m.cmm")
+    with h5py.File("e.h5") as file:
+        assert file.attrs["format_version"] == 1
+        assert json.loads(file.attrs["provenance"])["parameters"]["center"] == [1, 2, 30]
+    go("verify", "e.h5")
+
+
 def test_an_axis_is_turned_to_z(columns, tmp_path, go):
     for axis in ("1,2,-3", "0,0,-2", "0,0,5", "-1,0,0"):
         flags = ("--symmetry=D3", "--center=1,2,3;0,0,0", f"--align_axis={axis}", "--overwrite")

@@ -210,7 +210,7 @@ class ExpandJob(SymmetryRequest):
             if not record[name]:  # files without it keep their bytes
                 del record[name]
         if self.center_files:  # the points, which need neither the files nor an origin
-            record["center"] = operators.centers_A.tolist()
+            record["center"] = operators.center_A.tolist()
             if not self.operators_file:
                 record.pop("origin", None)
                 record["box_px"] = None
