@@ -10,7 +10,7 @@ import naive
 import numpy as np
 import pytest
 from conftest import compiled_only, random_columns, write_table
-from inside import centers, refuse_double
+from inside import centers, open_subject, refuse_double
 from phantom import write_mrc
 from star_files import OPTICS, particles, read_star, star_text
 
@@ -479,6 +479,28 @@ def test_warnings_of_many_centers_are_a_few(tmp_path, command, rng):
     go_on = command("expand", "p.h5", "u.h5", "--symmetry=C4", "--center=m.cmm", "--unique")
     assert max(map(len, go_on.stdout.splitlines())) < 400
     assert command("verify", "u.h5").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "turned_by"),
+    [
+        (("--center=11,-20,60",), np.eye(3)),
+        ((CENTERS,), np.eye(3)),
+        (("--center=11,-20,60", "--align"), smallest_turn_to_z((11, -20, 60))),
+        ((CENTERS, "--align_axis=1,2,3"), smallest_turn_to_z((1, 2, 3))),
+        ((CENTERS, "--align"), None),
+    ],
+)
+def test_marks_of_axes_are_those_of_the_map_of_the_rows(flags, turned_by, tmp_path, go):
+    """Rows show the turned map; about several centers there is no one map."""
+    go("expand", "p.h5", "e.h5", "--symmetry=D3", *flags)
+    with open_subject("e.h5", table=None, passthrough=()) as subject:
+        marked = subject.axes_of_sets
+    assert [len(each) for each in marked] == [4, 4 if turned_by is not None else 0]
+    for (fold, axis), (same, turned) in zip(*marked, strict=False):
+        assert fold == same
+        assert min(np.abs(turned_by @ axis - s * turned).max() for s in (1, -1)) < 1e-12
+    go("plot", "e.h5", "e.png")
 
 
 @pytest.mark.parametrize("several", [False, True])

@@ -63,7 +63,7 @@ def draw(picture: Picture) -> Any:
     for number, shown in enumerate(picture.sets):
         left = 0.5 + number * _PAIR
         discs = [page.axes(left + half * _APART, floor + 0.55, _DISC, _DISC) for half in (0, 1)]
-        colors = hemispheres(discs, shown, picture.axes, norm)
+        colors = hemispheres(discs, shown, norm)
         page.text(0.3 + number * _PAIR, floor + _SPHERES - 0.2, shown.heading, weight="bold")
     bar = page.axes(len(picture.sets) * _PAIR + 0.12, floor + 0.75, 0.13, _DISC - 0.4)
     color_bar(bar, colors, "views per solid angle (1 = even)")
@@ -97,7 +97,7 @@ def _norm(picture: Picture) -> Any:
     return Normalize(0, most) if most <= _STRONG else PowerNorm(0.5, 0, most)
 
 
-def hemispheres(discs: Sequence[Any], shown: Shown, axes: _Axes, norm: Any) -> Any:
+def hemispheres(discs: Sequence[Any], shown: Shown, norm: Any) -> Any:
     """Draw the directions of a set on two discs; gives what a color bar needs."""
     x, y = corners(SIDE)
     times = SIDE // shown.density.shape[-1]
@@ -105,7 +105,7 @@ def hemispheres(discs: Sequence[Any], shown: Shown, axes: _Axes, norm: Any) -> A
         fine = shown.density[half].repeat(times, 0).repeat(times, 1)
         colors = disc.pcolormesh(x, y, fine, cmap=_COLORS, norm=norm, rasterized=True)
         _rim(disc, half)
-        for fold, places in marks_on(axes, half).items():
+        for fold, places in marks_on(shown.axes, half).items():
             disc.plot(*places.T, **axis_mark(fold), clip_on=False)
     return colors
 

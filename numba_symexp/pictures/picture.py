@@ -36,6 +36,8 @@ class Shown:
         Rows by place, y upwards.
     outside : int
         Rows beyond these places.
+    axes : list of (int, (3,) float64)
+        Folds and directions of the axes that are marked.
     depths : (P,) int64 or None
         Of subtomograms: rows by the z of their shift.
     """
@@ -46,6 +48,7 @@ class Shown:
     limit: float
     shifts: Array
     outside: int
+    axes: list[tuple[int, Array]]
     depths: Array | None = None
 
 

@@ -177,9 +177,10 @@ def _picture(name: str, subject: Subject, tallies: list[Tally]) -> Picture:
                 each.limit,
                 each.shifts,
                 each.outside,
+                axes,
                 each.depths,
             )
-            for names, each in zip(named, tallies, strict=True)
+            for names, each, axes in zip(named, tallies, subject.axes_of_sets, strict=True)
         ],
         copies=_copies(tallies[-1].copies),
     )

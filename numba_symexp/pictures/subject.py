@@ -2,8 +2,10 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.errors import FileFormatError, SymmetryError, UsageError
@@ -15,7 +17,11 @@ from numba_symexp.particles.table import ParticleTable
 from numba_symexp.poses import Poses
 from numba_symexp.symmetry.descriptions import axes, describe, is_group
 from numba_symexp.symmetry.operators import Operators
+from numba_symexp.symmetry.quaternions import matrices
 from numba_symexp.symmetry.request import SymmetryRequest
+
+_SAME = 1e-9
+"""Turns that differ by less are one."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,8 @@ class Subject:
         Folds and directions.
     are_copies : bool
         Whether the rows of a table of particles are copies of fewer particles.
+    turned_axes : list of (int, (3,) float64)
+        The same in the map that the expanded rows show; none where they show several.
     """
 
     sets: tuple[Poses, ...]
@@ -40,6 +48,12 @@ class Subject:
     symmetry: str | None
     axes: list[tuple[int, Array]]
     are_copies: bool = False
+    turned_axes: list[tuple[int, Array]] = field(default_factory=list)
+
+    @property
+    def axes_of_sets(self) -> list[list[tuple[int, Array]]]:
+        """Axes that are marked on each set."""
+        return [self.axes, self.turned_axes][: len(self.sets)]
 
 
 @contextlib.contextmanager
@@ -100,7 +114,16 @@ def _of_copies(expanded: ExpandedTable) -> Subject:
         marked = _axes_of(operators)
     except SymmetryError as error:
         raise FileFormatError(f"{expanded.path}: {error}: verify it") from None
-    return Subject(sets, expanded.n_sources, describe(operators), marked)
+    turned = _turned(marked, operators)
+    return Subject(sets, expanded.n_sources, describe(operators), marked, turned_axes=turned)
+
+
+def _turned(marked: list[tuple[int, Array]], operators: Operators) -> list[tuple[int, Array]]:
+    """Axes in the map that rows show: Q a, with its turn Q; none where turns differ."""
+    if not len(operators.turn):
+        return marked
+    turn = matrices(operators.turn)
+    return [(fold, turn[0] @ axis) for fold, axis in marked if np.ptp(turn, axis=0).max() < _SAME]
 
 
 def _axes_of(operators: Operators) -> list[tuple[int, Array]]:
