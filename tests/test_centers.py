@@ -333,7 +333,10 @@ def test_length_is_along_the_direction(tmp_path, go):
     ("flags", "code", "words"),
     [
         (["--center=1,2;3,4,5"], 2, "three numbers"),
-        (["--center=1,2,3;"], 2, "has an empty point"),
+        (["--center=1,2,3;"], 2, "--center=1,2,3; has an empty point: give x,y,z, with ; between"),
+        (["--center=;1,2,3"], 2, "--center=;1,2,3 has an empty point"),
+        (["--center=one.cmm;;1,2,3"], 2, "--center=one.cmm;;1,2,3 has an empty point"),
+        (["--center_px=1,2,3; ", "--box_px=9"], 2, "--center_px=1,2,3; has an empty point"),
         (["--center=1,2,3;1,2,3"], 2, "points 0 and 1"),
         (["--center=" + ";".join(f"{k},1,2" for k in range(1001))], 2, "has 1,001 points"),
         (["--center=0,0,0", "--align"], 2, "is at the box center"),
@@ -787,7 +790,8 @@ def test_python_takes_centers_in_any_form(tmp_path, monkeypatch):
         ({"center_px": 5, "box_px": 64}, "center_px=5 is a int"),
         ({"center_px": "m.cmm", "box_px": 64}, "center_px=m.cmm is a str"),
         ({"center_px": pathlib.Path("m.cmm"), "box_px": 64}, "center_px=m.cmm is a PosixPath"),
-        ({"center": "1,2,3;4,5,6;"}, "center= is a str"),
+        ({"center": "1,2,3;4,5,6;"}, "center=1,2,3;4,5,6; has an empty point"),
+        ({"center": "m.cmm;"}, "center=m.cmm; has an empty point"),
         ({"symmetry": point_group("D3").about(CENTERS_A[0])}, "has centers of its own"),
         (
             {"symmetry": point_group("D3").about(CENTERS_A), "center": (1, 2, 3)},

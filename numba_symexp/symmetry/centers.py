@@ -78,8 +78,7 @@ def read_centers(
         A file cannot be read, or has no points.
     """
     found: list[Point] = []
-    for part in text.split(";"):
-        word = part.strip()
+    for word in parts_of(text, name):
         if word.startswith(MASK):
             if not masks_of(word)[0]:
                 raise UsageError(f"{name}={word} names no mask: give {MASK}FILE.mrc")
@@ -98,6 +97,20 @@ def read_centers(
                 )
             found.append((numbers[0], numbers[1], numbers[2]))
     return tuple(found)
+
+
+def parts_of(text: str, name: str) -> list[str]:
+    """Words of a text of points, none of which may be empty.
+
+    Raises
+    ------
+    UsageError
+        One is; the error names the parameter.
+    """
+    words = [part.strip() for part in text.split(";")]
+    if not all(words):
+        raise UsageError(f"{name}={text} has an empty point: give x,y,z, with ; between points")
+    return words
 
 
 def files_of(text: str) -> list[str]:
