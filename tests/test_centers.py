@@ -358,7 +358,7 @@ def test_length_is_along_the_direction(tmp_path, go):
         (["--center=shift_jis.cmm"], 1, "shift_jis.cmm: is no marker file of ChimeraX"),
         (["--center=unknown.cmm"], 1, "unknown.cmm: is no marker file of ChimeraX"),
         (["--center=idna.cmm"], 1, "idna.cmm: is no marker file of ChimeraX"),
-        (["--center=many.cmm"], 1, "many.cmm: has more than 65,536 markers"),
+        (["--center=many.cmm"], 1, "many.cmm: has more than 1,001 markers"),
         (["--center=twice.cmm"], 1, "twice.cmm: marker 3 is where the first one is"),
         (["--center=sets.cmm"], 1, "sets.cmm: has markers of 2 sets"),
         (["--center=mask:below.mrc"], 1, "below.mrc: has values below 0"),

@@ -10,7 +10,7 @@ import numpy as np
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.files import check_readable
-from numba_symexp.symmetry.operators import FARTHEST_A, MAX_OPERATORS, Operators
+from numba_symexp.symmetry.operators import FARTHEST_A, Operators
 from numba_symexp.symmetry.quaternions import unit
 
 Point = tuple[float, float, float]
@@ -175,10 +175,10 @@ def _marker_places(path: str, data: bytes) -> tuple[list[Array], int]:
             begun.append(len(found))
         if tag != "marker":
             return
-        if len(found) > MAX_OPERATORS:
+        if len(found) > MOST_CENTERS:
             raise SourceError(
-                f"{path}: has more than {MAX_OPERATORS:,} markers, and there can be no more "
-                "operators: save fewer"
+                f"{path}: has more than {MOST_CENTERS + 1:,} markers, and there are "
+                f"{MOST_CENTERS:,} centers at most: save fewer"
             )
         try:
             place = [float(attributes[name]) for name in "xyz"]
