@@ -503,7 +503,8 @@ def test_marks_of_axes_are_those_of_the_map_of_the_rows(flags, turned_by, tmp_pa
     for (fold, axis), (same, turned) in zip(*marked, strict=False):
         assert fold == same
         assert min(np.abs(turned_by @ axis - s * turned).max() for s in (1, -1)) < 1e-12
-    go("plot", "e.h5", "e.png")
+    if turned_by is None:
+        go("plot", "e.h5", "e.png")
 
 
 @pytest.mark.parametrize("several", [False, True])
