@@ -275,11 +275,12 @@ def points(
     name: str, text: str | None
 ) -> tuple[float, float, float] | tuple[tuple[float, float, float], ...] | None:
     """Point of a flag's text, or several with semicolons."""
+    from numba_symexp.symmetry.centers import parts_of  # loads NumPy
+
     if text is None:
         return None
-    if not all(word.strip() for word in text.split(";")):
-        raise UsageError(f"--{name}={text} has an empty point: give x,y,z, with ; between points")
-    found = [each for each in (point(name, word) for word in text.split(";")) if each is not None]
+    words = parts_of(text, f"--{name}")
+    found = [each for each in (point(name, word) for word in words) if each is not None]
     return found[0] if len(found) == 1 else tuple(found)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.files import read_small
-from numba_symexp.symmetry.operators import FARTHEST_A, MAX_OPERATORS, Operators
+from numba_symexp.symmetry.operators import FARTHEST_A, Operators
 from numba_symexp.symmetry.quaternions import unit
 
 Point = tuple[float, float, float]
@@ -77,8 +77,7 @@ def read_centers(
         A file cannot be read, or has no points.
     """
     found: list[Point] = []
-    for part in text.split(";"):
-        word = part.strip()
+    for word in parts_of(text, name):
         if word.startswith(MASK):
             if not masks_of(word)[0]:
                 raise UsageError(f"{name}={word} names no mask: give {MASK}FILE.mrc")
@@ -97,6 +96,20 @@ def read_centers(
                 )
             found.append((numbers[0], numbers[1], numbers[2]))
     return tuple(found)
+
+
+def parts_of(text: str, name: str) -> list[str]:
+    """Words of a text of points, none of which may be empty.
+
+    Raises
+    ------
+    UsageError
+        One is; the error names the parameter.
+    """
+    words = [part.strip() for part in text.split(";")]
+    if not all(words):
+        raise UsageError(f"{name}={text} has an empty point: give x,y,z, with ; between points")
+    return words
 
 
 def files_of(text: str) -> list[str]:
@@ -160,10 +173,10 @@ def _marker_places(path: str, data: bytes) -> tuple[list[Array], int]:
             begun.append(len(found))
         if tag != "marker":
             return
-        if len(found) > MAX_OPERATORS:
+        if len(found) > MOST_CENTERS:
             raise SourceError(
-                f"{path}: has more than {MAX_OPERATORS:,} markers, and there can be no more "
-                "operators: save fewer"
+                f"{path}: has more than {MOST_CENTERS + 1:,} markers, and there are "
+                f"{MOST_CENTERS:,} centers at most: save fewer"
             )
         try:
             place = [float(attributes[name]) for name in "xyz"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from numba_symexp.errors import UsageError
-from numba_symexp.symmetry.centers import CORNER, Point, files_of
+from numba_symexp.symmetry.centers import CORNER, Point, files_of, parts_of
 from numba_symexp.symmetry.descriptions import read_number_ranges
 from numba_symexp.symmetry.operators import Operators
 
@@ -98,7 +98,7 @@ def voxels(name: str, value: Any) -> Point | tuple[Point, ...] | None:
     """Point or several, of sequences or of ``x,y,z;x,y,z``."""
     if value is None:
         return None
-    words = value.split(";") if isinstance(value, str) else value
+    words = parts_of(value, name) if isinstance(value, str) else value
     try:
         if isinstance(words, Mapping | set):
             raise TypeError
