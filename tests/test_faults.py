@@ -973,9 +973,7 @@ os.close = close
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
 @pytest.mark.parametrize("call", [1, 2])
 @WRITING
-def test_a_disk_that_tells_at_a_close_that_it_is_full(
-    words, call, number, overwrite, run, folder
-):
+def test_a_disk_that_tells_at_a_close_that_it_is_full(words, call, number, overwrite, run, folder):
     """As file systems over a network do. When the output has its name, nothing is said of it."""
     whole = reference(run, folder, words)
     others = names(folder)
