@@ -6,8 +6,8 @@ import errno
 import functools
 import os
 import stat
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import IO, TYPE_CHECKING
 
 from numba_symexp.errors import SourceError
 
@@ -71,11 +71,35 @@ def read_small(path: str, wanted: str, most_bytes: int) -> bytes:
         What is in the way.
     """
     check_readable(path, wanted)
+    with reading(path), open(path, "rb") as file:
+        return file.read(most_bytes)
+
+
+def read_range(file: IO[bytes], path: str, position: int, size: int) -> bytes:
+    """Bytes of an open input, fewer at its end only; ``path`` is for messages.
+
+    Raises
+    ------
+    SourceError
+        The file system fails.
+    """
+    with reading(path):
+        data = os.pread(file.fileno(), size, position)
+        more = data
+        while more and len(data) < size:
+            more = os.pread(file.fileno(), size - len(data), position + len(data))
+            data += more
+    return data
+
+
+@contextlib.contextmanager
+def reading(path: str) -> Iterator[None]:
+    """Turn an OSError of the file system into a SourceError that names the file."""
     try:
-        with open(path, "rb") as file:
-            return file.read(most_bytes)
+        yield
     except OSError as error:
-        raise SourceError(f"{path}: cannot be read ({error.strerror}): copy it") from error
+        why = error.strerror or str(error).partition("\n")[0][:100]
+        raise SourceError(f"{path}: cannot be read ({why}): copy it") from error
 
 
 def first_bytes(path: str) -> bytes:
@@ -93,12 +117,16 @@ def state_of(file: int | str) -> tuple[int, int]:
 
 
 def sync(descriptor: int) -> None:
-    """Bring a file or a folder to disk; some file systems cannot, which is no error."""
+    """Bring a file or a folder to disk; some file systems cannot, which is no error.
+
+    Some say at a close only that a disk is full, so that one is made here.
+    """
     try:
         os.fsync(descriptor)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
             raise
+    os.close(os.dup(descriptor))
 
 
 def sync_file(path: str) -> None:

@@ -362,7 +362,8 @@ def _draft(output: OutputFile) -> Iterator[Draft]:
         hold(descriptor)
         yield Draft(output, path, descriptor)
     finally:
-        os.close(descriptor)
+        with contextlib.suppress(OSError):  # what there was to say, `sync` has heard
+            os.close(descriptor)
         with contextlib.suppress(OSError):
             os.unlink(path)
 

@@ -872,6 +872,151 @@ def test_reserving_goes_on_after_a_signal_and_without_the_call(answers, run, fol
     assert held(folder / "out.h5") == whole
 
 
+READING_FAILS = """
+import builtins, io
+class Failing(io.FileIO):
+    reads = 0
+    def readinto(self, buffer):
+        Failing.reads += 1
+        if Failing.reads >= {read}:
+            raise OSError({number}, os.strerror({number}))
+        return super().readinto(buffer)
+    def readall(self):
+        raise OSError({number}, os.strerror({number}))
+really_open = builtins.open
+def open_failing(path, mode="r", *words, **named):
+    if path == {name!r} and mode == "rb":
+        return io.BufferedReader(Failing(path))
+    return really_open(path, mode, *words, **named)
+builtins.open = open_failing
+"""
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
+@pytest.mark.parametrize("read", [1, 3])
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (IMPORT, "in.star"),
+        (DIRECT, "in.star"),
+        (("inspect", "in.star"), "in.star"),
+        (("inspect", "in.cs"), "in.cs"),
+        (("export", "in.cs", "out.star"), "in.cs"),
+        (("inspect", "in.csg"), "in.csg"),
+        ((*EXPAND[:3], "--operators_file=ops.txt"), "ops.txt"),
+        ((*DIRECT, "--recenter=coordinates", "--micrographs=m.star"), "m.star"),
+        (("reorient", "in.h5", "out.h5", "--matrix=ops.txt"), "ops.txt"),
+        ((*DIRECT, "--optimisation_set=set.star"), "set.star"),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, tuple) else words,
+)
+def test_an_input_on_a_disk_that_fails(words, named, read, number, run, folder):
+    """Also a file system over a network that is gone: the message names the file."""
+    (folder / "ops.txt").write_text("1 0 0 0 1 0 0 0 1\n")
+    (folder / "in.csg").write_text("results:\n  x:\n    metafile: '>in.cs'\n    num_items: 40\n")
+    columns = particles(np.random.default_rng(3), 40)
+    columns |= {f"rlnCoordinate{axis}": ["5"] * 40 for axis in "XY"}
+    (folder / "in.star").write_text(star_text(columns))
+    (folder / "m.star").write_text(star_text(columns))
+    (folder / "set.star").write_text("data_\n\n_rlnTomoParticlesFile in.star\n")
+    others = names(folder)
+    done = run(*words, setup=READING_FAILS.format(name=named, read=read, number=int(number)))
+    if done.returncode == 0 or (read > 1 and "images" in done.stderr):
+        assert read > 1  # all had been read before
+        return
+    assert_one_line(done, done.returncode, named)
+    if read == 1:
+        assert f"cannot be read ({os.strerror(number)})" in done.stderr or named == "in.cs"
+    assert names(folder) == others
+
+
+@pytest.mark.parametrize(
+    "words",
+    [DIRECT, IMPORT, EXPORT, ("export", "in.cs", "out.star")],
+    ids=["direct", "import", "export", "cs"],
+)
+def test_reads_that_give_less_than_was_asked_for(words, run, folder):
+    """As a file system over a network may, when a signal comes."""
+    whole = reference(run, folder, words)
+    setup = "really = os.pread\n"
+    setup += "os.pread = lambda f, size, at: really(f, (size + 1) // 2, at)\n"
+    done = run(*words, setup=setup)
+    assert done.returncode == 0, done.stderr
+    assert held(folder / output_of(words)) == whole
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM, errno.ENOSYS])
+@pytest.mark.parametrize("words", [EXPAND, ("verify", "e.h5"), ("export", "in.h5", "out.star")])
+def test_where_no_process_may_be_had(words, number, run, folder):
+    """A limit on processes: HDF5 files are read without a look in a process of its own first."""
+    assert run("expand", "in.h5", "e.h5", "--symmetry=C2").returncode == 0
+    done = run(*words, setup=failing("fork", number))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+CLOSING_FAILS = """
+really_close, closes = os.close, []
+def close(descriptor):
+    try:
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+    except OSError:
+        path = ""
+    really_close(descriptor)
+    if ".numba_symexp-" in path:
+        closes.append(path)
+        if len(closes) == CALL:
+            raise OSError(NUMBER, os.strerror(NUMBER))
+os.close = close
+"""
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+@WRITING
+def test_a_disk_that_tells_at_a_close_that_it_is_full(words, number, overwrite, run, folder):
+    """As file systems over a network do. When the output has its name, nothing is said of it."""
+    whole = reference(run, folder, words)
+    others, target = names(folder), output_of(words)
+    codes = []
+    for call in range(1, 6):
+        (folder / target).unlink(missing_ok=True)
+        setup = CLOSING_FAILS.replace("CALL", str(call)).replace("NUMBER", str(int(number)))
+        done, before = disturbed(run, folder, words, setup, overwrite)
+        codes.append(done.returncode)
+        if done.returncode:
+            assert_one_line(done, 1, f"{target}: cannot be written ({os.strerror(number)})")
+            assert held(folder / target) == before
+            assert names(folder) == sorted({*others, *([target] if overwrite else [])})
+        else:
+            assert done.stderr == ""
+            assert held(folder / target) == whole
+            assert names(folder) == sorted({*others, target})
+    assert codes[0] == 1
+    assert codes == sorted(codes, reverse=True)
+
+
+def test_a_disk_that_fails_when_hdf5_closes_the_new_file(run, folder):
+    others = names(folder)
+    setup = """
+import h5py
+really = h5py.File.__exit__
+def fail(file, *error):
+    really(file, *error)
+    if file_mode(file) == "r" and ".numba_symexp-" in file_name(file):
+        raise RuntimeError("Can't decrement id ref count (unable to close file, errno = 5)")
+h5py.File.__exit__ = fail
+opened = {}
+made = h5py.File.__init__
+def init(file, name, mode="r", *words, **named):
+    opened[id(file)] = name, mode
+    made(file, name, mode, *words, **named)
+h5py.File.__init__ = init
+file_mode = lambda file: opened[id(file)][1]
+file_name = lambda file: str(opened[id(file)][0])
+"""
+    assert_one_line(run(*EXPAND, setup=setup), 1, "out.h5: cannot be written (Input/output error)")
+    assert names(folder) == others
+
+
 @pytest.mark.parametrize("epoch", ["99999999999999", "9" * 400, "9" * 5000])
 @WRITING
 def test_a_time_that_is_none(words, epoch, run, folder):

@@ -64,7 +64,12 @@ def _probe(path: str, sources: bool) -> list[str]:
     import numba_symexp.formats.hdf5.table  # noqa: F401
 
     end, childs_end = os.pipe()
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError:  # no process may be had any more: HDF5 mostly gets on without
+        os.close(end)
+        os.close(childs_end)
+        return []
     if not child:
         _read_and_leave(path, sources, childs_end)
     os.close(childs_end)

@@ -4,6 +4,7 @@
 attributes of the root say what the file is, and that it is complete.
 """
 
+import errno
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -334,15 +335,18 @@ def _offsets(path: str, columns: Sequence[OutputColumn], n_rows: int) -> dict[st
     if not n_rows:
         return found  # HDF5 gives a dataset without elements no place
     size = os.path.getsize(path)
-    with h5py.File(path, "r", locking=False) as file:  # this run holds a lock on it
-        for column in columns:
-            identifier = file[f"{TABLE}/{column.name}"].id
-            offset, taken = identifier.get_offset(), identifier.get_storage_size()
-            expected = n_rows * column.row_bytes
-            if offset is None or taken != expected or offset + taken > size:
-                raise OutputError(
-                    f"{path}: HDF5 placed {column.name} at {offset} with {taken} bytes, not "
-                    f"{expected} contiguous ones: this build of HDF5 cannot be used; report it"
-                )
-            found[column.name] = int(offset)
+    try:
+        with h5py.File(path, "r", locking=False) as file:  # this run holds a lock on it
+            for column in columns:
+                identifier = file[f"{TABLE}/{column.name}"].id
+                offset, taken = identifier.get_offset(), identifier.get_storage_size()
+                expected = n_rows * column.row_bytes
+                if offset is None or taken != expected or offset + taken > size:
+                    raise OutputError(
+                        f"{path}: HDF5 placed {column.name} at {offset} with {taken} bytes, not "
+                        f"{expected} contiguous ones: this build of HDF5 cannot be used; report it"
+                    )
+                found[column.name] = int(offset)
+    except RuntimeError as error:  # as HDF5 calls a file system that fails
+        raise OSError(errno.EIO, str(error)) from error
     return found

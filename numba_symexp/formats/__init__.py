@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 
 from numba_symexp.errors import SourceError, UsageError, warn
-from numba_symexp.files import check_readable, first_bytes
+from numba_symexp.files import check_readable, first_bytes, reading
 from numba_symexp.formats.cryosparc import CryosparcDataset, CryosparcResultGroup
 from numba_symexp.formats.dynamo import DynamoTbl
 from numba_symexp.formats.hdf5 import Hdf5
@@ -128,7 +128,8 @@ def open_table(
     with contextlib.ExitStack() as opened:
         tables = []
         for name, each in zip(files, formats, strict=True):
-            tables.append(each.open(name, location))
+            with reading(name):
+                tables.append(each.open(name, location))
             opened.callback(tables[-1].close)
         table = formats[0].join(tables) if len(tables) > 1 else tables[0]
         if location is not None and location.strip("/") != table.location.strip("/"):

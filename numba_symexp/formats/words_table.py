@@ -2,7 +2,6 @@
 
 import abc
 import itertools
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Protocol
 
@@ -12,6 +11,7 @@ from numba_symexp import interrupts
 from numba_symexp.annotations import Array
 from numba_symexp.behind import worked_on
 from numba_symexp.errors import SourceError
+from numba_symexp.files import read_range
 from numba_symexp.formats.lines import without_comment, words_of
 from numba_symexp.kernels.text import MORE, QUOTE, WIDTH, cut_lines, take_words
 from numba_symexp.particles.schema import TABLE, UID
@@ -276,10 +276,7 @@ class WordsTable(ParticleTable):
 
     def _bytes(self, position: int, size: int) -> bytes:
         """Bytes of the file."""
-        try:
-            return os.pread(self._file.fileno(), size, position)
-        except OSError as error:
-            raise SourceError(f"{self.path}: cannot be read ({error.strerror}): copy it") from error
+        return read_range(self._file, self.path, position, size)
 
 
 def cut_rows(text: bytes, columns: int) -> Iterator[tuple[Array, Array, Array, int, int]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError
-from numba_symexp.files import state_of
+from numba_symexp.files import reading, state_of
 from numba_symexp.particles.schema import DYNAMO_TAG
 
 CRYOSPARC, RELION, DYNAMO = "cryosparc", "relion", "dynamo"
@@ -119,7 +119,11 @@ class ParticleTable(abc.ABC):
         SourceError
             It changed.
         """
-        if self._watched is not None and state_of(self._watched[0]) != self._watched[1]:
+        if self._watched is None:
+            return
+        with reading(self.path):
+            state = state_of(self._watched[0])
+        if state != self._watched[1]:
             raise SourceError(
                 f"{self.path}: changed while it was read: wait until it is whole, then try again"
             )

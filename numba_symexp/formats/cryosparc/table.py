@@ -13,7 +13,7 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError
-from numba_symexp.files import check_readable, first_bytes, read_small
+from numba_symexp.files import check_readable, first_bytes, read_range, read_small
 from numba_symexp.formats.cryosparc.csdat import as_numpy
 from numba_symexp.formats.cryosparc.passthrough import JoinedTable
 from numba_symexp.kinds import CSDAT_MAGIC, NUMPY_MAGIC
@@ -217,12 +217,8 @@ class CsTable(ParticleTable):
     def _rows(self, start: int, stop: int) -> Array:
         """Whole rows."""
         width = self._dtype.itemsize
-        try:
-            data = os.pread(
-                self._file.fileno(), (stop - start) * width, self._first + start * width
-            )
-        except OSError as error:
-            raise SourceError(f"{self.path}: cannot be read ({error.strerror}): copy it") from error
+        place = self._first + start * width
+        data = read_range(self._file, self.path, place, (stop - start) * width)
         if len(data) < (stop - start) * width:
             raise SourceError(
                 f"{self.path}: was cut short while it was read: wait until it is whole, then try "

@@ -1,7 +1,6 @@
 """RELION's motion files: the trajectory of each particle of a tomogram, a block under its name."""
 
 import functools
-import os
 import re
 from typing import BinaryIO
 
@@ -10,7 +9,7 @@ import numpy as np
 from numba_symexp import interrupts
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError
-from numba_symexp.files import state_of
+from numba_symexp.files import read_range, state_of
 from numba_symexp.formats.lines import word_places
 from numba_symexp.formats.relion.text import back_over_comments, with_lf
 
@@ -190,12 +189,7 @@ class Motion:
 
     def _bytes(self, position: int, size: int) -> bytes:
         """Bytes of the file."""
-        try:
-            return os.pread(self._file.fileno(), size, position)
-        except OSError as error:
-            raise SourceError(
-                f"{self._path}: cannot be read ({error.strerror}): copy it"
-            ) from error
+        return read_range(self._file, self._path, position, size)
 
 
 @functools.cache
