@@ -90,6 +90,28 @@ def test_an_interrupt_while_the_program_is_loaded(handler, code):
     assert (done.stdout == "") == (code != 0)
 
 
+AGAIN = """
+import os, signal
+from numba_symexp.cli import main as program
+def act(words):
+    raise KeyboardInterrupt
+def tell(*words):
+    os.kill(os.getpid(), signal.SIGINT)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+program._answer, program.print_line = act, tell
+program.program()
+"""
+
+
+@pytest.mark.slow
+def test_an_impatient_user_sees_no_traceback():
+    """The second interrupt comes while the first is told."""
+    done = subprocess.run(
+        [sys.executable, "-c", AGAIN], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_other_threads_leave_signals_alone():
     handlers = []
 
