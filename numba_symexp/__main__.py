@@ -1,6 +1,6 @@
 """``python -m numba_symexp`` is the program."""
 
-from numba_symexp.cli.main import program
+from numba_symexp.cli.start import program
 
 if __name__ == "__main__":
     program()

@@ -546,11 +546,10 @@ def mildly(path, rng):
     """Change a table so that most of it stays legal; returns what was done."""
     done = []
     for _ in range(int(rng.integers(1, 4))):
-        rows, write = read_columns(path)
         change = pick(rng, (other_rows, other_rows, drop_some, odd_one, odd_one, other_type, alike))
-        with contextlib.suppress(KeyError, ValueError, TypeError, IndexError, OverflowError):
-            with np.errstate(all="ignore"):
-                write(change(rows, rng))
+        with contextlib.suppress(*_UNREADABLE), np.errstate(all="ignore"):
+            rows, write = read_columns(path)
+            write(change(rows, rng))
             done.append(change.__name__)
     return done
 
@@ -768,7 +767,9 @@ def check_collapse(words):
     suffix = os.path.splitext(words[1])[1]
     if os.path.splitext(words[2])[1] not in (suffix, ".h5") or any("--by" in w for w in words):
         return []
-    source, made = Rows(own(words[1])), Rows(words[2])
+    given = [word.partition("=")[2] for word in words if word.startswith("--source=")]
+    particles_of = given[0] if given else "p.star" if suffix == ".star" else "p.h5"
+    source, made = Rows(particles_of), Rows(words[2])
     if source.suffix != made.suffix and source.suffix == ".star":
         return []
     known = source.by_name()

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -55,6 +57,59 @@ def test_ignored_signals_stay_ignored():
             interrupts.check()
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+LOADING = """
+import builtins, os, runpy, signal, sys
+signal.signal(signal.SIGINT, {handler})
+really = builtins.__import__
+def load(name, *words, **named):
+    if name.startswith("numba_symexp.cli.main"):
+        os.kill(os.getpid(), signal.SIGINT)
+    return really(name, *words, **named)
+builtins.__import__ = load
+sys.argv = ["numba-symexp", "--version"]
+runpy.run_module("numba_symexp", run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("handler", "code"),
+    [("signal.default_int_handler", -signal.SIGINT), ("signal.SIG_IGN", 0)],
+    ids=["heard", "ignored"],
+)
+def test_an_interrupt_while_the_program_is_loaded(handler, code):
+    done = subprocess.run(
+        [sys.executable, "-c", LOADING.format(handler=handler)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (code, "")
+    assert (done.stdout == "") == (code != 0)
+
+
+AGAIN = """
+import os, signal
+from numba_symexp.cli import main as program
+def act(words):
+    raise KeyboardInterrupt
+def tell(*words):
+    os.kill(os.getpid(), signal.SIGINT)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+program._answer, program.print_line = act, tell
+program.program()
+"""
+
+
+@pytest.mark.slow
+def test_an_impatient_user_sees_no_traceback():
+    """The second interrupt comes while the first is told."""
+    done = subprocess.run(
+        [sys.executable, "-c", AGAIN], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 def test_other_threads_leave_signals_alone():

@@ -405,6 +405,32 @@ def test_axes_in_other_directions_are_found(symbol, axis, angle, tmp_path):
     assert mapcheck(path, point_group(symbol)).fits
 
 
+@compiled_only
+def test_axes_of_dark_particles_are_found_as_those_of_bright_ones(tmp_path):
+    """In the negative of a map without noise nothing may be above the mean by much."""
+    centers = blobs("C8") @ naive.turn((1, 0, 0), 90).T + (8.0, -5.0, 6.0)
+    bright = density(centers)
+    found = [
+        mapcheck(write(tmp_path / f"{sign}.mrc", sign * bright), point_group("C8"))
+        for sign in (1, -1)
+    ]
+    assert found[0].rotation is not None
+    np.testing.assert_allclose(*(each.rotation for each in found), atol=1e-3)
+    np.testing.assert_allclose(*(each.center_A for each in found), atol=0.2)
+
+
+def test_a_map_of_two_values_is_one_line(tmp_path, check):
+    """Nothing stands out of it: half of it is as far above the mean as the rest is below."""
+    box = np.ones((SMALL, SMALL, SMALL))
+    box[: SMALL // 2] = -1
+    for sign in (1, -1):
+        write(tmp_path / "m.mrc", sign * box.transpose(2, 1, 0))
+        done = check("m.mrc", "--symmetry=C3")
+        assert done.returncode == 1
+        assert done.stderr == ""
+        assert done.stdout.startswith("m.mrc: ")
+
+
 @pytest.mark.parametrize("target", [(0, 0, 1), (0, 1, 0), (0.36, 0.48, 0.8)])
 @pytest.mark.parametrize("axis", [(0.6, 0, -0.8), (-1, 0, 0), (0, 0, -1), (0, 0.28, 0.96)])
 def test_an_axis_or_its_opposite_is_brought_to_another_by_the_smaller_turn(axis, target):

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 
 import h5py
 import naive
@@ -305,6 +306,24 @@ def test_a_selection_verifies_and_a_damaged_one_does_not(go, command, selected, 
 
     for change in (swap, repeat, move, forget, lie, other_id):
         damage(change)
+
+
+@pytest.mark.parametrize("column", ["pose", "shift"])
+@pytest.mark.parametrize("output", ["s.h5", "s.star", "s.cs"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_rows_that_are_none_are_refused_in_every_format(
+    output, column, value, command, expanded, tmp_path
+):
+    with h5py.File(tmp_path / "e.h5", "r+") as file:
+        file[f"particles/alignments3D/{column}"][8, 1] = value
+    before = set(os.listdir(tmp_path))
+    done = command("select", "e.h5", output, "--operators=2,3")
+    assert done.returncode == 1
+    assert f"alignments3D/{column} is NaN or Inf" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert set(os.listdir(tmp_path)) == before
+    if column == "pose":
+        assert command("select", "e.h5", output, "--operators=3,4").returncode == 0
 
 
 NO_RECORDS = ("{", "5", "null", '{"a": 1}', '"abc"', "[" * 30_000, "", b"\xff\xfe", np.arange(3),

@@ -126,7 +126,11 @@ def program() -> NoReturn:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
-    os._exit(main())
+    try:
+        code = main()
+    except KeyboardInterrupt:  # the second one, while the first was told
+        code = INTERRUPTED
+    os._exit(code)
 
 
 def _answer(words: list[str]) -> int:

@@ -183,9 +183,18 @@ def _scenes(
 
 
 def _centers(grid: Grid) -> list[Array]:
-    """Box center and center of mass (A from the box center), if that is another place."""
+    """Box center and center of mass (A from the box center), if that is another place.
+
+    Mass is what stands out: above the mean, or, where nothing does, below it, as in a map of dark
+    particles.
+    """
     coarse = grid.coarser(COARSE_BOX)
-    weight = np.clip(coarse.density - coarse.density.mean() - coarse.density.std(), 0, None)
+    deviation, spread = coarse.density - coarse.density.mean(), coarse.density.std()
+    weight = np.clip(deviation - spread, 0, None)
+    if not weight.any():
+        weight = np.clip(-deviation - spread, 0, None)
+    if not weight.any():
+        return [BOX_CENTER]
     place = np.array(
         [
             np.average(np.arange(size), weights=weight.sum(axis=tuple({0, 1, 2} - {axis})))

@@ -8,13 +8,15 @@ from typing import Any
 
 from numba_symexp import interrupts
 from numba_symexp.annotations import Array, Progress
+from numba_symexp.errors import SourceError
 from numba_symexp.expanded.format import create, finish, size_of
 from numba_symexp.expanded.provenance import read_selection
 from numba_symexp.expanded.table import ExpandedTable
 from numba_symexp.expansion.writer import RowWriter
 from numba_symexp.files import reserve
 from numba_symexp.output import OutputFile
-from numba_symexp.particles.schema import SELECTION, SELECTION_VERSION
+from numba_symexp.particles.findings import Findings, check_pose, check_shift
+from numba_symexp.particles.schema import POSE_FORMATS, SELECTION, SELECTION_VERSION
 from numba_symexp.particles.table import Header, ParticleTable, TableView
 
 _ROWS = 1 << 16
@@ -111,7 +113,14 @@ def write_selected(
         Why how many rows were left out, for the record.
     progress : callable, optional
         Called as ``progress(rows_done, rows)`` now and then.
+
+    Raises
+    ------
+    SourceError
+        A pose or shift is none.
     """
+    pose, shift, pose_format = expanded.pose_columns
+    bad = Findings()
     columns = [each for each in expanded.output_columns if not each.dtype.hasobject]
     left = [each.name for each in expanded.output_columns if each.dtype.hasobject]
     operators = expanded.operators
@@ -132,11 +141,17 @@ def write_selected(
                     interrupts.check()
                     part = rows[start : start + _ROWS]
                     found, buffer = expanded.table.read_at(names, part), sink.free()
+                    check_pose(found[pose], POSE_FORMATS[pose_format], pose, start, bad)
+                    check_shift(found[shift], shift, start, bad)
                     for name in names:
                         buffer[name][: len(part)] = found[name]
                     sink.submit(buffer, start, len(part))
                     if progress:
                         progress(start + len(part), len(rows))
+        if bad:
+            raise SourceError(
+                f"{expanded.path}: {bad.lines()[0]}: remove these rows or repair them"
+            )
         finish(draft.path, {})
     if not left:
         return draft.notes
