@@ -92,7 +92,7 @@ class Block:
         found = self._rows[OPERATOR_INDEX]
         beyond = found >= len(operators)
         if beyond.any():
-            row = self.start + int(np.argmax(beyond))
+            row = self._poses.table.row_number(self.start + int(np.argmax(beyond)))
             raise FileFormatError(
                 f"{self._poses.table.path}: {OPERATOR_INDEX} of row {row} is no operator: verify it"
             )
@@ -161,7 +161,7 @@ class Block:
         SourceError
             Names the first such row, and says how many there are.
         """
-        columns, bad = self._columns, Findings()
+        columns, bad = self._columns, Findings(self._poses.table.row_number)
         if columns.pose in self._rows:
             check_pose(self.pose, columns.pose_format, columns.pose, self.start, bad)
         check_shift(self.shift, columns.shift, self.start, bad)

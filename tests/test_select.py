@@ -319,7 +319,7 @@ def test_rows_that_are_none_are_refused_in_every_format(
     before = set(os.listdir(tmp_path))
     done = command("select", "e.h5", output, "--operators=2,3")
     assert done.returncode == 1
-    assert f"alignments3D/{column} is NaN or Inf" in done.stderr
+    assert f"e.h5: alignments3D/{column} is NaN or Inf: first in row 8, 1 row" in done.stderr
     assert done.stderr.count("\n") == 1
     assert set(os.listdir(tmp_path)) == before
     if column == "pose":

@@ -71,7 +71,7 @@ def off_micrographs(rows: Poses, known: Format, choice: CoordinateChoice) -> lis
             place_px = micrographs.places_px(block.sources)[block.index]
         off = micrographs.is_off(place_px, block, edge_px)
         if off.any() and not count:
-            first = block.start + int(np.argmax(off))
+            first = rows.table.row_number(block.start + int(np.argmax(off)))
         count += int(np.count_nonzero(off))
     if not count:
         return []

@@ -1,7 +1,7 @@
 """Read expanded tables; columns of the source are joined when they are asked for."""
 
 import os
-from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -352,8 +352,12 @@ class ExpandedTable(Mapping[str, ExpandedColumn]):
             self._table.read([SOURCE_INDEX], start, stop)[SOURCE_INDEX], start
         )
 
-    def checked_sources(self, index: Array, start: int) -> Array:
+    def checked_sources(
+        self, index: Array, start: int, row_number: Callable[[int], int] = int
+    ) -> Array:
         """Rows of the source, int64, that ``source_index`` of rows from ``start`` on names.
+
+        A message has their ``row_number``, where they are some rows of the file.
 
         Raises
         ------
@@ -363,7 +367,7 @@ class ExpandedTable(Mapping[str, ExpandedColumn]):
         index = index.astype(np.int64)
         beyond = (index < 0) | (index >= self.n_sources)
         if beyond.any():
-            row = start + int(np.argmax(beyond))
+            row = row_number(start + int(np.argmax(beyond)))
             raise FileFormatError(
                 f"{self.path}: {SOURCE_INDEX} of row {row} points beyond the source: verify it"
             )

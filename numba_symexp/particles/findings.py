@@ -1,5 +1,6 @@
 """What is wrong or odd in rows of poses, shifts and pixel sizes: reason, first row, how many."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,16 @@ _FLAT = 1e-6
 
 
 class Findings:
-    """Count the rows to which something applies, over all blocks of a table."""
+    """Count the rows to which something applies, over all blocks of a table.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    row_number : callable, optional
+        Gives the number of a row in its file, where the table holds some rows of it.
+    """
+
+    def __init__(self, row_number: Callable[[int], int] = int) -> None:
+        self._row_number = row_number
         self._first: dict[str, int] = {}
         self._count: dict[str, int] = {}
 
@@ -40,9 +48,10 @@ class Findings:
 
     def lines(self) -> list[str]:
         """One sentence for each reason."""
+        number = self._row_number
         return [
-            f"{reason}: first in row {self._first[reason]}, {count:,} row(s) in all"
-            for reason, count in self._count.items()
+            f"{reason}: first in row {number(first)}, {self._count[reason]:,} row(s) in all"
+            for reason, first in self._first.items()
         ]
 
 

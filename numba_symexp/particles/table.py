@@ -194,9 +194,13 @@ class ParticleTable(abc.ABC):
             return None
         return int(self.read([_IMAGE_SHAPE], 0, 1)[_IMAGE_SHAPE].max())
 
+    def row_number(self, row: int) -> int:
+        """Number of a row in the file, for a message."""
+        return row
+
     def row_in_words(self, row: int) -> str:
         """File and number of a row, for a message."""
-        return f"{self.path}: row {row}"
+        return f"{self.path}: row {self.row_number(row)}"
 
     def columns_in_words(self) -> str:
         """Names of the columns, for a message."""
@@ -262,6 +266,10 @@ class TableView(ParticleTable):
     def n_rows(self) -> int:
         """Number of rows."""
         return self._source.n_rows
+
+    def row_number(self, row: int) -> int:
+        """Number of a row in the file, for a message."""
+        return self._source.row_number(row)
 
     def box_px(self) -> int | None:
         """Side of the images in pixels."""

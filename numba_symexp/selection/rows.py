@@ -46,6 +46,10 @@ class SomeRows(TableView):
         """Number of rows."""
         return len(self._rows)
 
+    def row_number(self, row: int) -> int:
+        """Number of a row in the file, for a message."""
+        return self._source.row_number(int(self._rows[row]))
+
     @property
     def header(self) -> Header | None:
         """What stands around the rows."""
@@ -83,12 +87,15 @@ class SelectedExpansion:
         self.table: ParticleTable = SomeRows(expanded.table, rows)
         self.operators, self.pose_columns = expanded.operators, expanded.pose_columns
         self.psize_given_A, self.defocus = expanded.psize_given_A, expanded.defocus
-        self.checked_sources = expanded.checked_sources
 
     @property
     def source(self) -> ParticleTable:
         """The table that was expanded."""
         return self._expanded.source
+
+    def checked_sources(self, index: Array, start: int) -> Array:
+        """Rows of the source, int64, that ``source_index`` of rows from ``start`` on names."""
+        return self._expanded.checked_sources(index, start, self.table.row_number)
 
     def close(self) -> None:
         """Nothing of its own is open."""
@@ -120,7 +127,7 @@ def write_selected(
         A pose or shift is none.
     """
     pose, shift, pose_format = expanded.pose_columns
-    bad = Findings()
+    bad = Findings(lambda row: int(rows[row]))
     columns = [each for each in expanded.output_columns if not each.dtype.hasobject]
     left = [each.name for each in expanded.output_columns if each.dtype.hasobject]
     operators = expanded.operators
