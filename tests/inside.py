@@ -201,6 +201,7 @@ MODULES = {
     "main_module": "cli.main",
     "motion": "formats.relion.motion",
     "maps": "maps.grid",
+    "map_report": "maps.report",
     "map_search": "maps.search",
     "operator_files": "symmetry.operator_files",
     "plain_numba": "kernels.plain_numba",

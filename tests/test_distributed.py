@@ -282,6 +282,34 @@ def test_local_workers_from_the_command_line(program, folder):
     assert digest(folder / "one.h5") == digest(folder / "many.h5")
 
 
+class Seen(Exception):
+    """Ends a run in which enough was seen."""
+
+
+@pytest.mark.filterwarnings("ignore:.*no half-sets")
+@pytest.mark.parametrize("given", [None, 3])
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_local_workers_share_the_threads_of_the_machine(workers, given, folder, monkeypatch):
+    """Unless the job says how many threads each has; workers elsewhere have their own."""
+
+    def work(job, *_):
+        raise Seen(job.threads)
+
+    @contextlib.contextmanager
+    def connected(_):
+        yield None
+
+    monkeypatch.setattr(driver, "Work", work)
+    monkeypatch.setattr(driver, "connected", connected)
+    monkeypatch.setattr(driver, "joined_workers", lambda *_: dict.fromkeys(range(workers), 2))
+    monkeypatch.setattr("numba_symexp.kernels.threads.default_threads", lambda: 9)
+    job = ExpandJob(str(folder / "in.h5"), str(folder / "out.h5"), symmetry="C2", threads=given)
+    for cluster, own in ((Cluster("local"), {1: 9, 2: 4, 5: 1}[workers]), (Cluster("a:1"), None)):
+        with pytest.raises(Seen) as seen:
+            driver.run(job, cluster)
+        assert seen.value.args == (own if given is None else given,)
+
+
 def test_progress_and_an_empty_table(columns, folder, near):
     seen = []
     job = ExpandJob(str(folder / "in.h5"), str(folder / "out.h5"), symmetry="C2")

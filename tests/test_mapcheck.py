@@ -24,6 +24,7 @@ from inside import (
     correlation,
     find_center,
     jit,
+    map_report,
     map_search,
     parameters_of,
     read_map,
@@ -1078,6 +1079,28 @@ def test_what_cannot_be_is_refused(words, say, small, check):
 def test_numbers_are_checked_in_python_too(small):
     with pytest.raises(UsageError, match="threshold"):
         mapcheck(small, point_group("C3"), threshold=2.0)
+
+
+@pytest.mark.parametrize(
+    ("operators", "gap", "apart"),
+    [
+        # share of the ceiling and uncertainty of each operator; the worst and the best
+        ([(0.95, 0.02), (0.80, 0.10), (0.84, 0.01)], 0.05, (2, 0)),
+        ([(0.84, 0.01), (0.80, 0.10), (0.95, 0.02)], 0.07, (0, 2)),
+        ([(0.84, 0.01), (0.80, 0.10), (0.95, 0.02)], 0.09, None),
+        ([(0.95, 0.02), (0.80, 0.20)], 0.0, None),
+        ([(0.95, 0.02), (0.80, 0.08)], 0.0, (1, 0)),
+        ([(0.95, 0.02), (0.10, None)], 0.0, None),
+        ([(0.10, None)], 0.0, None),
+    ],
+)
+def test_an_operator_is_set_apart_beyond_its_uncertainty(operators, gap, apart):
+    made = tuple(
+        map_report.OperatorFit(str(number), share * 0.8, 0.8, 1.0, uncertainty)
+        for number, (share, uncertainty) in enumerate(operators)
+    )
+    fit = map_report.OrientationFit("D3", "", "", made, None, None, None)
+    assert map_report.outlier(fit, gap) == (apart and tuple(made[number] for number in apart))
 
 
 def test_the_library_for_maps_may_be_missing(small, check, monkeypatch):
