@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 
 import h5py
 import naive
@@ -80,16 +81,20 @@ def test_what_was_left_out_is_counted(go, expanded):
     ]
 
 
-def test_views(go, expanded):
+def test_views(go, command, expanded):
     go("select", "e.h5", "s.h5", "--view=20-75.5")
-    wanted = set()
+    wanted, seen_deg = set(), []
     for i, v in enumerate(expanded["alignments3D/pose"]):
         for element in naive.group("D3"):
             a_g = naive.exp(v).T @ element
             angle = np.degrees(np.arccos((a_g @ CENTER)[2] / np.linalg.norm(CENTER)))
+            seen_deg.append(angle)
             if 20 <= angle <= 75.5:
                 wanted.add((i, matched(element)))
     assert set(pairs("s.h5")) == wanted
+    said = command("select", "e.h5", "n.h5", "--view=0-1e-6").stderr
+    least, most = re.search(r"\(they have ([\d.]+) to ([\d.]+) deg\)", said).groups()
+    np.testing.assert_allclose([float(least), float(most)], [min(seen_deg), max(seen_deg)], 1e-5)
 
 
 def places(columns, i, element):
@@ -426,7 +431,10 @@ def test_rows_of_a_star_keep_their_words(go, rng, tmp_path):
         (["--min_distance_A=0"], "not a length"),
         (["--min_distance_A=5", "--within=map"], "neither particle nor micrograph"),
         (["--same_pose=1"], "two numbers"),
-        (["--where=score=-5"], "no row is left"),
+        (["--where=score=-5"], "score is not -5 (they have 0 to 239): choose by"),
+        (["--where=score=239.5.."], "score is not 239.5.. (they have 0 to 239): choose by"),
+        (["--operators=1", "--where=operator_index=0"], "not 0 (they have 1 to 1): choose by"),
+        (["--where=location/micrograph_path=c.mrc"], "not c.mrc (they have a.mrc, b.mrc): "),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(command, expanded, tmp_path, flags, told):

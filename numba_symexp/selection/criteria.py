@@ -11,7 +11,7 @@ from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.pose_block import Block
 from numba_symexp.poses import HALF_SET, INDEX, Poses
-from numba_symexp.selection.criterion import Criterion, Rows
+from numba_symexp.selection.criterion import Criterion, Rows, values_in_words
 from numba_symexp.symmetry.descriptions import number_ranges
 from numba_symexp.symmetry.operators import Operators
 
@@ -75,6 +75,20 @@ class ByView(Criterion):
         return f"seen at less than {self.least_deg:g} or more than {self.most_deg:g} deg"
 
     def keep(self, rows: Rows) -> Array:
+        angle_deg = self._angle_deg(rows)
+
+        def is_seen(block: Block) -> Array:
+            found_deg = angle_deg(block)
+            return (found_deg >= self.least_deg) & (found_deg <= self.most_deg)
+
+        return _by_block(rows, (INDEX,), is_seen, True)
+
+    def found(self, rows: Rows) -> str:
+        seen_deg = _by_block(rows, (INDEX,), self._angle_deg(rows), True, np.float32)
+        return f"{values_in_words(seen_deg)} deg"
+
+    def _angle_deg(self, rows: Rows) -> Callable[[Block], Array]:
+        """What gives the angles of a block, (n,)."""
         center_A = _operators_needed(rows.poses, "view=").seen_center_A
         if not center_A.any(axis=1).all():
             raise UsageError(
@@ -83,15 +97,13 @@ class ByView(Criterion):
             )
         direction = center_A / np.linalg.norm(center_A, axis=1, keepdims=True)
 
-        def seen(block: Block) -> Array:
+        def angle_deg(block: Block) -> Array:
             matrix = convert(block.quaternion, "quaternion", "matrix")
             # (A c)_z with A = exp(v)^T
             cosine = np.einsum("ni,ni->n", matrix[:, :, 2], direction[block.operator])
-            cosine = np.clip(cosine, -1, 1)
-            angle_deg = np.degrees(np.arccos(cosine))
-            return (angle_deg >= self.least_deg) & (angle_deg <= self.most_deg)
+            return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
 
-        return _by_block(rows, (INDEX,), seen, True)
+        return angle_deg
 
 
 @dataclass(frozen=True)
@@ -125,6 +137,10 @@ class ByValue(Criterion):
                 "range such as 0.5..2"
             )
         return np.asarray(values == _number(self.text))
+
+    def found(self, rows: Rows) -> str:
+        is_range = ".." in self.text
+        return values_in_words((rows.numbers if is_range else rows.column)(self.column, "where"))
 
 
 @dataclass(frozen=True)
@@ -192,10 +208,14 @@ def _same_numbers(words: Array, text: str) -> Array:
 
 
 def _by_block(
-    rows: Rows, parts: Sequence[str], test: Callable[[Block], Array], pose: bool
+    rows: Rows,
+    parts: Sequence[str],
+    value: Callable[[Block], Array],
+    pose: bool,
+    dtype: type[np.generic] = np.bool_,
 ) -> Array:
-    """Test all rows, block by block."""
-    found = np.empty(len(rows.poses), np.bool_)
+    """A value of each row, (n,), block by block; by default whether something is so."""
+    found = np.empty(len(rows.poses), dtype)
     for block in rows.poses.blocks(parts, pose=pose):
-        found[block.start : block.stop] = test(block)
+        found[block.start : block.stop] = value(block)
     return np.asarray(found[rows.row])

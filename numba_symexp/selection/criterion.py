@@ -77,13 +77,43 @@ class Criterion(abc.ABC):
     def keep(self, rows: Rows) -> Array:
         """Which of the rows stay, (n,) bool."""
 
+    def found(self, rows: Rows) -> str:
+        """What the rows have, in words, for a message where none of them stays; or nothing."""
+        return ""
+
 
 def apply(criteria: Sequence[Criterion], poses: Poses) -> tuple[Array, dict[str, int]]:
-    """Rows that stay, ascending, and how many were left out for which reason."""
+    """Rows that stay, ascending, and how many were left out for which reason.
+
+    Raises
+    ------
+    SourceError
+        There is none, or none stays.
+    """
+    path = poses.table.path
+    if not len(poses):
+        raise SourceError(f"{path}: has no rows: there is nothing to select from")
     rows = Rows(poses, np.arange(len(poses)))
     dropped: dict[str, int] = {}
     for criterion in criteria:
-        kept = criterion.keep(rows) if len(rows.row) else np.zeros(0, np.bool_)
+        kept = criterion.keep(rows)
         dropped[criterion.why] = int(len(kept) - np.count_nonzero(kept))
+        if not kept.any():
+            told = "; ".join(f"{count:,} {why}" for why, count in dropped.items() if count)
+            found = criterion.found(rows)
+            told += f" (they have {found})" if found else ""
+            raise SourceError(f"{path}: no row is left: {told}: choose by something else")
         rows = Rows(poses, rows.row[kept])
     return rows.row, dropped
+
+
+def values_in_words(values: Array) -> str:
+    """The range of some numbers (n,), or the first of some words, for a message."""
+    known = values[values == values]  # without NaN
+    if not len(known):
+        return "NaN"
+    if known.dtype.kind == "S":
+        words = [word.decode(errors="replace")[:40] for word in np.unique(known).tolist()]
+        return ", ".join([*words[:3], *["..."] * (len(words) > 3)])
+    shown = "{:.7g} to {:.7g}" if known.dtype.kind == "f" else "{} to {}"
+    return shown.format(known.min(), known.max())

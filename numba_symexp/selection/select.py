@@ -259,8 +259,6 @@ def _select(
                 f"{file}: is not expanded: select chooses among the copies of an expanded set"
             )
         rows, dropped = apply(criteria, poses)
-        if not len(rows):
-            raise SourceError(f"{file}: no row is left: {_told(dropped)}")
         if not isinstance(expanded, ExpandedTable):
             plain = ParticleOutput(output, inputs, overwrite)
             columns = poses.columns
@@ -289,8 +287,3 @@ def _are_copies(table: ParticleTable) -> bool:
     """Whether rows are copies, also where one of each particle is left and says so itself."""
     says = SOURCE_LABEL in table.columns or table.columns.keys() >= _COPY_FIELDS
     return says or expanded_by(table) is not None
-
-
-def _told(dropped: Mapping[str, int]) -> str:
-    """What was left out and why, for a message."""
-    return "; ".join(f"{count:,} {why}" for why, count in dropped.items() if count)
