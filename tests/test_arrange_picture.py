@@ -130,6 +130,22 @@ def test_names_of_pairs_on_axes_are_whole(tmp_path, rng):
     assert not any("..." in words for words in shown)
 
 
+def test_of_many_pairs_the_30_largest_scores_are_shown(tmp_path, rng):
+    source = write_table(tmp_path / "source.h5", random_columns(rng, 60))
+    expanded = str(tmp_path / "expanded.h5")
+    expand(source, expanded, symmetry="I2", center=(105.15, 0.0, 170.13), unique=True)
+    with h5py.File(expanded, "r+") as file:
+        file["particles/state"] = rng.integers(0, 5, 720)
+    picture = tmp_path / "a.svg"
+    report = arrange(expanded, by="state", label=tuple("ABCDE"), picture=str(picture))
+    largest = sorted(report.pairs, key=lambda pair: -abs(pair.score))[:30]
+    assert len(report.pairs) > 40
+    shown = [words for words in texts(picture) if re.fullmatch(r"[A-E] [A-E], .* A", words)]
+    assert Counter(words[:3] for words in shown) == Counter(map(" ".join, (
+        pair.labels for pair in largest
+    )))  # fmt: skip
+
+
 def test_an_existing_picture_is_kept_unless_said(labeled, tmp_path):
     picture = tmp_path / "a.png"
     picture.write_bytes(PNG_MINE)

@@ -92,7 +92,7 @@ def test_views(go, command, expanded):
             if 20 <= angle <= 75.5:
                 wanted.add((i, matched(element)))
     assert set(pairs("s.h5")) == wanted
-    said = command("select", "e.h5", "n.h5", "--view=0-1e-6").stderr
+    said = command("select", "e.h5", "n.h5", "--view=0-0.000001").stderr
     least, most = re.search(r"\(they have ([\d.]+) to ([\d.]+) deg\)", said).groups()
     np.testing.assert_allclose([float(least), float(most)], [min(seen_deg), max(seen_deg)], 1e-5)
 
