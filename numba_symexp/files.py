@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import IO, TYPE_CHECKING
 
 from numba_symexp.errors import SourceError
+from numba_symexp.kinds import compression
 
 if TYPE_CHECKING:
     from numba_symexp.annotations import AnyPath  # loads NumPy
@@ -72,7 +73,11 @@ def read_small(path: str, wanted: str, most_bytes: int) -> bytes:
     """
     check_readable(path, wanted)
     with reading(path), open(path, "rb") as file:
-        return file.read(most_bytes)
+        data = file.read(most_bytes)
+    packed = compression(data)
+    if packed is not None:
+        raise SourceError(f"{path}: is compressed ({packed}): unpack it, and name {wanted}")
+    return data
 
 
 def read_range(file: IO[bytes], path: str, position: int, size: int) -> bytes:

@@ -8,6 +8,13 @@ HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 NUMPY_MAGIC = b"\x93NUMPY"
 CSDAT_MAGIC = b"\x95CSDAT"
 
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -71,6 +78,11 @@ _ELSEWHERE = (
 """Suffixes of kinds that are not written here."""
 
 _SUFFIXES = (*(suffix for kind in _WRITTEN for suffix in kind.suffixes), *_ELSEWHERE)
+
+
+def compression(start: bytes) -> str | None:
+    """Name of what a file with these first bytes was compressed by; None where it was not."""
+    return next((name for magic, name in _COMPRESSED.items() if start.startswith(magic)), None)
 
 
 def other_suffix(path: str, kind: Kind) -> str | None:

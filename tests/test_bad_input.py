@@ -1,8 +1,12 @@
 """Bad input, through the command line: one line, the right exit code, nothing lost."""
 
+import bz2
 import errno
+import gzip
 import hashlib
+import lzma
 import os
+import pickle
 import resource
 import shutil
 import subprocess
@@ -78,6 +82,25 @@ def test_source_is_a_pipe(refuse, tmp_path):
 def test_source_is_no_hdf5(content, refuse, tmp_path):
     (tmp_path / "in.h5").write_bytes(content)
     refuse("in.h5: not an HDF5 file")
+
+
+OTHERS = {
+    "gzip": (gzip.compress(b"data_"), "it is compressed (gzip): unpack it"),
+    "bzip2": (bz2.compress(b"data_"), "it is compressed (bzip2): unpack it"),
+    "xz": (lzma.compress(b"data_"), "it is compressed (xz): unpack it"),
+    "zstd": (bytes.fromhex("28b52ffd") + b"data_", "it is compressed (zstd): unpack it"),
+    "zip": (b"PK\3\4data_", "it is a zip archive: unpack it"),
+    "pickle": (pickle.dumps({"data_": 1}), "it may be a pickle, which is never loaded"),
+    "stack": (bytes(208) + b"MAP " + bytes(812), "it is a map or a stack of images (MRC)"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("source", ["p.h5", "p.star", "p.cs", "p.csg", "p.tbl"])
+def test_source_is_of_another_kind(source, name, refuse, tmp_path):
+    content, what = OTHERS[name]
+    (tmp_path / source).write_bytes(content)
+    refuse(f"{source}: ", what, source=source)
 
 
 @pytest.mark.parametrize("part", [0.05, 0.5, 0.95])

@@ -9,7 +9,7 @@ from numba_symexp.files import check_readable, first_bytes, reading
 from numba_symexp.formats.cryosparc import CryosparcDataset, CryosparcResultGroup
 from numba_symexp.formats.dynamo import DynamoTbl
 from numba_symexp.formats.hdf5 import Hdf5
-from numba_symexp.formats.interface import Format, describe_other
+from numba_symexp.formats.interface import Format, describe_other, other_kind
 from numba_symexp.formats.relion import RelionStar
 from numba_symexp.kinds import CSG, HDF5, other_suffix
 from numba_symexp.particles.table import ParticleTable
@@ -31,7 +31,7 @@ def format_of(path: str) -> Format:
     check_readable(path, "the particle table")
     start = first_bytes(path)
     known = next((each for each in FORMATS if each.kind.is_this(start)), None)
-    if known is None and not start[208:].startswith(b"MAP "):
+    if known is None and other_kind(start) is None:
         known = format_of_suffix(path)
     if known is None:
         raise SourceError(f"{path}: not a particle table: {describe_other(path)}")

@@ -5,7 +5,7 @@ from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, BinaryIO, ClassVar, Protocol
 
 from numba_symexp.files import first_bytes
-from numba_symexp.kinds import Kind
+from numba_symexp.kinds import Kind, compression
 from numba_symexp.particles.coordinate_choice import KEPT, CoordinateChoice
 from numba_symexp.particles.table import CRYOSPARC, ParticleTable
 
@@ -18,10 +18,6 @@ PARTICLES_WANTED = (
 )
 
 _KINDS: tuple[tuple[int, bytes, str], ...] = (
-    (0, b"\x1f\x8b", "it is compressed (gzip): unpack it, and {wanted}"),
-    (0, b"BZh", "it is compressed (bzip2): unpack it, and {wanted}"),
-    (0, b"\xfd7zXZ", "it is compressed (xz): unpack it, and {wanted}"),
-    (0, b"\x28\xb5\x2f\xfd", "it is compressed (zstd): unpack it, and {wanted}"),
     (0, b"PK\x03\x04", "it is a zip archive: unpack it, and {wanted}"),
     (0, b"\x89HDF\r\n\x1a\n", "it is an HDF5 file: {wanted}"),
     (0, b"\x93NUMPY", "it is a dataset of CryoSPARC, or another array of NumPy: {wanted}"),
@@ -32,12 +28,22 @@ _KINDS: tuple[tuple[int, bytes, str], ...] = (
 """Place and bytes by which a file is known that does not belong here, and what to say of it."""
 
 
+def other_kind(start: bytes) -> str | None:
+    """Say which kind of file begins so, whatever its name is; None where that does not tell."""
+    packed = compression(start)
+    if packed is not None:
+        return f"it is compressed ({packed}): unpack it, and {{wanted}}"
+    return next(
+        (text for place, mark, text in _KINDS if start[place : place + len(mark)] == mark), None
+    )
+
+
 def describe_other(path: str, wanted: str = PARTICLES_WANTED) -> str:
     """Say what a file is that cannot be used, and what to give instead."""
     start = first_bytes(path)
-    for place, mark, text in _KINDS:
-        if start[place : place + len(mark)] == mark:
-            return text.format(wanted=wanted)
+    text = other_kind(start)
+    if text is not None:
+        return text.format(wanted=wanted)
     if b"\nresults:" in start and b"metafile:" in start:
         return f"it is a result group of CryoSPARC: {wanted}"
     if b"data_" in start and b"\0" not in start:
