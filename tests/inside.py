@@ -174,6 +174,7 @@ AT_ONCE = {
 """How much is read, made or written at once, by module and name, and a small value of each."""
 
 MODULES = {
+    "center_files": "symmetry.center_files",
     "centers": "symmetry.centers",
     "made_rows": "expansion.made_rows",
     "cluster": "cluster.connection",

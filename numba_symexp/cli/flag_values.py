@@ -69,7 +69,7 @@ def point_or_corner(name: str, text: str | None) -> Point | str | None:
 
 def points(name: str, text: str | None) -> Point | tuple[Point, ...] | None:
     """Point of a flag's text, or several with semicolons."""
-    from numba_symexp.symmetry.centers import parts_of  # loads NumPy
+    from numba_symexp.symmetry.center_files import parts_of  # loads NumPy
 
     if text is None:
         return None
@@ -80,6 +80,6 @@ def points(name: str, text: str | None) -> Point | tuple[Point, ...] | None:
 
 def points_or_files(name: str, text: str | None) -> Point | tuple[Point, ...] | str | None:
     """Points as above; a text that names files of points stays as it is."""
-    from numba_symexp.symmetry.centers import files_of  # loads NumPy
+    from numba_symexp.symmetry.center_files import files_of  # loads NumPy
 
     return text if text and files_of(text) else points(name, text)

@@ -19,9 +19,9 @@ from numba_symexp.formats.relion.labels import (
     TILT_SERIES_PX,
     TOMO_NAME,
     LabelReader,
-    Optics,
 )
 from numba_symexp.formats.relion.m_labels import MReader
+from numba_symexp.formats.relion.optics import Optics
 from numba_symexp.formats.relion.text import OPTICS_GROUP
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.particles.schema import DYNAMO_TAG, POSE, PSIZE, SHIFT

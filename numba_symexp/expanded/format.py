@@ -24,7 +24,8 @@ from numba_symexp.errors import (
 )
 from numba_symexp.expanded.output_column import OutputColumn
 from numba_symexp.files import sync_file
-from numba_symexp.formats.hdf5.table import Hdf5Table, object_at, small_array
+from numba_symexp.formats.hdf5.objects import object_at, small_array
+from numba_symexp.formats.hdf5.table import Hdf5Table
 from numba_symexp.formats.hdf5.write import writing
 from numba_symexp.particles.schema import (
     FORMAT,

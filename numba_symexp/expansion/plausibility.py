@@ -22,7 +22,8 @@ from numba_symexp.particles.schema import (
     TURNED_WHEN_CUT,
 )
 from numba_symexp.particles.table import CRYOSPARC, RELION, ParticleTable, in_short
-from numba_symexp.symmetry.centers import box_of_mask_A, masks_of, several_points
+from numba_symexp.symmetry.center_files import box_of_mask_A, masks_of
+from numba_symexp.symmetry.centers import several_points
 from numba_symexp.symmetry.operators import Operators
 
 _PSI, _OF_M = "rlnAnglePsi", "wrpAngleRot1"

@@ -18,7 +18,8 @@ from numba_symexp.option_forms import (
     text,
     wrong,
 )
-from numba_symexp.symmetry.centers import CORNER, Point, files_of, parts_of
+from numba_symexp.symmetry.center_files import files_of, parts_of
+from numba_symexp.symmetry.centers import CORNER, Point
 from numba_symexp.symmetry.descriptions import read_number_ranges
 from numba_symexp.symmetry.operators import Operators
 

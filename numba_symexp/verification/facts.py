@@ -16,7 +16,7 @@ from numba_symexp.errors import FileFormatError, SymexpError
 from numba_symexp.expanded.provenance import read_selection
 from numba_symexp.expanded.table import ExpandedTable
 from numba_symexp.expansion.job import LATER, ONLY_HOW, ExpandJob
-from numba_symexp.formats.hdf5.table import object_at
+from numba_symexp.formats.hdf5.objects import object_at
 from numba_symexp.particles.columns import pixel_size_column
 from numba_symexp.particles.fingerprint import RULE_2
 from numba_symexp.particles.schema import OPERATORS

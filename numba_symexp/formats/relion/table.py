@@ -8,11 +8,8 @@ import numpy as np
 
 from numba_symexp.errors import SourceError
 from numba_symexp.files import check_readable
-from numba_symexp.formats.relion.labels import (
-    IMAGE_SIZE,
-    LabelReader,
-    Optics,
-)
+from numba_symexp.formats.relion.labels import IMAGE_SIZE, LabelReader
+from numba_symexp.formats.relion.optics import Optics
 from numba_symexp.formats.relion.text import (
     ParticleRows,
     convention_in,
