@@ -27,7 +27,7 @@ NAMES = {
     "Helix": "symmetry.spec",
     "IdColumn": "expanded.column_kinds",
     "LengthCounts": "pictures.tally",
-    "MAX_OPERATORS": "symmetry.operators",
+    "MAX_OPERATORS": "symmetry.interface",
     "MORE": "kernels.text",
     "MOST_ROWS": "cluster.driver",
     "Machine": "cluster.work",

@@ -8,7 +8,8 @@ from numba_symexp.annotations import Array
 from numba_symexp.copies.candidates import conventions, turns_about_z
 from numba_symexp.copies.motion_set import MotionSet
 from numba_symexp.errors import SymmetryError
-from numba_symexp.symmetry.operators import MAX_OPERATORS, Operators
+from numba_symexp.symmetry.interface import MAX_OPERATORS
+from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.spec import helix, point_group
 
 _DECIMALS = 4

@@ -10,7 +10,7 @@ from numba_symexp.errors import SourceError
 from numba_symexp.kernels.motions import relative_rotations
 from numba_symexp.pose_block import Block
 from numba_symexp.poses import INDEX, KEY, PSIZE_A, Poses
-from numba_symexp.symmetry.operators import MAX_OPERATORS
+from numba_symexp.symmetry.interface import MAX_OPERATORS
 from numba_symexp.symmetry.quaternions import multiply
 
 _CONJUGATE = np.array([1.0, -1.0, -1.0, -1.0])

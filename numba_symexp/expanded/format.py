@@ -35,7 +35,8 @@ from numba_symexp.particles.schema import (
     SOURCE,
     TABLE,
 )
-from numba_symexp.symmetry.operators import FARTHEST_A, MAX_OPERATORS, Operators, Symmetry
+from numba_symexp.symmetry.interface import MAX_OPERATORS, Symmetry
+from numba_symexp.symmetry.operators import FARTHEST_A, Operators
 from numba_symexp.symmetry.spec import Unknown, parse
 
 _METADATA_BYTES = 16_384

@@ -35,7 +35,8 @@ from numba_symexp.maps.report import (
 )
 from numba_symexp.maps.search import fit_another_helix, fit_other_axes
 from numba_symexp.symmetry.centers import corner_of
-from numba_symexp.symmetry.operators import Operators, Symmetry
+from numba_symexp.symmetry.interface import Symmetry
+from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.spec import as_operators
 
 _GOOD = 0.05

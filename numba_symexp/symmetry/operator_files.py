@@ -10,7 +10,8 @@ import numpy as np
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError, SymmetryError, install
 from numba_symexp.files import check_readable, read_small
-from numba_symexp.symmetry.operators import FARTHEST_A, MAX_OPERATORS, Operators
+from numba_symexp.symmetry.interface import MAX_OPERATORS
+from numba_symexp.symmetry.operators import FARTHEST_A, Operators
 from numba_symexp.symmetry.point_groups import closure
 from numba_symexp.symmetry.quaternions import canonical
 from numba_symexp.symmetry.spec import Own
