@@ -203,7 +203,7 @@ MODULES = {
     "motion": "formats.relion.motion",
     "maps": "maps.grid",
     "map_report": "maps.report",
-    "map_search": "maps.search",
+    "other_axes": "maps.other_axes",
     "operator_files": "symmetry.operator_files",
     "plain_numba": "kernels.plain_numba",
     "polynomials": "kernels.polynomials",
