@@ -30,8 +30,8 @@ from numba_symexp.arrangements.report import (
 from numba_symexp.arrangements.sites import Sites
 from numba_symexp.arrangements.turned_particles import TurnedParticles
 from numba_symexp.conversion.particle_output import ParticleOutput
+from numba_symexp.copies.copies import Copies
 from numba_symexp.copies.opening import open_labeled
-from numba_symexp.copies.returned import Copies
 from numba_symexp.errors import UsageError
 from numba_symexp.expanded.table import ExpandedTable
 from numba_symexp.files import path_list

@@ -10,7 +10,7 @@ import numpy as np
 from numba_symexp import interrupts
 from numba_symexp.annotations import Array, Progress
 from numba_symexp.arrangements.patterns import MISSING, MOST_LABELS
-from numba_symexp.copies.returned import Copies
+from numba_symexp.copies.copies import Copies
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.particles.stacked import StackedTable
 from numba_symexp.particles.table import ParticleTable

@@ -9,8 +9,8 @@ from numba_symexp.annotations import AnyPath, Array, Progress
 from numba_symexp.conversion.particle_output import ParticleOutput
 from numba_symexp.conversion.placed import program_of
 from numba_symexp.copies.collapsed_table import CollapsedTable
+from numba_symexp.copies.copies import Copies, ExpandedCopies
 from numba_symexp.copies.opening import open_copies
-from numba_symexp.copies.returned import Copies, ExpandedCopies
 from numba_symexp.errors import SourceError, UsageError, warn
 from numba_symexp.expanded.table import ExpandedTable
 from numba_symexp.formats.cryosparc.slots import why_left_out

@@ -10,7 +10,7 @@ from numba_symexp.annotations import Array
 from numba_symexp.copies.candidates import larger_groups, whole_groups
 from numba_symexp.copies.helix_fit import fitted_helices
 from numba_symexp.copies.motion_set import MotionSet
-from numba_symexp.copies.stated import longer_helix
+from numba_symexp.copies.stated_symmetry import longer_helix
 from numba_symexp.symmetry.operators import Operators
 
 WHOLE, PART, OTHER, UNNAMED, NONE = "whole", "part", "other", "unnamed group", "no group"

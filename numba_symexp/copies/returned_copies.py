@@ -1,4 +1,4 @@
-"""Rows of a .cs or .star, found again among the particles that they are copies of."""
+"""Rows of a .cs or .star that came back of an expanded table, found again among its particles."""
 
 import functools
 from collections.abc import Callable
@@ -6,7 +6,8 @@ from collections.abc import Callable
 import numpy as np
 
 from numba_symexp.annotations import Array
-from numba_symexp.copies.foreign import (
+from numba_symexp.copies.copies import Copies, Expansion
+from numba_symexp.copies.foreign_expansion import (
     FAR_DEG,
     limit_deg,
     nearest,
@@ -14,7 +15,6 @@ from numba_symexp.copies.foreign import (
     turned_between,
 )
 from numba_symexp.copies.link import STEPS, links_between
-from numba_symexp.copies.returned import Copies, Expansion
 from numba_symexp.errors import SourceError, warn
 from numba_symexp.expanded.table import ExpandedTable
 from numba_symexp.kernels.codecs import convert

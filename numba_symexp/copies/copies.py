@@ -1,4 +1,4 @@
-"""Rows that came back from an expanded set, and what is asked of them."""
+"""Copies of particles, open for reading: what is asked of them, whoever made them."""
 
 import abc
 import functools
