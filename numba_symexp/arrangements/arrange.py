@@ -34,7 +34,7 @@ from numba_symexp.copies.copies import Copies
 from numba_symexp.copies.opening import open_labeled
 from numba_symexp.errors import UsageError
 from numba_symexp.expanded.table import ExpandedTable
-from numba_symexp.files import path_list
+from numba_symexp.files import path_list, path_or_none
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.output import Draft
 from numba_symexp.particles.scan import blocks
@@ -116,7 +116,7 @@ def arrange(
     if min_projected_A is not None and not 0 < min_projected_A < np.inf:
         raise UsageError(f"min_projected_A={min_projected_A:g} is not a length above 0")
     names, kept = _listed("label", label), _listed("keep", keep)
-    of, particles = (None if each is None else os.fspath(each) for each in (expanded, source))
+    of, particles = map(path_or_none, (expanded, source))
     inputs = [*paths, of, particles]
     if output is None and (kept or score is not None):
         raise UsageError("keep= and score= say what is written: add output=")

@@ -13,7 +13,7 @@ from numba_symexp.conversion.coordinates import off_micrographs, refuse_choice
 from numba_symexp.conversion.subtomograms import as_wanted
 from numba_symexp.errors import SourceError, UsageError, warn
 from numba_symexp.expansion.job import next_steps
-from numba_symexp.files import path_list
+from numba_symexp.files import path_list, path_or_none
 from numba_symexp.formats import FORMATS, format_of_suffix
 from numba_symexp.formats.cryosparc.job_folder import left_aside
 from numba_symexp.formats.interface import Format, RowWriter
@@ -121,14 +121,14 @@ def export_particles(
     choice = CoordinateChoice(
         recenter,
         coordinates_y,
-        None if micrographs is None else os.fspath(micrographs),
+        path_or_none(micrographs),
         micrograph_psize,
         None if micrograph_px is None else tuple(micrograph_px),
         edge_px,
     )
     further = path_list(passthrough)
     pair = OutputPair(output, [file, *further, choice.micrographs], overwrite)
-    source = None if source is None else os.fspath(source)
+    source = path_or_none(source)
     with open_poses(file, psize, source, passthrough=further) as opened:
         rows, converted = _as_wanted(opened, pair.format, program)
         check_rows(rows)

@@ -13,7 +13,7 @@ from numba_symexp.conversion.no_copies import NoCopies
 from numba_symexp.conversion.particle_output import ParticleOutput
 from numba_symexp.conversion.turned import WORD, TurnedTable, as_words
 from numba_symexp.errors import SourceError, UsageError
-from numba_symexp.files import path_list, read_small
+from numba_symexp.files import path_list, path_or_none, read_small
 from numba_symexp.formats import open_table
 from numba_symexp.formats.cryosparc.slots import why_left_out
 from numba_symexp.formats.relion.labels import TRACKS
@@ -154,7 +154,7 @@ def reorient(
         What is wrong, where, and what to do. Nothing was written then.
     """
     source, output = os.fspath(source), os.fspath(output)
-    matrix = None if matrix is None else os.fspath(matrix)
+    matrix = path_or_none(matrix)
     further = path_list(passthrough)
     check_point("center", center)
     if center is not None and max(map(abs, center)) >= FARTHEST_A:

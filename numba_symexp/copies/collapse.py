@@ -13,6 +13,7 @@ from numba_symexp.copies.copies import Copies, ExpandedCopies
 from numba_symexp.copies.opening import open_copies
 from numba_symexp.errors import SourceError, UsageError, warn
 from numba_symexp.expanded.table import ExpandedTable
+from numba_symexp.files import path_or_none
 from numba_symexp.formats.cryosparc.slots import why_left_out
 from numba_symexp.particles.columns import native, pixel_size_column
 from numba_symexp.particles.scan import blocks
@@ -113,8 +114,8 @@ def collapse(
     if keep not in _KEEP:
         raise UsageError(f"keep={keep} is neither {' nor '.join(_KEEP)}")
     file = os.fspath(file)
-    expanded = None if expanded is None else os.fspath(expanded)
-    source = None if source is None else os.fspath(source)
+    expanded = path_or_none(expanded)
+    source = path_or_none(source)
     output, inputs = os.fspath(output), [file, expanded, source]
     target = ParticleOutput(output, inputs, overwrite)
     with open_copies(file, expanded, source, by is not None) as copies:

@@ -25,6 +25,7 @@ from numba_symexp.expanded.format import SourceRecord, check_format, read_operat
 from numba_symexp.expanded.indexed_column import ExpandedColumn
 from numba_symexp.expanded.provenance import read_provenance
 from numba_symexp.expanded.source_search import SourceSearch
+from numba_symexp.files import path_or_none
 from numba_symexp.formats.hdf5.table import Hdf5Table
 from numba_symexp.particles.schema import SELECTION, SOURCE_INDEX
 from numba_symexp.particles.table import Column, ParticleTable
@@ -67,7 +68,7 @@ def open_expanded(path: AnyPath, source: AnyPath | None = None) -> "ExpandedTabl
     >>> with open_expanded("expanded.h5") as table:  # doctest: +SKIP
     ...     defocus = table["ctf/df1_A"][:1000]
     """
-    return ExpandedTable(os.fspath(path), None if source is None else os.fspath(source))
+    return ExpandedTable(os.fspath(path), path_or_none(source))
 
 
 class ExpandedTable(Mapping[str, ExpandedColumn]):

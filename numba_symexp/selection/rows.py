@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from numba_symexp import interrupts
 from numba_symexp.annotations import Array, Progress
@@ -17,7 +16,7 @@ from numba_symexp.files import reserve
 from numba_symexp.output import OutputFile
 from numba_symexp.particles.findings import Findings, check_pose, check_shift
 from numba_symexp.particles.schema import POSE_FORMATS, SELECTION, SELECTION_VERSION
-from numba_symexp.particles.table import Header, ParticleTable, TableView
+from numba_symexp.particles.table import ParticleTable, SameNamesView
 
 _ROWS = 1 << 16
 """Rows that are copied at a time."""
@@ -26,7 +25,7 @@ _OWN = {"format", "format_version", "complete", SELECTION}
 """Attributes that a selected table has anew."""
 
 
-class SomeRows(TableView):
+class SomeRows(SameNamesView):
     """Rows of a table, in its order.
 
     Parameters
@@ -49,20 +48,6 @@ class SomeRows(TableView):
     def row_number(self, row: int) -> int:
         """Number of a row in the file, for a message."""
         return self._source.row_number(int(self._rows[row]))
-
-    @property
-    def header(self) -> Header | None:
-        """What stands around the rows."""
-        return self._source.header
-
-    @property
-    def vocabulary(self) -> str:
-        """Whose names the columns have."""
-        return self._source.vocabulary
-
-    def column_attributes(self, name: str) -> Mapping[str, Any]:
-        """What the file says of a column."""
-        return self._source.column_attributes(name)
 
     def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         """Rows ``start`` to ``stop`` of some columns, by name."""
