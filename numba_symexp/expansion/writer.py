@@ -41,7 +41,7 @@ class RowSink(abc.ABC):
         """
 
 
-class RowWriter(RowSink):
+class Hdf5Sink(RowSink):
     """Writes rows into an HDF5 file, in a thread of its own, at the offsets of their columns.
 
     Its buffers are used again and again.

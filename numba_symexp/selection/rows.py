@@ -11,7 +11,7 @@ from numba_symexp.errors import SourceError
 from numba_symexp.expanded.format import create, finish, size_of
 from numba_symexp.expanded.provenance import read_selection
 from numba_symexp.expanded.table import ExpandedTable
-from numba_symexp.expansion.writer import RowWriter
+from numba_symexp.expansion.writer import Hdf5Sink
 from numba_symexp.files import reserve
 from numba_symexp.output import OutputFile
 from numba_symexp.particles.findings import Findings, check_pose, check_shift
@@ -128,7 +128,7 @@ def write_selected(
         reserve(draft.descriptor, os.fstat(draft.descriptor).st_size)
         if len(rows):
             names = [column.name for column in columns]
-            with RowWriter(draft.descriptor, columns, offsets, _ROWS) as sink:
+            with Hdf5Sink(draft.descriptor, columns, offsets, _ROWS) as sink:
                 for start in range(0, len(rows), _ROWS):
                     interrupts.check()
                     part = rows[start : start + _ROWS]
