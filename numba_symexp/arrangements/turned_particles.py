@@ -11,7 +11,7 @@ from numba_symexp.arrangements.patterns import MISSING, Patterns, PatternText, f
 from numba_symexp.arrangements.report import letters
 from numba_symexp.arrangements.sites import Sites
 from numba_symexp.conversion.particle_output import ParticleOutput
-from numba_symexp.conversion.turned import Tag, TurnedTable
+from numba_symexp.conversion.turned_table import Tag, TurnedTable
 from numba_symexp.copies.copies import Copies
 from numba_symexp.errors import UsageError
 from numba_symexp.formats.cryosparc.slots import why_left_out

@@ -1,4 +1,4 @@
-"""The program: words become a request, Fire has read them all, and only then it runs."""
+"""The program: words become a request, which runs when Fire has read all of them."""
 
 import contextlib
 import gc

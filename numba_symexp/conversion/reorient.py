@@ -11,7 +11,7 @@ import numpy as np
 from numba_symexp.annotations import AnyPath, Array, Progress
 from numba_symexp.conversion.no_copies import NoCopies
 from numba_symexp.conversion.particle_output import ParticleOutput
-from numba_symexp.conversion.turned import WORD, TurnedTable, as_words
+from numba_symexp.conversion.turned_table import WORD, TurnedTable, as_words
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.files import path_list, path_or_none, read_small
 from numba_symexp.formats import open_table

@@ -7,7 +7,7 @@ import numpy as np
 
 from numba_symexp.annotations import AnyPath, Array, Progress
 from numba_symexp.conversion.particle_output import ParticleOutput
-from numba_symexp.conversion.placed import program_of
+from numba_symexp.conversion.placed_subtomograms import program_of
 from numba_symexp.copies.collapsed_table import CollapsedTable
 from numba_symexp.copies.copies import Copies, ExpandedCopies
 from numba_symexp.copies.opening import open_copies

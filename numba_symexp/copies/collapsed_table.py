@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from numba_symexp.annotations import Array
-from numba_symexp.conversion.turned import WORD, as_words
+from numba_symexp.conversion.turned_table import WORD, as_words
 from numba_symexp.copies.copies import Copies
 from numba_symexp.formats.cryosparc.slots import Slot, slots_beside, turned_slots
 from numba_symexp.formats.relion.labels import LabelReader

@@ -1,4 +1,4 @@
-"""Everything that is known before the first byte is written, or refused."""
+"""The plan of an expansion: all that is known, or refused, before the first byte is written."""
 
 import os
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from numba_symexp.expanded.column_kinds import planned_columns
 from numba_symexp.expanded.format import SourceRecord, beside, size_of
 from numba_symexp.expanded.ids import first_new_id
 from numba_symexp.expanded.output_column import OutputColumn
-from numba_symexp.expansion.choice import (
+from numba_symexp.expansion.job import ExpandJob
+from numba_symexp.expansion.job_operators import (
     center_warnings,
     check_movable,
     chosen_operators,
     move_warnings,
 )
-from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.expansion.plausibility import plausibility_warnings, refuse_implausible
 from numba_symexp.particles.columns import (
     PoseColumns,

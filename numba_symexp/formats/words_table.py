@@ -9,7 +9,7 @@ import numpy as np
 
 from numba_symexp import interrupts
 from numba_symexp.annotations import Array
-from numba_symexp.behind import worked_on
+from numba_symexp.background import worked_on
 from numba_symexp.errors import SourceError
 from numba_symexp.files import read_range
 from numba_symexp.formats.lines import without_comment, words_of

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from numba_symexp.annotations import Array
-from numba_symexp.behind import WriteBehind, worked_on
+from numba_symexp.background import WriteBehind, worked_on
 from numba_symexp.errors import SourceError
 from numba_symexp.formats.words_table import COMMENT
 from numba_symexp.kernels.text import LARGEST, LONGEST_NUMBER, write_lines

@@ -1,4 +1,4 @@
-"""What somebody says of a symmetry: which operators, which of them, and about which points."""
+"""What is asked of a symmetry: which one, which of its operators, and about which points."""
 
 from dataclasses import dataclass
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from numba_symexp import interrupts
 from numba_symexp.annotations import Array, Progress
-from numba_symexp.behind import worked_on
+from numba_symexp.background import worked_on
 from numba_symexp.expanded.column_kinds import CarriedColumn, DefocusColumn, HalfSetColumn, only
 from numba_symexp.expanded.output_column import CheckedRows, OutputColumn, RowsBesideSources, differ
 from numba_symexp.expanded.table import ExpandedTable

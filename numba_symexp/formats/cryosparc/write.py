@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from numba_symexp.annotations import Array
-from numba_symexp.behind import WriteBehind
+from numba_symexp.background import WriteBehind
 from numba_symexp.errors import SourceError
 from numba_symexp.formats.cryosparc.slots import (
     SLOT,

@@ -1,4 +1,4 @@
-"""Whole poses and places of subtomograms in their tomogram, whichever program they are of."""
+"""Poses and places of subtomograms in their tomograms, from the columns of any program."""
 
 import abc
 
