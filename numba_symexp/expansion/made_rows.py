@@ -16,7 +16,7 @@ from numba_symexp.particles.table import Column, ParticleTable
 
 
 class PlannedExpansion:
-    """What a planned expansion would say once it is written; see `ExpandedTable`.
+    """What a planned expansion would say once it is written; see `ExpandedRows`.
 
     Parameters
     ----------

@@ -55,7 +55,7 @@ class SomeRows(SameNamesView):
 
 
 class SelectedExpansion:
-    """An expanded table of which some rows are left; see `ExpandedTable`.
+    """An expanded table of which some rows are left; see `ExpandedRows`.
 
     Parameters
     ----------
