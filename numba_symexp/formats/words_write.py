@@ -106,7 +106,7 @@ class WordRows(abc.ABC):
             self._endings,
         )
 
-    def _told(self, label: str, block: "Block", source: dict[str, Array]) -> Array:
+    def _numbers_of(self, label: str, block: "Block", source: dict[str, Array]) -> Array:
         """What the text of each row's source says of a label, as a number."""
         first = int(block.sources[0])
         return numbers(source[label], f"{self._source.path}: _{label}", first)[block.index]

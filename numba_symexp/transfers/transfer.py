@@ -242,7 +242,7 @@ def _moves(
     moves: list[Moves] = []
     notes: list[str] = []
     boxes = Boxes.of(given.table, getting.table)
-    if boxes is not None and _any(joined, boxes.moves_A):
+    if boxes is not None and _moves_any(joined, boxes.moves_A):
         moves.append(boxes.moves_A)
         notes.append(
             "boxes of the two sets are at different places on the micrographs "
@@ -277,7 +277,7 @@ def _settle_subtraction(given: PoseSet, getting: PoseSet, joined: Joined) -> Non
         warn(f"{given.path}: its images are made of others (_{ORIGINAL_IMAGE}); {told}: {options}")
 
 
-def _any(joined: Joined, move: Moves) -> bool:
+def _moves_any(joined: Joined, move: Moves) -> bool:
     """Whether a move is not 0 in some row."""
     return _count(joined, [move]) > 0
 
