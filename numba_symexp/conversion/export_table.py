@@ -307,12 +307,12 @@ def _outputs(output: str, known: Format) -> list[str]:
 
 
 def check_rows(rows: Poses) -> None:
-    """Check every row of a table that nothing was checked of, and which pixel its shifts are in.
+    """Check all rows of a table that is not expanded, or the pixel size of one that is.
 
     Raises
     ------
     SourceError
-        A row is none, or shifts were moved in other pixels than those of the source.
+        A row is no pose or shift, or the pixel size that was given is not the source's.
     """
     if rows.expanded is None:
         scan(rows.table, rows.columns)
@@ -334,7 +334,7 @@ def check_rows(rows: Poses) -> None:
 def _writer(
     rows: Poses, known: Format, keep_track_length: bool, choice: CoordinateChoice
 ) -> tuple[RowWriter, list[str]]:
-    """Who writes the rows, and what a user should know of it."""
+    """Return what writes the rows, and what a user should know of it."""
     source: ParticleTable = rows.source
     notes: list[str] = []
     dropped: list[str] = []

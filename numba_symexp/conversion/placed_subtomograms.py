@@ -39,7 +39,7 @@ DYNAMO_PLACES = ("dynamo/x", "dynamo/y", "dynamo/z")
 
 
 class Placed(abc.ABC):
-    """Whole poses and places of the subtomograms of a table.
+    """Reader of whole poses and places of the subtomograms of a table.
 
     Attributes
     ----------
@@ -172,7 +172,7 @@ def program_of(table: ParticleTable) -> str:
 
 
 def placed_of(source: ParticleTable, psize_A: float | None = None) -> Placed:
-    """What knows poses and places of a table; A per pixel where it is not to say it."""
+    """Return the reader of poses and places of a table; ``psize_A`` counts before its own."""
     program = program_of(source)
     if program == DYNAMO:
         return OfDynamo(source, psize_A)

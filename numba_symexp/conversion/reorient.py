@@ -204,7 +204,7 @@ def reorient(
 
 
 class _Particles(NoCopies):
-    """Particles without what says that they are copies, which would be of the old frame.
+    """Particles without the columns that say whose copies they are: those are of the old frame.
 
     Of filaments that run the other way, places on the track are negated, as RELION does.
     """
@@ -226,7 +226,7 @@ class _Particles(NoCopies):
 
 
 def _refuse_psize(particles: ParticleTable, shift: str, psize: float | None) -> None:
-    """Refuse a pixel size beside the table's own: shifts that stay count in that.
+    """Refuse a pixel size where the table has its own, in which the shifts count.
 
     Raises
     ------

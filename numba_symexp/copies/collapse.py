@@ -149,7 +149,7 @@ def collapse(
 
 
 def _far_away(copies: Copies, particles: Array, best: Array) -> str:
-    """Say that best copies stand far from where the expanded table puts them; empty where not."""
+    """Say that best copies are far from where the expanded table puts them; else empty."""
     known = copies.expanded
     if isinstance(copies, ExpandedCopies) or not isinstance(known, ExpandedTable):
         return ""
@@ -223,7 +223,7 @@ def _gather(
 
 
 def _refuse_other_poses(copies: Copies) -> None:
-    """Refuse copies whose poses and places are said in another way than the particles'.
+    """Refuse copies whose poses are of another kind than those of the particles.
 
     Raises
     ------

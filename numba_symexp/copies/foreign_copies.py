@@ -21,7 +21,7 @@ _SAMPLE_STRIPES, _STRIPE_ROWS = 16, 256
 
 
 class ForeignCopies(ReturnedCopies):
-    """Rows that another program made of particles; no table of ours knows them.
+    """Rows that another program made of particles; there is no expanded table of them.
 
     Parameters
     ----------

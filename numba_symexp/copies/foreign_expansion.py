@@ -138,7 +138,7 @@ def _angle_deg(trace: Array) -> Array:
 
 
 def told_by_poses(rows: Poses, some: Turns) -> Operators:
-    """Operators of which the copies of another program are.
+    """Operators by which another program made copies.
 
     Those that the table states or that `match` finds, whichever the poses fit; else those that fit
     the motions from the particles themselves, where no number of a copy says anything.

@@ -23,7 +23,7 @@ that the motions are then found not to be.
 
 
 def fitted_helices(motions: MotionSet, convention: str) -> Iterator[Operators]:
-    """Helices about z, alone or times Cn or Dn, that motions may be; none where they are not so.
+    """Helices about z, alone or times Cn or Dn, that motions may be; often none.
 
     The rise is the least step between two heights, and the twist the turn between these; both are
     then fitted to all heights, outward from 0. Of the angles that Cn makes equal, the twist is the

@@ -70,7 +70,7 @@ def name(
 
 
 def middle_of_helix(known: Name) -> int | None:
-    """Place of the motion from which part of a helix is a whole one; None where there is none.
+    """Place of the motion from which part of a helix counts as a whole one; None without such.
 
     RELION writes helical units in ascending order, the original in the middle of them.
     """

@@ -208,7 +208,7 @@ class References:
         return found
 
     def _keep_equal_numbers(self, images: "Known") -> None:
-        """Keep images with as many rows as most: a row's rank among others' says nothing.
+        """Keep images with as many rows as most have: in others the rank of a row tells no copy.
 
         Where many images have other numbers of rows, part of the copies is gone: then those with
         several rows are kept, and copies are told by their motions.

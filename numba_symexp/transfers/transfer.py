@@ -232,7 +232,7 @@ def _moves(
     center: Point | None,
     same_center: bool,
 ) -> tuple[list[Moves], list[str]]:
-    """What is added to shifts since images were moved, and what a user should know of it.
+    """What is added to shifts because images were moved, and what a user should know of it.
 
     Raises
     ------
