@@ -262,7 +262,7 @@ def _show_picture(job: Job, files: "_Files") -> list[str]:
 
 
 class _Written:
-    """A file of which a library sees no more than that bytes can be written."""
+    """A file that lets a library write bytes, and nothing else."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.write = file.write

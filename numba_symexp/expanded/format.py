@@ -105,8 +105,8 @@ class SourceRecord:
         return cls(n_rows=int(rows), columns=columns, passthrough=tuple(passthrough), **texts)
 
 
-def beside(path: str, source: str) -> str:
-    """Path of a file from the folder of the source."""
+def path_from_source(path: str, source: str) -> str:
+    """Path of a file, counted from the folder of the source."""
     return os.path.relpath(os.path.realpath(path), os.path.dirname(os.path.realpath(source)))
 
 

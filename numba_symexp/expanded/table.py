@@ -18,7 +18,7 @@ from numba_symexp.expanded.column_kinds import (
     DefocusColumn,
     PoseColumn,
     ShiftColumn,
-    only,
+    of_kind,
     stored_columns,
 )
 from numba_symexp.expanded.format import SourceRecord, check_format, read_operators
@@ -106,12 +106,12 @@ class ExpandedTable(Mapping[str, ExpandedColumn]):
                 self.operators = read_operators(file, self.attributes)
                 self._record = SourceRecord.read(file)
             self.output_columns = stored_columns(self._table)
-            (pose,) = only(self.output_columns, PoseColumn)
-            (shift,) = only(self.output_columns, ShiftColumn)
+            (pose,) = of_kind(self.output_columns, PoseColumn)
+            (shift,) = of_kind(self.output_columns, ShiftColumn)
             self._pose, self._shift, self._pose_format = pose.name, shift.name, pose.pose_format
             pose_and_shift = {name: self._table.columns[name] for name in (pose.name, shift.name)}
             self._search = SourceSearch(path, self._record, source, pose_and_shift)
-            moved = only(self.output_columns, DefocusColumn)
+            moved = of_kind(self.output_columns, DefocusColumn)
             self.defocus = {column.name: column.sign for column in moved}
         except BaseException:
             self._table.close()

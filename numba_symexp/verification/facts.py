@@ -41,7 +41,7 @@ _OPERATOR_UNITS = {
 
 
 def records_disagree(expanded: ExpandedTable) -> str | None:
-    """Say which record of who made the file, when, and of what is missing or wrong, or None."""
+    """Say which record is missing or wrong of who made the file, when and of what, or None."""
     attributes, provenance = expanded.attributes, expanded.provenance
     for name in ("created", "generated_by"):
         if not isinstance(attributes.get(name), str):
