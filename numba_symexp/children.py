@@ -49,13 +49,13 @@ def _without_here(path: list[str]) -> list[str]:
     with contextlib.suppress(OSError):
         here = os.path.realpath(os.getcwd())
         named = [part for part in os.environ.get(_PATH, "").split(os.pathsep) if part]
-        wanted = {os.path.realpath(part) for part in [*named, *_homes()]}
+        wanted = {os.path.realpath(part) for part in [*named, *_import_folders()]}
         if here not in wanted:
             return [part for part in path if os.path.realpath(part) != here]
     return path
 
 
-def _homes() -> list[str]:
+def _import_folders() -> list[str]:
     """Folders that the running program and this package were imported from."""
     homes = [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
     main = sys.modules.get("__main__")

@@ -20,7 +20,6 @@ from numba_symexp.errors import ExpansionWarning, OutputError, SymexpError, warn
 from numba_symexp.expansion.job import ExpandJob, next_steps
 from numba_symexp.expansion.run import run
 from numba_symexp.formats.cryosparc.write import slot_type
-from numba_symexp.option_forms import job_of
 from numba_symexp.particles.schema import UID
 from numba_symexp.pictures.plot import plot
 from numba_symexp.symmetry.operators import Operators
@@ -155,7 +154,7 @@ def expand_in_cryosparc(
         marked as failed, also after Ctrl-C and SIGTERM.
     """
     started = time.perf_counter()
-    job = job_of(
+    job = ExpandJob.of_options(
         source=particles,
         output=OUTPUT,
         symmetry=symmetry,
@@ -263,7 +262,7 @@ def _show_picture(job: Job, files: "_Files") -> list[str]:
 
 
 class _Written:
-    """A file of which a library sees no more than that bytes can be written."""
+    """A file that lets a library write bytes, and nothing else."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.write = file.write

@@ -33,6 +33,11 @@ _STATFS_BYTES = 512
 """More than ``struct statfs`` has; the type is its first word."""
 
 
+def path_or_none(given: "AnyPath | None") -> str | None:
+    """Path as text, where there is one."""
+    return None if given is None else os.fspath(given)
+
+
 def path_list(given: "AnyPath | Sequence[AnyPath] | None") -> list[str]:
     """Paths as text: of one path, of several, or of a text with commas between them."""
     if given is None:

@@ -8,7 +8,7 @@ from typing import Any
 from numba_symexp.annotations import AnyPath
 from numba_symexp.errors import SymexpError, UsageError, warn
 from numba_symexp.expanded.table import open_expanded
-from numba_symexp.files import path_list
+from numba_symexp.files import path_list, path_or_none
 from numba_symexp.formats import open_table
 from numba_symexp.particles.columns import (
     expanded_by,
@@ -141,7 +141,7 @@ def inspect(
         The file cannot be read, or holds no table.
     """
     path = os.fspath(path)
-    moved = None if source is None else os.fspath(source)
+    moved = path_or_none(source)
     with open_table(path, table, path_list(passthrough)) as rows:
         is_expanded = rows.says("format", FORMAT)
         if moved is not None and not is_expanded:

@@ -59,7 +59,7 @@ class RunMark:
         """Mark of this process; what the system does not tell is unknown."""
         host = re.sub(r"[^\w.]", "_", socket.gethostname())
         pid = os.getpid()
-        return cls(host, _boot(), _namespaces(), str(pid), _start_time(pid) or _UNKNOWN)
+        return cls(host, _boot_id(), _namespaces(), str(pid), _start_time(pid) or _UNKNOWN)
 
     def is_dead(self, on_local_disk: bool) -> bool:
         """Whether the process is surely gone; False where nobody here can tell.
@@ -163,7 +163,7 @@ def _lock(kind: int) -> bytes:
     return struct.pack("hhqqi0q", kind, os.SEEK_SET, _LOCKED_BYTE, 1, 0)
 
 
-def _boot() -> str:
+def _boot_id() -> str:
     """First part of this boot's id."""
     with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
         return file.read(8)

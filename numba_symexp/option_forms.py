@@ -1,33 +1,45 @@
-"""What an option's value is made of: any form in which people write it in Python."""
+"""The value of an option, made of any form in which people write it in Python.
+
+A form takes the option's name, for messages, and what was given; it returns the one value that the
+option has inside, or refuses what was given.
+"""
 
 import operator
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from numba_symexp.expansion.job import ExpandJob
+from numba_symexp.errors import UsageError
 from numba_symexp.files import path_list
-from numba_symexp.symmetry.forms import (
-    SYMMETRY_FORMS,
-    boolean,
-    integer,
-    number,
-    optional_path,
-    path,
-    text,
-    voxels,
-    wrong,
-)
+
+Form = Callable[[str, Any], Any]
 
 
-def job_of(**options: Any) -> ExpandJob:
-    """Job of options in any form that people write them; those of `expand`, by name.
+def values_of(options: Mapping[str, Any], forms: Mapping[str, Form]) -> dict[str, Any]:
+    """Values of some options, by name, each made by the form of that name.
 
     Raises
     ------
     UsageError
-        An option is of a wrong type, out of its range, or contradicts another.
+        An option is of a wrong type.
     """
-    return ExpandJob(**{name: FORMS[name](name, value) for name, value in options.items()})
+    return {name: forms[name](name, given) for name, given in options.items()}
+
+
+def path(name: str, value: Any) -> str:
+    """Text of a path."""
+    try:
+        found = os.fspath(value)
+    except TypeError:
+        raise wrong(name, value, "a path") from None
+    if not isinstance(found, str):
+        raise wrong(name, value, "a path as text")
+    return found
+
+
+def optional_path(name: str, value: Any) -> str | None:
+    """Text of a path, or None."""
+    return None if value is None else path(name, value)
 
 
 def paths(name: str, value: Any) -> tuple[str, ...]:
@@ -37,6 +49,13 @@ def paths(name: str, value: Any) -> tuple[str, ...]:
     except TypeError:
         raise wrong(name, value, "paths") from None
     return tuple(path(name, each) for each in found)
+
+
+def text(name: str, value: Any) -> str | None:
+    """Text, or None."""
+    if value is not None and not isinstance(value, str):
+        raise wrong(name, value, "text")
+    return value
 
 
 def names(name: str, value: Any) -> tuple[str, ...]:
@@ -54,7 +73,31 @@ def names(name: str, value: Any) -> tuple[str, ...]:
     return found
 
 
-def _pair(name: str, value: Any) -> tuple[int, ...] | None:
+def number(name: str, value: Any) -> float | None:
+    """Float of a number of any type, or None."""
+    if value is None:
+        return None
+    if isinstance(value, str | bytes | bool):
+        raise wrong(name, value, "a number")
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise wrong(name, value, "a number") from None
+
+
+def integer(name: str, value: Any) -> int | None:
+    """Int of a whole number of any type, or None."""
+    if value is None:
+        return None
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)
+    except TypeError:
+        raise wrong(name, value, "a whole number") from None
+
+
+def pair(name: str, value: Any) -> tuple[int, ...] | None:
     """Two whole numbers, of a sequence or of ``W,H``."""
     if value is None:
         return None
@@ -68,39 +111,13 @@ def _pair(name: str, value: Any) -> tuple[int, ...] | None:
     return found
 
 
-def _pose_format(name: str, value: Any) -> str:
-    """Name of a form of poses; an empty one is the default."""
-    return text(name, value) or ExpandJob.pose_format
+def boolean(name: str, value: Any) -> bool:
+    """Truth value, which is never a text."""
+    if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):
+        raise wrong(name, value, "True or False")
+    return bool(value)
 
 
-FORMS: dict[str, Callable[[str, Any], Any]] = {
-    **SYMMETRY_FORMS,
-    "source": path,
-    "output": path,
-    "passthrough": paths,
-    "center_px": voxels,
-    "box_px": integer,
-    "defocus": text,
-    "table": text,
-    "pose": text,
-    "pose_format": _pose_format,
-    "shift": text,
-    "psize": number,
-    "carry": names,
-    "chunk_rows": integer,
-    "threads": integer,
-    "assign_halves": integer,
-    "again": boolean,
-    "keep_track_length": boolean,
-    "program": text,
-    "recenter": text,
-    "coordinates_y": text,
-    "micrographs": optional_path,
-    "micrograph_psize": number,
-    "micrograph_px": _pair,
-    "edge_px": number,
-    "optimisation_set": optional_path,
-    "overwrite": boolean,
-    "dry_run": boolean,
-}
-"""What makes an option's value of what was given, by the option's name."""
+def wrong(name: str, value: Any, wanted: str) -> UsageError:
+    """What to say of a value of another type."""
+    return UsageError(f"{name}={str(value)[:60]} is a {type(value).__name__}: give {wanted}")

@@ -173,7 +173,7 @@ class OutputFile:
             raise OutputError(
                 f"{self.name}: its folder {self.folder} does not exist: make it first"
             )
-        found = self._found()
+        found = self._status()
         if found is None:
             return
         if not stat.S_ISREG(found.st_mode):
@@ -185,7 +185,7 @@ class OutputFile:
         if not self.overwrite:
             raise OutputError(f"{self.name}: exists: choose another output, or add overwrite=True")
 
-    def _found(self) -> os.stat_result | None:
+    def _status(self) -> os.stat_result | None:
         """What stands under the name now."""
         with as_output_error(self.name):
             try:
@@ -354,7 +354,7 @@ def _reason(error: OSError) -> str:
 def _draft(output: OutputFile) -> Iterator[Draft]:
     """Hold a hidden file in the output's folder; it is gone afterwards, published or not."""
     path = os.path.join(output.folder, hidden_name())
-    old = output._found()
+    old = output._status()
     mode = 0o666 if old is None else 0o600 | stat.S_IMODE(old.st_mode) & 0o666
     with as_output_error(output.name):
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, mode)

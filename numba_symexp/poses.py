@@ -3,11 +3,11 @@
 import functools
 import math
 from collections.abc import Collection, Iterator, Sequence
-from typing import Protocol, Self
+from typing import Self
 
 from numba_symexp import interrupts
-from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError, UsageError
+from numba_symexp.expanded.interface import ExpandedRows
 from numba_symexp.expanded.table import ExpandedTable, open_expanded
 from numba_symexp.formats import open_table
 from numba_symexp.formats.relion.labels import IMAGE
@@ -104,37 +104,6 @@ def open_poses(
         if expanded is not None:
             expanded.close()
         raise
-
-
-class ExpandedRows(Protocol):
-    """Rows that were expanded, in a file or not; see `ExpandedTable`."""
-
-    path: str
-    operators: Operators
-    defocus: dict[str, float]
-    made_of_words: bool
-
-    @property
-    def table(self) -> ParticleTable:
-        """The rows."""
-
-    @property
-    def source(self) -> ParticleTable:
-        """The table that was expanded."""
-
-    @property
-    def pose_columns(self) -> tuple[str, str, str]:
-        """Names of the pose and shift columns, and the pose format."""
-
-    @property
-    def psize_given_A(self) -> float | None:  # noqa: N802 - the unit is A
-        """A per pixel that was given for the expansion."""
-
-    def checked_sources(self, index: Array, start: int) -> Array:
-        """Rows of the source that an index names."""
-
-    def close(self) -> None:
-        """Close the files."""
 
 
 class Poses:

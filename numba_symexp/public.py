@@ -1,13 +1,12 @@
-"""`expand` as a function: every option spelled out, in any form that people write it."""
+"""`expand` as a function: every option spelled out, in any form in which people write it."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from numba_symexp.annotations import AnyPath, Progress
 from numba_symexp.cluster import who_runs
-from numba_symexp.expansion.job import Summary
-from numba_symexp.option_forms import job_of
-from numba_symexp.symmetry.forms import boolean, integer, wrong
+from numba_symexp.expansion.job import ExpandJob, Summary
+from numba_symexp.option_forms import boolean, integer, wrong
 from numba_symexp.symmetry.operators import Operators
 
 if TYPE_CHECKING:
@@ -193,7 +192,7 @@ def expand(
     >>> expand("particles.h5", "expanded.h5", symmetry="D7")  # doctest: +SKIP
     """
     run = who_runs(dask, integer("workers", workers), boolean("mixed_cpus", mixed_cpus))
-    job = job_of(
+    job = ExpandJob.of_options(
         source=source,
         output=output,
         passthrough=passthrough,

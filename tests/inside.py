@@ -27,7 +27,7 @@ NAMES = {
     "Helix": "symmetry.spec",
     "IdColumn": "expanded.column_kinds",
     "LengthCounts": "pictures.tally",
-    "MAX_OPERATORS": "symmetry.operators",
+    "MAX_OPERATORS": "symmetry.interface",
     "MORE": "kernels.text",
     "MOST_ROWS": "cluster.driver",
     "Machine": "cluster.work",
@@ -174,6 +174,7 @@ AT_ONCE = {
 """How much is read, made or written at once, by module and name, and a small value of each."""
 
 MODULES = {
+    "center_files": "symmetry.center_files",
     "centers": "symmetry.centers",
     "made_rows": "expansion.made_rows",
     "cluster": "cluster.connection",
@@ -202,7 +203,7 @@ MODULES = {
     "motion": "formats.relion.motion",
     "maps": "maps.grid",
     "map_report": "maps.report",
-    "map_search": "maps.search",
+    "other_axes": "maps.other_axes",
     "operator_files": "symmetry.operator_files",
     "plain_numba": "kernels.plain_numba",
     "polynomials": "kernels.polynomials",

@@ -10,7 +10,7 @@ import naive
 import numpy as np
 import pytest
 from conftest import compiled_only, random_columns, write_table
-from inside import centers, open_subject, refuse_double
+from inside import center_files, centers, open_subject, refuse_double
 from phantom import write_mrc
 from star_files import OPTICS, particles, read_star, star_text
 
@@ -756,7 +756,7 @@ def test_a_changed_job_is_found_and_leads_to_no_other_file(name, value, tmp_path
         record["parameters"][name] = value
         file.attrs["provenance"] = json.dumps(record)
     for reader in ("markers", "center_of_mass"):  # which read files
-        monkeypatch.setattr(centers, reader, None)
+        monkeypatch.setattr(center_files, reader, None)
     assert not numba_symexp.verify("e.h5").passed
 
 

@@ -1072,14 +1072,14 @@ h5py.File = unlockable
 
 BLIND = {
     "no /proc": f"import {path_of('leftovers')} as left\nleft._start_time = lambda pid: None\n"
-    "left._boot = lambda: '0'\nleft._namespaces = lambda: '0'\n",
+    "left._boot_id = lambda: '0'\nleft._namespaces = lambda: '0'\n",
     "hidden processes": f"import {path_of('leftovers')} as left\nreal = left._start_time\n"
     "left._start_time = lambda pid: real(pid) if pid == os.getpid() else None\n",
     "another time namespace": f"import {path_of('leftovers')} as left\nreal = left._start_time\n"
     "left._start_time = lambda pid: str(int(real(pid) or 0) + 7)\n"
     "left._namespaces = lambda: '4026531836_1'\n",
     "another host of this name": f"import {path_of('leftovers')} as left\n"
-    "left._boot = lambda: 'feedbeef'\nleft.file_system = lambda folder: 0x6969\n",
+    "left._boot_id = lambda: 'feedbeef'\nleft.file_system = lambda folder: 0x6969\n",
     "no descriptors": f"import {path_of('leftovers')} as left\n"
     "def none(*words, **named): raise OSError(24, 'Too many open files')\nleft.open = none\n"
     "left._is_held = lambda path: None\n",

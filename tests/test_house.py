@@ -65,3 +65,59 @@ def test_only_the_command_line_names_flags():
 )
 def test_parameters_become_flags_of_the_command(text, told):
     assert in_flags(text, inspect.signature(COMMANDS["expand"]).parameters) == told
+
+
+ROOMS = [
+    re.findall(r"`([\w/.]+)`", line.split("|")[1])
+    for line in (PACKAGE / "README.md").read_text().splitlines()
+    if line.startswith("| `")
+]
+"""Names of each line of the map: folders end in a slash."""
+
+FLOOR = {name: floor for floor, names in enumerate(ROOMS) for name in names}
+
+ABOVE = ("__init__.py", "__main__.py", "version.py")
+"""What stands beside the rooms."""
+
+
+def room_of(path):
+    """Give the room that a module is in, as the map calls it."""
+    first, *rest = path.relative_to(PACKAGE).parts
+    return f"{first}/" if rest else first
+
+
+def imported(path):
+    """Give the package's modules that a module imports when it runs, with their lines."""
+    waiting = [ast.parse(path.read_text())]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+            waiting += node.orelse
+            continue
+        waiting += ast.iter_child_nodes(node)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("numba_symexp"):
+            for name in [node.module, *(f"{node.module}.{each.name}" for each in node.names)]:
+                module = PACKAGE.parent.joinpath(*name.split("."))
+                if module.with_suffix(".py").is_file():
+                    yield node.lineno, module.with_suffix(".py")
+                elif (module / "__init__.py").is_file() and module != PACKAGE:
+                    yield node.lineno, module / "__init__.py"
+
+
+def test_the_map_names_every_room():
+    rooms = {room_of(path) for path in PACKAGE.rglob("*.py")}
+    assert rooms - FLOOR.keys() == {*ABOVE}
+    assert FLOOR.keys() <= rooms
+
+
+def test_imports_run_down_the_map():
+    checked, up = 0, []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        here = FLOOR.get(room_of(path))
+        for line, other in imported(path) if here is not None else ():
+            there = FLOOR.get(room_of(other))
+            checked += 1
+            if there is not None and there < here:
+                up.append(f"{path.relative_to(PACKAGE)}:{line}: {other.relative_to(PACKAGE)}")
+    assert not up, "\n".join(up)
+    assert checked > 500

@@ -25,7 +25,7 @@ from inside import (
     find_center,
     jit,
     map_report,
-    map_search,
+    other_axes,
     parameters_of,
     read_map,
     refine_center,
@@ -436,7 +436,7 @@ def test_a_map_of_two_values_is_one_line(tmp_path, check):
 @pytest.mark.parametrize("axis", [(0.6, 0, -0.8), (-1, 0, 0), (0, 0, -1), (0, 0.28, 0.96)])
 def test_an_axis_or_its_opposite_is_brought_to_another_by_the_smaller_turn(axis, target):
     rotation, back = (
-        map_search._to(np.array(a, float), np.array(target, float))
+        other_axes._to(np.array(a, float), np.array(target, float))
         for a in (axis, np.negative(axis))
     )
     assert np.isclose(abs(rotation @ axis @ target), 1)

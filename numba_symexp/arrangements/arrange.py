@@ -30,11 +30,11 @@ from numba_symexp.arrangements.report import (
 from numba_symexp.arrangements.sites import Sites
 from numba_symexp.arrangements.turned_particles import TurnedParticles
 from numba_symexp.conversion.particle_output import ParticleOutput
+from numba_symexp.copies.copies import Copies
 from numba_symexp.copies.opening import open_labeled
-from numba_symexp.copies.returned import Copies
 from numba_symexp.errors import UsageError
 from numba_symexp.expanded.table import ExpandedTable
-from numba_symexp.files import path_list
+from numba_symexp.files import path_list, path_or_none
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.output import Draft
 from numba_symexp.particles.scan import blocks
@@ -115,8 +115,8 @@ def arrange(
         raise UsageError(f"most={most} is not 1 or more")
     if min_projected_A is not None and not 0 < min_projected_A < np.inf:
         raise UsageError(f"min_projected_A={min_projected_A:g} is not a length above 0")
-    names, kept = _listed("label", label), _listed("keep", keep)
-    of, particles = (None if each is None else os.fspath(each) for each in (expanded, source))
+    names, kept = _words_of_option("label", label), _words_of_option("keep", keep)
+    of, particles = map(path_or_none, (expanded, source))
     inputs = [*paths, of, particles]
     if output is None and (kept or score is not None):
         raise UsageError("keep= and score= say what is written: add output=")
@@ -158,7 +158,7 @@ def arrange(
         return report
 
 
-def _listed(name: str, given: str | Sequence[str]) -> list[str]:
+def _words_of_option(name: str, given: str | Sequence[str]) -> list[str]:
     """Words of an option, given as a text with commas or one by one."""
     words = given.split(",") if isinstance(given, str) else list(given)
     if any(not isinstance(word, str) or not word for word in words if given):
@@ -209,7 +209,7 @@ class _Job:
             "complete": int(patterns.particles[: patterns.complete].sum()),
             "possible": possible_arrangements(sites, len(labels.names)),
             "arrangements": tuple(self._arrangement(k, by_chance) for k in range(shown)),
-            "further": _rest(patterns, shown, patterns.complete),
+            "further": _not_listed(patterns, shown, patterns.complete),
             "incomplete": tuple(
                 Incomplete(
                     k + 1,
@@ -218,7 +218,7 @@ class _Job:
                 )
                 for k in range(gaps.start, gaps.stop)
             ),
-            "further_incomplete": _rest(patterns, gaps.stop, told),
+            "further_incomplete": _not_listed(patterns, gaps.stop, told),
             "unlabeled": int(patterns.particles[told:].sum()),
             "pairs": tuple(_pairs(counts, sites, labels.names)),
             "limit": counts.limit,
@@ -365,7 +365,7 @@ def _helix(
     )
 
 
-def _rest(patterns: Patterns, first: int, last: int) -> tuple[int, int]:
+def _not_listed(patterns: Patterns, first: int, last: int) -> tuple[int, int]:
     """How many patterns are not listed, and how many particles have them."""
     return last - first, int(patterns.particles[first:last].sum())
 

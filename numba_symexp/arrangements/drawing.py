@@ -111,7 +111,7 @@ def draw(
     box = (_EDGE + 0.65, top - _COUNTS_HIGH, _COUNTS_WIDE, _COUNTS_HIGH)
     _counts(page, box, report.arrangements[:_MOST_COUNTS])
     relations = _relations(report)
-    names = [_name_of(each, relations[each.relation], _few(report)) for each in pairs]
+    names = [_name_of(each, relations[each.relation], _is_of_one_pair(report)) for each in pairs]
     left = _EDGE + 0.65 + _COUNTS_WIDE + 0.5
     page.text(left, top + 0.08, _title_of(report, len(pairs)), weight="bold")
     left += _SMALL_LETTER * max(map(len, names), default=0) + 0.1
@@ -175,12 +175,12 @@ def _panel(
     count = f"{shown.particles:,} particle{'s' if shown.particles > 1 else ''}"
     page.text(middle, top + 0.06, f"{shown.id}: {count}", ha="center", weight="bold")
     sphere.draw(page, middle, bottom + _BELOW, shown.pattern)
-    for number, line in enumerate(_said(shown)):
+    for number, line in enumerate(_lines_below(shown)):
         height = bottom + _BELOW - 0.14 - 0.155 * number
         page.text(middle, height, line, ha="center", fontsize=_SMALL)
 
 
-def _said(shown: Arrangement | Incomplete) -> list[str]:
+def _lines_below(shown: Arrangement | Incomplete) -> list[str]:
     """Lines below an arrangement."""
     if isinstance(shown, Incomplete):
         return ["some copies did not come back"]
@@ -202,7 +202,7 @@ def _counts(
     panel.set_title("particles of each arrangement", fontsize=9, weight="bold", loc="left")
     panel.spines[["top", "right"]].set_visible(False)
     if not shown:
-        _nothing(panel, "no particle has all labels")
+        _say_why_empty(panel, "no particle has all labels")
         return
     x = np.arange(len(shown))
     seen = np.array([each.particles for each in shown], float)
@@ -230,7 +230,7 @@ def _counts(
 def _shown_pairs(report: ArrangeReport) -> list[PairOfLabels]:
     """Pairs that have a score: of two labels those of the rarer one, else the largest scores."""
     scored = [each for each in report.pairs if each.score is not None]
-    few, rare = _few(report), _rarest(report)
+    few, rare = _is_of_one_pair(report), _rarest(report)
     if few:
         scored = [each for each in scored if each.labels == (rare, rare)]
     if not few or len(scored) > _MOST_BARS:
@@ -239,7 +239,7 @@ def _shown_pairs(report: ArrangeReport) -> list[PairOfLabels]:
     return scored
 
 
-def _few(report: ArrangeReport) -> bool:
+def _is_of_one_pair(report: ArrangeReport) -> bool:
     """Whether one pair of labels says all, since counts are fixed."""
     return len(report.labels) <= 2
 
@@ -260,7 +260,7 @@ def _scores(
     panel = page.axes(*place)
     panel.spines[["top", "right", "left"]].set_visible(False)
     if not shown or report.limit is None:
-        _nothing(panel, "no pair can be tested: a permutation changes nothing")
+        _say_why_empty(panel, "no pair can be tested: a permutation changes nothing")
         return
     score, limit = np.array([each.score for each in shown], float), report.limit
     y = np.arange(len(shown))[::-1]
@@ -299,7 +299,7 @@ def _title_of(report: ArrangeReport, shown: int) -> str:
     """What the pairs are."""
     of_all = len(report.pairs)
     text = "pairs of labels"
-    if _few(report):
+    if _is_of_one_pair(report):
         rare = _plain(_rarest(report), 12)
         text, of_all = f"pairs of {rare} and {rare}", of_all // (2 * len(report.labels) - 1)
     text += ", against labels permuted in each particle"
@@ -324,7 +324,7 @@ def _name_of(pair: PairOfLabels, relation: str, few: bool) -> str:
     return _plain(text, most)
 
 
-def _nothing(panel: Any, words: str) -> None:
+def _say_why_empty(panel: Any, words: str) -> None:
     """Say in an empty panel why it is empty."""
     panel.set_axis_off()
     panel.text(0.5, 0.5, words, ha="center", va="center", color="0.4", transform=panel.transAxes)

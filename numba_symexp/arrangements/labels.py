@@ -10,7 +10,7 @@ import numpy as np
 from numba_symexp import interrupts
 from numba_symexp.annotations import Array, Progress
 from numba_symexp.arrangements.patterns import MISSING, MOST_LABELS
-from numba_symexp.copies.returned import Copies
+from numba_symexp.copies.copies import Copies
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.particles.stacked import StackedTable
 from numba_symexp.particles.table import ParticleTable
@@ -115,13 +115,13 @@ class LabelColumn:
         values = texts_as_bytes(rows[self.name])
         if values.ndim == 2:
             none = np.logical_not(np.isfinite(values).all(axis=1))
-            return self._known(values.argmax(axis=1), none)
+            return self._codes_of(values.argmax(axis=1), none)
         is_float = values.dtype.kind == "f"
-        return self._known(
+        return self._codes_of(
             values, np.isnan(values) if is_float else np.zeros(len(values), np.bool_)
         )
 
-    def _known(self, values: Array, none: Array) -> Array:
+    def _codes_of(self, values: Array, none: Array) -> Array:
         """Codes of values, of which those that are new get the next ones."""
         codes = np.full(len(values), _UNSEEN, np.uint8)
         waiting = ~none

@@ -1,4 +1,4 @@
-"""Arrangements: labelings that a turn of the particle makes one, how often each occurs, and chance.
+"""Arrangements, labelings that differ by a turn of the particle: how often each occurs, and chance.
 
 A pattern is the smallest labeling of its arrangement, in the order of the labels.
 """

@@ -15,7 +15,7 @@ _FEW = 5
 
 @dataclass(frozen=True)
 class Arrangement:
-    """Labelings that a turn of the particle makes one, where all copies have labels.
+    """Labelings that differ by a turn of the particle alone, where all copies have labels.
 
     Attributes
     ----------

@@ -122,7 +122,7 @@ class Sites:
             turns,
             np.ascontiguousarray(mates[turns]),
             relation,
-            _told_apart(relations),
+            _with_distinct_names(relations),
         )
 
     def symmetry_of(self, turns: Array) -> str:
@@ -232,7 +232,7 @@ def _smallest(between: Operators, subgroup: Array, full: Operators) -> Operators
     return several.choose([best], "", "")
 
 
-def _told_apart(relations: tuple[Relation, ...]) -> tuple[Relation, ...]:
+def _with_distinct_names(relations: tuple[Relation, ...]) -> tuple[Relation, ...]:
     """Relations whose names differ: those of one name say which sites they are between."""
     names = [each.name for each in relations]
     return tuple(

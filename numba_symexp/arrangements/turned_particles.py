@@ -11,8 +11,8 @@ from numba_symexp.arrangements.patterns import MISSING, Patterns, PatternText, f
 from numba_symexp.arrangements.report import letters
 from numba_symexp.arrangements.sites import Sites
 from numba_symexp.conversion.particle_output import ParticleOutput
-from numba_symexp.conversion.turned import Tag, TurnedTable
-from numba_symexp.copies.returned import Copies
+from numba_symexp.conversion.turned_table import Tag, TurnedTable
+from numba_symexp.copies.copies import Copies
 from numba_symexp.errors import UsageError
 from numba_symexp.formats.cryosparc.slots import why_left_out
 from numba_symexp.particles.schema import (
@@ -67,7 +67,7 @@ class TurnedParticles:
         """
         copies, patterns, sites = self._copies, self._patterns, self._sites
         wanted = np.zeros(len(patterns.first), np.bool_)
-        wanted[self._kept(keep) if keep else slice(patterns.told)] = True
+        wanted[self._pattern_numbers(keep) if keep else slice(patterns.told)] = True
         rows = np.flatnonzero(wanted[patterns.number])
         known = copies.expanded
         operator = sites.turns[patterns.turn[rows]]
@@ -110,7 +110,7 @@ class TurnedParticles:
             ),
         }
 
-    def _kept(self, keep: Sequence[str]) -> list[int]:
+    def _pattern_numbers(self, keep: Sequence[str]) -> list[int]:
         """Numbers of the patterns that somebody names."""
         patterns, found = self._patterns, []
         for word in keep:

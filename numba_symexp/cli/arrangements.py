@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from numba_symexp.arrangements.report import are_few, in_short, letters, signed
-from numba_symexp.cli.argv import Request, integer, is_on, number
+from numba_symexp.cli.argv import Request
+from numba_symexp.cli.flag_values import integer, is_on, number
 from numba_symexp.cli.terminal import ProgressBar
 
 _MOST_PAIRS = 30

@@ -3,7 +3,8 @@
 from dataclasses import asdict
 from typing import Any
 
-from numba_symexp.cli.argv import Request, is_on, number, point
+from numba_symexp.cli.argv import Request
+from numba_symexp.cli.flag_values import is_on, number, point
 from numba_symexp.cli.terminal import ProgressBar
 
 

@@ -86,7 +86,7 @@ def program_help(program: str, about: str, verbs: Verbs) -> str:
         [
             *_wrapped(about),
             *("", f"usage: {program} COMMAND ...", ""),
-            *(*_listed(entries), "", *_wrapped(last), "", f"Guide: {_GUIDE}"),
+            *(*_entry_lines(entries), "", *_wrapped(last), "", f"Guide: {_GUIDE}"),
         ]
     )
 
@@ -102,7 +102,7 @@ def command_help(program: str, name: str, verb: Callable[..., Any]) -> str:
     lines = [*_wrapped(about), "", usage]
     for heading, names in _parts(verb).items():
         told = dict(entries[name] for name in names)
-        lines += ["", *([f"{heading}:"] if heading else []), *_listed(told, beside)]
+        lines += ["", *([f"{heading}:"] if heading else []), *_entry_lines(told, beside)]
     return "\n".join(lines)
 
 
@@ -298,7 +298,7 @@ def _beside(names: Sequence[str]) -> int:
     return min(_WIDEST_NAME, max(map(len, names)))
 
 
-def _listed(entries: Mapping[str, str], beside: int | None = None) -> list[str]:
+def _entry_lines(entries: Mapping[str, str], beside: int | None = None) -> list[str]:
     """Names, and beside or below each what it is."""
     beside = _beside([*entries]) if beside is None else beside
     lines: list[str] = []

@@ -1,4 +1,4 @@
-"""The program: words become a request, Fire has read them all, and only then it runs."""
+"""The program: words become a request, which runs when Fire has read all of them."""
 
 import contextlib
 import gc
@@ -15,10 +15,11 @@ from numba_symexp.cli.argv import Request, canonical, help_asked_for, in_flags
 from numba_symexp.cli.arrangements import arrange
 from numba_symexp.cli.copies import collapse, match
 from numba_symexp.cli.cryosparc import cryosparc
-from numba_symexp.cli.expansion import expand, operators
+from numba_symexp.cli.expansion import expand
 from numba_symexp.cli.frames import reorient
 from numba_symexp.cli.help import command_help, completion, program_help
 from numba_symexp.cli.maps_and_pictures import mapcheck, plot
+from numba_symexp.cli.operators import operators
 from numba_symexp.cli.selection import select
 from numba_symexp.cli.tables import example, export_particles, import_particles, inspect, verify
 from numba_symexp.cli.terminal import (

@@ -6,7 +6,8 @@ They are written as the verbs of `expansion` are.
 from dataclasses import asdict
 from typing import Any
 
-from numba_symexp.cli.argv import Request, integer, is_on, number, point_or_corner
+from numba_symexp.cli.argv import Request
+from numba_symexp.cli.flag_values import integer, is_on, number, point_or_corner
 from numba_symexp.cli.terminal import ProgressBar
 
 

@@ -3,7 +3,8 @@
 from dataclasses import asdict
 from typing import Any
 
-from numba_symexp.cli.argv import Request, integer, is_on, number, numbers, pair
+from numba_symexp.cli.argv import Request
+from numba_symexp.cli.flag_values import integer, is_on, number, numbers, pair
 from numba_symexp.cli.terminal import ProgressBar
 from numba_symexp.errors import UsageError
 

@@ -9,7 +9,8 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from numba_symexp.cli.argv import Request, integer, is_on, number, pair
+from numba_symexp.cli.argv import Request
+from numba_symexp.cli.flag_values import integer, is_on, number, pair
 from numba_symexp.cli.terminal import ProgressBar, histogram_text, readable_size
 from numba_symexp.errors import UsageError
 

@@ -126,7 +126,7 @@ def connected(cluster: Cluster) -> Iterator[Any]:
     except ImportError as error:
         raise ClusterError(f"dask= needs Dask: {install('dask')}") from error
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_quiet())
+        stack.enter_context(_without_messages())
         if not isinstance(cluster.address, str):
             yield cluster.address
             return
@@ -261,7 +261,7 @@ def _close(owner: Any) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _without_messages() -> Iterator[None]:
     """Keep Dask's own messages from standard error: a run says what went wrong in one line."""
     known = dict(logging.root.manager.loggerDict)
     loud = [

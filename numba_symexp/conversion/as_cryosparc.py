@@ -201,11 +201,11 @@ class AsCryosparc(TableView):
             has_number = path != b""
             if name == IMAGE_PATH:
                 return np.where(has_number, path, number)
-            values = numbers(np.where(has_number, number, b"1"), self._what(IMAGE), start) - 1
-            return self._whole(values, IMAGE, start)
+            values = numbers(np.where(has_number, number, b"1"), self._in_message(IMAGE), start) - 1
+            return self._as_uint32(values, IMAGE, start)
         values = self._numbers(each, found, start, stop)
         if each.dtype.kind == "u":
-            values = self._whole(values, each.label, start)
+            values = self._as_uint32(values, each.label, start)
         if name == IMAGE_SHAPE:
             return np.stack([values, values], axis=1)
         if name in FRACTIONS:
@@ -219,22 +219,22 @@ class AsCryosparc(TableView):
     ) -> Array:
         """Numbers of a label, of the particles or of their optics group."""
         if each.label in found:
-            return numbers(found[each.label], self._what(each.label), start)
+            return numbers(found[each.label], self._in_message(each.label), start)
         group = found.get(OPTICS_GROUP)
         return self._reader.optics.of_rows(group, each.label, stop - start, self.path, start)
 
-    def _whole(self, values: Array, label: str, start: int) -> Array:
+    def _as_uint32(self, values: Array, label: str, start: int) -> Array:
         """Numbers that fit an unsigned 32-bit field."""
         bad = ~((values >= 0) & (values < 2**32) & (values == np.floor(values)))
         if bad.any():
             row = int(np.argmax(bad))
             raise SourceError(
-                f"{self._what(label)} of row {start + row} makes no whole number from 0 up: "
+                f"{self._in_message(label)} of row {start + row} makes no whole number from 0 up: "
                 "repair it"
             )
         return values
 
-    def _what(self, label: str) -> str:
+    def _in_message(self, label: str) -> str:
         """A label for a message."""
         return f"{self.path}: _{label}"
 

@@ -194,7 +194,7 @@ def is_neutral(label: str, words: Array) -> bool:
 
 
 def not_converted(path: str, names: Collection[str], program: str) -> str:
-    """Sentence about aberrations that a file for a program will lack; empty for none."""
+    """Sentence about aberrations that a file for a program will lack; empty without any."""
     if not names:
         return ""
     return (

@@ -13,7 +13,7 @@ from numba_symexp.conversion.coordinates import off_micrographs, refuse_choice
 from numba_symexp.conversion.subtomograms import as_wanted
 from numba_symexp.errors import SourceError, UsageError, warn
 from numba_symexp.expansion.job import next_steps
-from numba_symexp.files import path_list
+from numba_symexp.files import path_list, path_or_none
 from numba_symexp.formats import FORMATS, format_of_suffix
 from numba_symexp.formats.cryosparc.job_folder import left_aside
 from numba_symexp.formats.interface import Format, RowWriter
@@ -121,14 +121,14 @@ def export_particles(
     choice = CoordinateChoice(
         recenter,
         coordinates_y,
-        None if micrographs is None else os.fspath(micrographs),
+        path_or_none(micrographs),
         micrograph_psize,
         None if micrograph_px is None else tuple(micrograph_px),
         edge_px,
     )
     further = path_list(passthrough)
     pair = OutputPair(output, [file, *further, choice.micrographs], overwrite)
-    source = None if source is None else os.fspath(source)
+    source = path_or_none(source)
     with open_poses(file, psize, source, passthrough=further) as opened:
         rows, converted = _as_wanted(opened, pair.format, program)
         check_rows(rows)
@@ -307,12 +307,12 @@ def _outputs(output: str, known: Format) -> list[str]:
 
 
 def check_rows(rows: Poses) -> None:
-    """Check every row of a table that nothing was checked of, and which pixel its shifts are in.
+    """Check all rows of a table that is not expanded, or the pixel size of one that is.
 
     Raises
     ------
     SourceError
-        A row is none, or shifts were moved in other pixels than those of the source.
+        A row is no pose or shift, or the pixel size that was given is not the source's.
     """
     if rows.expanded is None:
         scan(rows.table, rows.columns)
@@ -334,7 +334,7 @@ def check_rows(rows: Poses) -> None:
 def _writer(
     rows: Poses, known: Format, keep_track_length: bool, choice: CoordinateChoice
 ) -> tuple[RowWriter, list[str]]:
-    """Who writes the rows, and what a user should know of it."""
+    """Return what writes the rows, and what a user should know of it."""
     source: ParticleTable = rows.source
     notes: list[str] = []
     dropped: list[str] = []

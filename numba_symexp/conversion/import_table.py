@@ -139,7 +139,7 @@ def _open_all(files: Sequence[str]) -> Iterator[ParticleTable]:
 
 
 def _scan_written(path: str, table: ParticleTable) -> list[str]:
-    """Check every row of what was written: quicker to read than text, and read back at that."""
+    """Check every row of the output: it is quicker to read than text, and so it is read back."""
     with Hdf5Table(path, locking=False) as written:  # this run holds a lock on it
         written.path = table.path  # messages name the file that a user knows
         return scan(written, find_columns(written), others=False).odd

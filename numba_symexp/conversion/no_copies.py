@@ -1,7 +1,6 @@
 """Rows of an expanded set as particles of their own: nothing says any more that they are copies."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from numba_symexp.annotations import Array
 from numba_symexp.formats.relion.text import without_label
@@ -12,13 +11,13 @@ from numba_symexp.particles.schema import (
     SOURCE_INDEX,
     SOURCE_LABEL,
 )
-from numba_symexp.particles.table import Header, ParticleTable, TableView
+from numba_symexp.particles.table import Header, ParticleTable, SameNamesView
 
 _LABELS, _INDICES = {SOURCE_LABEL, OPERATOR_LABEL}, {SOURCE_INDEX, OPERATOR_INDEX}
 """The indices say so together: alone, the operator is the one by which a particle was turned."""
 
 
-class NoCopies(TableView):
+class NoCopies(SameNamesView):
     """The rows of a table, without what says whose copies they are.
 
     Parameters
@@ -42,15 +41,6 @@ class NoCopies(TableView):
         if header is None:
             return None
         return without_label(without_label(header, SOURCE_LABEL), OPERATOR_LABEL)
-
-    @property
-    def vocabulary(self) -> str:
-        """Whose names the columns have."""
-        return self._source.vocabulary
-
-    def column_attributes(self, name: str) -> Mapping[str, Any]:
-        """What the source says of a column."""
-        return self._source.column_attributes(name)
 
     def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         """Rows ``start`` to ``stop`` of some columns, by name."""

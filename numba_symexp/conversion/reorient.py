@@ -11,9 +11,9 @@ import numpy as np
 from numba_symexp.annotations import AnyPath, Array, Progress
 from numba_symexp.conversion.no_copies import NoCopies
 from numba_symexp.conversion.particle_output import ParticleOutput
-from numba_symexp.conversion.turned import WORD, TurnedTable, as_words
+from numba_symexp.conversion.turned_table import WORD, TurnedTable, as_words
 from numba_symexp.errors import SourceError, UsageError
-from numba_symexp.files import path_list, read_small
+from numba_symexp.files import path_list, path_or_none, read_small
 from numba_symexp.formats import open_table
 from numba_symexp.formats.cryosparc.slots import why_left_out
 from numba_symexp.formats.relion.labels import TRACKS
@@ -154,7 +154,7 @@ def reorient(
         What is wrong, where, and what to do. Nothing was written then.
     """
     source, output = os.fspath(source), os.fspath(output)
-    matrix = None if matrix is None else os.fspath(matrix)
+    matrix = path_or_none(matrix)
     further = path_list(passthrough)
     check_point("center", center)
     if center is not None and max(map(abs, center)) >= FARTHEST_A:
@@ -204,7 +204,7 @@ def reorient(
 
 
 class _Particles(NoCopies):
-    """Particles without what says that they are copies, which would be of the old frame.
+    """Particles without the columns that say whose copies they are: those are of the old frame.
 
     Of filaments that run the other way, places on the track are negated, as RELION does.
     """
@@ -226,7 +226,7 @@ class _Particles(NoCopies):
 
 
 def _refuse_psize(particles: ParticleTable, shift: str, psize: float | None) -> None:
-    """Refuse a pixel size beside the table's own: shifts that stay count in that.
+    """Refuse a pixel size where the table has its own, in which the shifts count.
 
     Raises
     ------

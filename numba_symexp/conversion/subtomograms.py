@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from numba_symexp.annotations import Array
-from numba_symexp.conversion.placed import (
+from numba_symexp.conversion.placed_subtomograms import (
     CLASS,
     COORDINATES,
     DYNAMO_PLACES,

@@ -27,7 +27,7 @@ def whole_groups(order: int, convention: str) -> Iterator[Operators]:
         yield point_group(f"D{order // 2}", second)
     for symbol, size in _POLYHEDRAL.items():
         if size == order:
-            yield from point_group(symbol, _house(convention)).variants()
+            yield from point_group(symbol, _convention_of_names(convention)).variants()
 
 
 def larger_groups(motions: MotionSet, convention: str) -> Iterator[Operators]:
@@ -36,7 +36,7 @@ def larger_groups(motions: MotionSet, convention: str) -> Iterator[Operators]:
         group
         for symbol, size in _POLYHEDRAL.items()
         if size > len(motions)
-        for group in point_group(symbol, _house(convention)).variants()
+        for group in point_group(symbol, _convention_of_names(convention)).variants()
     ]
     found += _axial(motions, convention)
     yield from sorted(found, key=len)
@@ -83,6 +83,6 @@ def _axial(motions: MotionSet, convention: str) -> list[Operators]:
     return found
 
 
-def _house(convention: str) -> str:
+def _convention_of_names(convention: str) -> str:
     """Convention in which T, O and I2 have these names."""
     return convention if convention in HOUSE else HOUSE[0]

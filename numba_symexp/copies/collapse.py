@@ -1,32 +1,26 @@
 """From copies to particles: one row each, with the number of its copies."""
 
 import os
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from numba_symexp.annotations import AnyPath, Array, Progress
 from numba_symexp.conversion.particle_output import ParticleOutput
-from numba_symexp.conversion.placed import program_of
-from numba_symexp.conversion.turned import WORD, as_words
+from numba_symexp.conversion.placed_subtomograms import program_of
+from numba_symexp.copies.collapsed_table import CollapsedTable
+from numba_symexp.copies.copies import Copies, ExpandedCopies
 from numba_symexp.copies.opening import open_copies
-from numba_symexp.copies.returned import Copies, ExpandedCopies
 from numba_symexp.errors import SourceError, UsageError, warn
 from numba_symexp.expanded.table import ExpandedTable
-from numba_symexp.formats.cryosparc.slots import Slot, slots_beside, turned_slots, why_left_out
-from numba_symexp.formats.relion.labels import LabelReader
+from numba_symexp.files import path_or_none
+from numba_symexp.formats.cryosparc.slots import why_left_out
 from numba_symexp.particles.columns import native, pixel_size_column
-from numba_symexp.particles.convention import kept_convention
 from numba_symexp.particles.scan import blocks
-from numba_symexp.particles.schema import OPERATOR_INDEX, OPERATOR_INDEX_DTYPE, SHIFT
-from numba_symexp.particles.table import Column, Header, ParticleTable
+from numba_symexp.particles.schema import OPERATOR_INDEX, SHIFT
+from numba_symexp.particles.table import ParticleTable
 from numba_symexp.particles.words import numbers
 from numba_symexp.symmetry.mates import mates
-
-COPIES, LABEL = "copies", "operator_label"
 
 _KEEP = ("max", "min")
 
@@ -35,9 +29,6 @@ _FAR_A = 10.0
 
 _SOME = 4096
 """So many particles are looked at, or up to twice as many."""
-
-_TURNING = re.compile(r"rln(Angle(Rot|Tilt|Psi)|Origin[XYZ])Prior(Angst)?")
-"""Words beside pose and shift that turn with a particle."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +114,8 @@ def collapse(
     if keep not in _KEEP:
         raise UsageError(f"keep={keep} is neither {' nor '.join(_KEEP)}")
     file = os.fspath(file)
-    expanded = None if expanded is None else os.fspath(expanded)
-    source = None if source is None else os.fspath(source)
+    expanded = path_or_none(expanded)
+    source = path_or_none(source)
     output, inputs = os.fspath(output), [file, expanded, source]
     target = ParticleOutput(output, inputs, overwrite)
     with open_copies(file, expanded, source, by is not None) as copies:
@@ -140,8 +131,8 @@ def collapse(
         found = target.write(table, known.pose_columns, known.psize_given_A, attributes)
         numbers, particles = np.unique(count, return_counts=True)
         found = [*why_left_out(table.left_out, copies.source.columns), *found]
-        if by is not None and table.left:
-            named = ", ".join(table.left)
+        if by is not None and table.not_turned:
+            named = ", ".join(table.not_turned)
             found = [*found, f"not of the best copies, but of their particles: {named}"]
         return CollapseReport(
             output=output,
@@ -158,7 +149,7 @@ def collapse(
 
 
 def _far_away(copies: Copies, particles: Array, best: Array) -> str:
-    """Say that best copies stand far from where the expanded table puts them; empty where not."""
+    """Say that best copies are far from where the expanded table puts them; else empty."""
     known = copies.expanded
     if isinstance(copies, ExpandedCopies) or not isinstance(known, ExpandedTable):
         return ""
@@ -204,163 +195,6 @@ def _notes(copies: Copies, by: str | None, counted: int) -> list[str]:
     return notes
 
 
-class CollapsedTable(ParticleTable):
-    """Particles of which there are copies, in the order of the source.
-
-    Parameters
-    ----------
-    copies : Copies
-    count : (N,) int
-        Copies of each particle of the source.
-    best : (N,) int64 or None
-        Row of the best copy of each particle; its pose and shift are the particle's then.
-
-    Attributes
-    ----------
-    left : list of str
-        Columns that turn with a particle, and of which the best copies have none of their own.
-    left_out : list of str
-        Columns of which nothing says how they turn.
-    """
-
-    def __init__(self, copies: Copies, count: Array, best: Array | None) -> None:
-        source = copies.source
-        self._copies, self._count, self._best = copies, count, best
-        self._kept = np.flatnonzero(count)
-        self.path, self.location, self.layout = source.path, source.location, source.layout
-        self.attributes = kept_convention(source.attributes, copies.expanded.operators.convention)
-        self.columns = {**source.columns, COPIES: Column(np.dtype("<u4"))}
-        self.left: list[str] = []
-        self._taken: list[str] = []
-        self._moved: LabelReader | None = None
-        self._slots: list[Slot] = []
-        self.left_out: list[str] = []
-        if best is not None:
-            self._find_turning()
-            self._labels = np.array([each.encode() for each in copies.expanded.operators.label])
-            self.columns[OPERATOR_INDEX] = Column(OPERATOR_INDEX_DTYPE)
-            self.columns[LABEL] = Column(self._labels.dtype)
-
-    def _find_turning(self) -> None:
-        """Find columns that turn with a particle: those of its best copy, or moved, or left."""
-        source, copies = self._copies.source, self._copies.table
-        reader = None if source.header is None else LabelReader.of(source.header)
-        further = () if reader is None else reader.further
-        own = self._copies.expanded.pose_columns
-        turning = [
-            name
-            for name in source.columns
-            if name in further or (_TURNING.fullmatch(name) and name not in own)
-        ]
-        in_text = copies.header is not None
-        self._taken = [name for name in turning if in_text and name in copies.columns]
-        for name in self._taken:
-            both = np.result_type(source.columns[name].dtype, copies.columns[name].dtype)
-            self.columns[name] = Column(both)
-        if further and not set(further) <= {*self._taken}:
-            self._taken, self._moved = [], reader
-            self.columns.update(dict.fromkeys(further, Column(WORD)))
-        known = self._copies.expanded
-        self._slots, self.left_out = slots_beside(known.pose_columns, source, known.operators)
-        for name in self.left_out:
-            del self.columns[name]
-        slots = [name for slot in self._slots for name in slot.columns]
-        done = {*self._taken, *(further if self._moved else ()), *slots, *self.left_out}
-        self.left = [name for name in turning if name not in done]
-
-    @property
-    def n_rows(self) -> int:
-        """Number of particles with copies."""
-        return len(self._kept)
-
-    @property
-    def header(self) -> Header | None:
-        """What stood around the rows of the source."""
-        return self._copies.source.header
-
-    def close(self) -> None:
-        """Nothing of its own is open."""
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """All files that are read."""
-        return (*self._copies.table.files, *self._copies.source.files)
-
-    def check_unchanged(self) -> None:
-        """Refuse copies or particles that were written to since they were opened."""
-        for table in (self._copies.table, self._copies.source):
-            table.check_unchanged()
-
-    def column_attributes(self, name: str) -> Any:
-        """What the source says of a column."""
-        if name in (COPIES, OPERATOR_INDEX, LABEL):
-            return {"units": "1", "description": _DESCRIPTIONS[name]}
-        return self._copies.source.column_attributes(name)
-
-    def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
-        """Rows ``start`` to ``stop`` of some columns, by name."""
-        kept = self._kept[start:stop]
-        own = (COPIES, OPERATOR_INDEX, LABEL) if self._best is not None else (COPIES,)
-        rows = self._copies.source.read_at([name for name in names if name not in own], kept)
-        if COPIES in names:
-            rows[COPIES] = self._count[kept]
-        pose_name, shift_name, _ = self._copies.expanded.pose_columns
-        if self._best is not None and {pose_name, shift_name, OPERATOR_INDEX, LABEL} & {*names}:
-            operator, pose, shift = self._copies.poses(self._best[kept], kept)
-            made = {
-                pose_name: pose,
-                shift_name: shift,
-                OPERATOR_INDEX: operator,
-                LABEL: self._labels[operator.astype(np.int64)],
-            }
-            rows.update({name: values for name, values in made.items() if name in names})
-        if self._best is not None:
-            rows.update(self._turned([name for name in names if name in self._taken], kept))
-            rows.update(self._at_other_times(names, kept))
-            rows.update(self._turned_slots(names, kept))
-        return {name: rows[name] for name in names}
-
-    def _turned(self, names: Sequence[str], kept: Array) -> dict[str, Array]:
-        """Words of the best copies."""
-        assert self._best is not None  # who asks has seen it
-        return self._copies.table.read_at(names, self._best[kept]) if names else {}
-
-    def _turned_slots(self, names: Sequence[str], kept: Array) -> dict[str, Array]:
-        """Poses of other classes, turned by the operator of the best copy."""
-        assert self._best is not None  # who asks has seen it
-        if not {name for slot in self._slots for name in slot.columns} & {*names}:
-            return {}
-        copies = self._copies
-        operator = copies.poses(self._best[kept], kept)[0].astype(np.int64)
-        operators = copies.expanded.operators
-        return turned_slots(self._slots, names, copies.source, kept, operators, operator)
-
-    def _at_other_times(self, names: Sequence[str], kept: Array) -> dict[str, Array]:
-        """Poses and places at other times, moved by the operator of the best copy."""
-        reader, copies = self._moved, self._copies
-        if reader is None or self._best is None or not {*reader.further} & {*names}:
-            return {}
-        operator, _, _ = copies.poses(self._best[kept], kept)
-        words = copies.source.read_at(list(reader.further_needs), kept)
-        told = {
-            label: numbers(each, f"{copies.source.path}: _{label}", 0)
-            for label, each in words.items()
-        }
-        moved = reader.move_further(told, copies.expanded.operators, operator.astype(np.int64))
-        return {
-            name: np.where(moved[name] == told[name], words[name], as_words(moved[name]))
-            for name in names
-            if name in moved
-        }
-
-
-_DESCRIPTIONS = {
-    COPIES: "copies of the particle that there were",
-    OPERATOR_INDEX: "operator of the copy that was kept",
-    LABEL: "name of the operator of the copy that was kept",
-}
-
-
 def _gather(
     copies: Copies, by: str | None, largest: bool, progress: Progress | None
 ) -> tuple[Array, Array | None]:
@@ -389,7 +223,7 @@ def _gather(
 
 
 def _refuse_other_poses(copies: Copies) -> None:
-    """Refuse copies whose poses and places are said in another way than the particles'.
+    """Refuse copies whose poses are of another kind than those of the particles.
 
     Raises
     ------

@@ -1,10 +1,15 @@
-"""Rows that another program made of particles which are at hand."""
+"""Copies that another program made of particles that are at hand."""
 
 import numpy as np
 
 from numba_symexp.annotations import Array
-from numba_symexp.copies.foreign import ForeignExpansion, Turns, told_by_poses, turned_between
-from numba_symexp.copies.found_again import ReturnedCopies
+from numba_symexp.copies.foreign_expansion import (
+    ForeignExpansion,
+    Turns,
+    told_by_poses,
+    turned_between,
+)
+from numba_symexp.copies.returned_copies import ReturnedCopies
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.particles.columns import pixel_size_column
 from numba_symexp.particles.schema import POSE, SHIFT
@@ -16,7 +21,7 @@ _SAMPLE_STRIPES, _STRIPE_ROWS = 16, 256
 
 
 class ForeignCopies(ReturnedCopies):
-    """Rows that another program made of particles; no table of ours knows them.
+    """Rows that another program made of particles; there is no expanded table of them.
 
     Parameters
     ----------

@@ -8,7 +8,8 @@ from numba_symexp.annotations import Array
 from numba_symexp.copies.candidates import conventions, turns_about_z
 from numba_symexp.copies.motion_set import MotionSet
 from numba_symexp.errors import SymmetryError
-from numba_symexp.symmetry.operators import MAX_OPERATORS, Operators
+from numba_symexp.symmetry.interface import MAX_OPERATORS
+from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.spec import helix, point_group
 
 _DECIMALS = 4
@@ -22,7 +23,7 @@ that the motions are then found not to be.
 
 
 def fitted_helices(motions: MotionSet, convention: str) -> Iterator[Operators]:
-    """Helices about z, alone or times Cn or Dn, that motions may be; none where they are not so.
+    """Helices about z, alone or times Cn or Dn, that motions may be; often none.
 
     The rise is the least step between two heights, and the twist the turn between these; both are
     then fitted to all heights, outward from 0. Of the angles that Cn makes equal, the twist is the

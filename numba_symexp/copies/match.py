@@ -17,7 +17,7 @@ from numba_symexp.copies.names import (
     why_no_group,
 )
 from numba_symexp.copies.recover import Recovered, recover
-from numba_symexp.copies.stated import convention_of, stated_symmetries
+from numba_symexp.copies.stated_symmetry import convention_of, stated_symmetries
 from numba_symexp.errors import warn
 from numba_symexp.particles.halves import torn_particles
 from numba_symexp.poses import Poses, open_poses

@@ -10,7 +10,7 @@ from numba_symexp.annotations import Array
 from numba_symexp.copies.candidates import larger_groups, whole_groups
 from numba_symexp.copies.helix_fit import fitted_helices
 from numba_symexp.copies.motion_set import MotionSet
-from numba_symexp.copies.stated import longer_helix
+from numba_symexp.copies.stated_symmetry import longer_helix
 from numba_symexp.symmetry.operators import Operators
 
 WHOLE, PART, OTHER, UNNAMED, NONE = "whole", "part", "other", "unnamed group", "no group"
@@ -58,11 +58,11 @@ def name(
     sets = [motions] if centered is None else [motions, centered]
     if given is not None:
         for each in sets:
-            found = _first(each, [given, *longer_helix(given)])
+            found = _first_that_fits(each, [given, *longer_helix(given)])
             if found:
                 return found
     for each in sets:
-        found = _whole(each, guesses, convention) or _part(each, guesses, convention)
+        found = _whole_set(each, guesses, convention) or _part_of_set(each, guesses, convention)
         if found:
             return replace(found, verdict=OTHER) if given is not None else found
     is_group = motions.same() is None and motions.outside() is None
@@ -70,7 +70,7 @@ def name(
 
 
 def middle_of_helix(known: Name) -> int | None:
-    """Place of the motion from which part of a helix is a whole one; None where there is none.
+    """Place of the motion from which part of a helix counts as a whole one; None without such.
 
     RELION writes helical units in ascending order, the original in the middle of them.
     """
@@ -84,15 +84,15 @@ def middle_of_helix(known: Name) -> int | None:
     return int(place[0]) if len(place) else None
 
 
-def _whole(motions: MotionSet, guesses: list[Operators], convention: str) -> Name | None:
+def _whole_set(motions: MotionSet, guesses: list[Operators], convention: str) -> Name | None:
     """The first known set whose operators are the motions, all of them."""
     candidates = chain(
         guesses, whole_groups(len(motions), convention), fitted_helices(motions, convention)
     )
-    return _first(motions, (each for each in candidates if len(each) == len(motions)))
+    return _first_that_fits(motions, (each for each in candidates if len(each) == len(motions)))
 
 
-def _part(motions: MotionSet, guesses: list[Operators], convention: str) -> Name | None:
+def _part_of_set(motions: MotionSet, guesses: list[Operators], convention: str) -> Name | None:
     """The first known set that has all the motions."""
     candidates = chain(
         guesses,
@@ -100,10 +100,10 @@ def _part(motions: MotionSet, guesses: list[Operators], convention: str) -> Name
         fitted_helices(motions, convention),
         larger_groups(motions, convention),
     )
-    return _first(motions, candidates)
+    return _first_that_fits(motions, candidates)
 
 
-def _first(motions: MotionSet, candidates: Iterable[Operators]) -> Name | None:
+def _first_that_fits(motions: MotionSet, candidates: Iterable[Operators]) -> Name | None:
     """The first candidate that fits."""
     for operators in candidates:
         numbers = motions.numbers_in(operators)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from numba_symexp.copies.by_reference import ReferencedCopies
-from numba_symexp.copies.foreign import ForeignExpansion
+from numba_symexp.copies.copies import Copies, ExpandedCopies
 from numba_symexp.copies.foreign_copies import ForeignCopies
-from numba_symexp.copies.found_again import ReturnedCopies
-from numba_symexp.copies.returned import Copies, ExpandedCopies
+from numba_symexp.copies.foreign_expansion import ForeignExpansion
+from numba_symexp.copies.referenced_copies import ReferencedCopies
+from numba_symexp.copies.returned_copies import ReturnedCopies
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.expanded.table import ExpandedTable, open_expanded
 from numba_symexp.formats import open_table

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numba_symexp.annotations import Array, Progress
-from numba_symexp.behind import worked_on
+from numba_symexp.background import worked_on
 from numba_symexp.copies.means import Means, Totals, robust_centers
 from numba_symexp.copies.references import Pairs, References, ranks
 from numba_symexp.poses import Poses

@@ -10,7 +10,7 @@ from numba_symexp.errors import SourceError
 from numba_symexp.kernels.motions import relative_rotations
 from numba_symexp.pose_block import Block
 from numba_symexp.poses import INDEX, KEY, PSIZE_A, Poses
-from numba_symexp.symmetry.operators import MAX_OPERATORS
+from numba_symexp.symmetry.interface import MAX_OPERATORS
 from numba_symexp.symmetry.quaternions import multiply
 
 _CONJUGATE = np.array([1.0, -1.0, -1.0, -1.0])
@@ -208,7 +208,7 @@ class References:
         return found
 
     def _keep_equal_numbers(self, images: "Known") -> None:
-        """Keep images with as many rows as most: a row's rank among others' says nothing.
+        """Keep images with as many rows as most have: in others the rank of a row tells no copy.
 
         Where many images have other numbers of rows, part of the copies is gone: then those with
         several rows are kept, and copies are told by their motions.

@@ -51,7 +51,7 @@ from numba_symexp.symmetry.operators import Operators
 
 
 class _IndexColumn(OutputColumn):
-    """One of both columns that say where a row came from; `verify` checks them as pairs."""
+    """One of the two columns that say where a row came from; `verify` checks them as pairs."""
 
     needed = True
     check_name = "pairs"
@@ -428,13 +428,13 @@ def stored_columns(table: ParticleTable) -> tuple[OutputColumn, ...]:
         except ValueError as error:
             raise FileFormatError(f"{table.path}: {error}: expand again") from error
     for kind in KINDS:
-        if kind.needed and len(only(found, kind)) != 1:
-            what = "missing" if not only(found, kind) else "not one column"
+        if kind.needed and len(of_kind(found, kind)) != 1:
+            what = "missing" if not of_kind(found, kind) else "not one column"
             raise FileFormatError(f"{table.path}: {_word(kind)} is {what}: expand again")
     return tuple(found)
 
 
-def only(columns: Iterable[OutputColumn], kind: type[_Kind]) -> list[_Kind]:
+def of_kind(columns: Iterable[OutputColumn], kind: type[_Kind]) -> list[_Kind]:
     """The columns of one kind."""
     return [column for column in columns if isinstance(column, kind)]
 

@@ -24,7 +24,8 @@ from numba_symexp.errors import (
 )
 from numba_symexp.expanded.output_column import OutputColumn
 from numba_symexp.files import sync_file
-from numba_symexp.formats.hdf5.table import Hdf5Table, object_at, small_array
+from numba_symexp.formats.hdf5.objects import object_at, small_array
+from numba_symexp.formats.hdf5.table import Hdf5Table
 from numba_symexp.formats.hdf5.write import writing
 from numba_symexp.particles.schema import (
     FORMAT,
@@ -34,7 +35,8 @@ from numba_symexp.particles.schema import (
     SOURCE,
     TABLE,
 )
-from numba_symexp.symmetry.operators import FARTHEST_A, MAX_OPERATORS, Operators, Symmetry
+from numba_symexp.symmetry.interface import MAX_OPERATORS, Symmetry
+from numba_symexp.symmetry.operators import FARTHEST_A, Operators
 from numba_symexp.symmetry.spec import Unknown, parse
 
 _METADATA_BYTES = 16_384
@@ -103,8 +105,8 @@ class SourceRecord:
         return cls(n_rows=int(rows), columns=columns, passthrough=tuple(passthrough), **texts)
 
 
-def beside(path: str, source: str) -> str:
-    """Path of a file from the folder of the source."""
+def path_from_source(path: str, source: str) -> str:
+    """Path of a file, counted from the folder of the source."""
     return os.path.relpath(os.path.realpath(path), os.path.dirname(os.path.realpath(source)))
 
 

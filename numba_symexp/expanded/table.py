@@ -18,33 +18,20 @@ from numba_symexp.expanded.column_kinds import (
     DefocusColumn,
     PoseColumn,
     ShiftColumn,
-    only,
+    of_kind,
     stored_columns,
 )
 from numba_symexp.expanded.format import SourceRecord, check_format, read_operators
 from numba_symexp.expanded.indexed_column import ExpandedColumn
 from numba_symexp.expanded.provenance import read_provenance
-from numba_symexp.files import first_bytes, is_data_file
-from numba_symexp.formats import open_table
+from numba_symexp.expanded.source_search import SourceSearch
+from numba_symexp.files import path_or_none
 from numba_symexp.formats.hdf5.table import Hdf5Table
-from numba_symexp.kinds import CSG
-from numba_symexp.particles.columns import native
-from numba_symexp.particles.fingerprint import (
-    RULE_2,
-    ColumnDigests,
-    Fingerprint,
-    changes,
-    full_fingerprint,
-)
-from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import SELECTION, SOURCE_INDEX
 from numba_symexp.particles.table import Column, ParticleTable
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-_CHANGES_NAMED = 4
-
 
 EXPANDED_WANTED = (
     "give the expanded table in HDF5; where there is none, expand the same particles with the same "
@@ -81,7 +68,7 @@ def open_expanded(path: AnyPath, source: AnyPath | None = None) -> "ExpandedTabl
     >>> with open_expanded("expanded.h5") as table:  # doctest: +SKIP
     ...     defocus = table["ctf/df1_A"][:1000]
     """
-    return ExpandedTable(os.fspath(path), None if source is None else os.fspath(source))
+    return ExpandedTable(os.fspath(path), path_or_none(source))
 
 
 class ExpandedTable(Mapping[str, ExpandedColumn]):
@@ -108,7 +95,6 @@ class ExpandedTable(Mapping[str, ExpandedColumn]):
 
     def __init__(self, path: str, source: str | None = None) -> None:
         self.path = path
-        self._given_source = source
         self._closed = False
         self._source: ParticleTable | None = None
         self._table = Hdf5Table(path, wanted=EXPANDED_WANTED)
@@ -120,10 +106,12 @@ class ExpandedTable(Mapping[str, ExpandedColumn]):
                 self.operators = read_operators(file, self.attributes)
                 self._record = SourceRecord.read(file)
             self.output_columns = stored_columns(self._table)
-            (pose,) = only(self.output_columns, PoseColumn)
-            (shift,) = only(self.output_columns, ShiftColumn)
+            (pose,) = of_kind(self.output_columns, PoseColumn)
+            (shift,) = of_kind(self.output_columns, ShiftColumn)
             self._pose, self._shift, self._pose_format = pose.name, shift.name, pose.pose_format
-            moved = only(self.output_columns, DefocusColumn)
+            pose_and_shift = {name: self._table.columns[name] for name in (pose.name, shift.name)}
+            self._search = SourceSearch(path, self._record, source, pose_and_shift)
+            moved = of_kind(self.output_columns, DefocusColumn)
             self.defocus = {column.name: column.sign for column in moved}
         except BaseException:
             self._table.close()
@@ -243,7 +231,7 @@ class ExpandedTable(Mapping[str, ExpandedColumn]):
             It is nowhere, or its poses and shifts are not what they were.
         """
         if self._source is None:
-            self._source = self._find_source()
+            self._source = self._search.open()
         return self._source
 
     @property
@@ -283,12 +271,7 @@ class ExpandedTable(Mapping[str, ExpandedColumn]):
     @property
     def files(self) -> tuple[str, ...]:
         """The file, and those that may be its source: no output may take the place of one."""
-        named = dict.fromkeys(self._candidates())
-        return (
-            self.path,
-            *named,
-            *(each for path in named for each in self._record.passthrough_of(path)),
-        )
+        return (self.path, *self._search.files)
 
     @property
     def is_selected(self) -> bool:
@@ -372,85 +355,3 @@ class ExpandedTable(Mapping[str, ExpandedColumn]):
                 f"{self.path}: {SOURCE_INDEX} of row {row} points beyond the source: verify it"
             )
         return index
-
-    def _find_source(self) -> ParticleTable:
-        """Open the first candidate that exists and has the fingerprint."""
-        changed, what = None, ""
-        for path in self._candidates():
-            further = self._record.passthrough_of(path)
-            if path == self._given_source and (
-                os.path.isdir(path) or CSG.is_this(first_bytes(path))
-            ):
-                further = []  # it names them itself
-            elif not all(map(is_data_file, (path, *further))):
-                continue
-            table = open_table(path, self._record.table, further)
-            try:
-                found = self._changes(table)
-                if not found:
-                    return table
-            except BaseException:
-                table.close()
-                raise
-            table.close()
-            what = what or ", ".join(found[:_CHANGES_NAMED]) + (
-                " ..." * (len(found) > _CHANGES_NAMED)
-            )
-            changed = changed or path
-        if changed:
-            raise SourceChangedError(
-                f"{self.path}: its source {changed} is not what it was when it was expanded "
-                f"({what}): name the original with source=, or expand again"
-            )
-        if self._given_source is not None:
-            raise SourceChangedError(
-                f"{self.path}: its source, {self._given_source}, is no file that may be read: "
-                "check the path"
-            )
-        raise SourceChangedError(
-            f"{self.path}: its source {self.source_path} is gone: name it with source="
-        )
-
-    def _candidates(self) -> list[str]:
-        """Where the source may be, the likeliest first."""
-        if self._given_source is not None:
-            return [self._given_source]
-        folder = os.path.dirname(os.path.realpath(self.path))
-        relative = os.path.normpath(os.path.join(folder, self._record.relative_path))
-        return [relative, self._record.absolute_path, self.source_path]
-
-    def _changes(self, table: ParticleTable) -> list[str]:
-        """In what a table differs from the one that was expanded."""
-        for name in (self._pose, self._shift):
-            if name not in table.columns:
-                return [f"{name} is missing"]
-        if table.n_rows != self.n_sources:
-            return [f"{table.n_rows:,} rows, not {self.n_sources:,}"]
-        before = self._record
-        by_column = before.fingerprint.startswith(RULE_2)
-        names = [self._pose, self._shift]
-        read = list(table.columns) if by_column else names
-        fingerprint, digests = (
-            Fingerprint(),
-            ColumnDigests({name: table.columns[name] for name in read}),
-        )
-        for start, stop in blocks(table, read):
-            rows = table.read(read, start, stop)
-            fingerprint.update(*(native(rows[name]) for name in names))
-            if by_column:
-                digests.update(rows)
-        if not by_column:
-            own = self._table.columns
-            alike = all(_alike(table.columns[name], own[name]) for name in names)
-            same = alike and fingerprint.text() == before.fingerprint
-            return [] if same else ["poses or shifts differ"]
-        lines = digests.lines()
-        if full_fingerprint(fingerprint.text(), lines) == before.fingerprint:
-            return [] if lines == before.columns else ["its record here is damaged"]
-        return changes(before.columns, lines) or ["its record here is damaged"]
-
-
-def _alike(one: Column, other: Column) -> bool:
-    """Whether two columns have one shape and type, whatever their byte orders."""
-    types = (each.dtype.newbyteorder("=") for each in (one, other))
-    return one.shape == other.shape and len(set(types)) == 1

@@ -10,7 +10,8 @@ from numba_symexp.kernels.codecs import CODECS, ONE_AT_A_TIME, coefficients
 from numba_symexp.particles.columns import format_named, native, shape_in_words
 from numba_symexp.particles.findings import Findings, check_pose, check_psize, check_shift
 from numba_symexp.particles.schema import SHIFT_SHAPES, PoseFormat
-from numba_symexp.symmetry.operators import Operators, Symmetry
+from numba_symexp.symmetry.interface import Symmetry
+from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.spec import as_operators
 
 _SHIFT_KERNELS = {

@@ -9,9 +9,23 @@ import numpy as np
 
 from numba_symexp.errors import FileFormatError, SymexpError, UsageError
 from numba_symexp.kinds import CS, CSG, STAR
+from numba_symexp.option_forms import (
+    Form,
+    boolean,
+    integer,
+    names,
+    number,
+    optional_path,
+    pair,
+    path,
+    paths,
+    text,
+    values_of,
+)
 from numba_symexp.particles.coordinate_choice import FOR_MICROGRAPHS, CoordinateChoice
 from numba_symexp.particles.schema import DEFOCUS_SIGNS
 from numba_symexp.symmetry.centers import CORNER, Point, check_points, several_points
+from numba_symexp.symmetry.forms import SYMMETRY_FORMS, points
 from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.request import SymmetryRequest
 
@@ -161,6 +175,17 @@ class ExpandJob(SymmetryRequest):
         if self.center is not None and self.center_px is not None:
             raise UsageError("center= and center_px= are the same point: give one of them")
 
+    @classmethod
+    def of_options(cls, **options: Any) -> Self:
+        """Job of options in any form in which people write them; those of `expand`, by name.
+
+        Raises
+        ------
+        UsageError
+            An option is of a wrong type, out of its range, or does not go with another.
+        """
+        return cls(**values_of(options, JOB_FORMS))
+
     @property
     def has_center(self) -> bool:
         """Whether a point is to be put at the image center."""
@@ -243,6 +268,44 @@ class ExpandJob(SymmetryRequest):
             return cls(source, output, **options)
         except (SymexpError, TypeError, ValueError) as error:
             raise FileFormatError(f"its provenance is damaged ({error}): expand again") from error
+
+
+def _pose_format(name: str, value: Any) -> str:
+    """Name of a form of poses; an empty one is the default."""
+    return text(name, value) or ExpandJob.pose_format
+
+
+JOB_FORMS: dict[str, Form] = {
+    **SYMMETRY_FORMS,
+    "source": path,
+    "output": path,
+    "passthrough": paths,
+    "center_px": points,
+    "box_px": integer,
+    "defocus": text,
+    "table": text,
+    "pose": text,
+    "pose_format": _pose_format,
+    "shift": text,
+    "psize": number,
+    "carry": names,
+    "chunk_rows": integer,
+    "threads": integer,
+    "assign_halves": integer,
+    "again": boolean,
+    "keep_track_length": boolean,
+    "program": text,
+    "recenter": text,
+    "coordinates_y": text,
+    "micrographs": optional_path,
+    "micrograph_psize": number,
+    "micrograph_px": pair,
+    "edge_px": number,
+    "optimisation_set": optional_path,
+    "overwrite": boolean,
+    "dry_run": boolean,
+}
+"""Forms of the options of `ExpandJob`, by name."""
 
 
 @dataclass(frozen=True)

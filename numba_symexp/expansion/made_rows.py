@@ -6,7 +6,7 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError
-from numba_symexp.expanded.column_kinds import DefocusColumn, PoseColumn, ShiftColumn, only
+from numba_symexp.expanded.column_kinds import DefocusColumn, PoseColumn, ShiftColumn, of_kind
 from numba_symexp.expanded.output_column import Chunk
 from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.expansion.plan import Plan
@@ -16,7 +16,7 @@ from numba_symexp.particles.table import Column, ParticleTable
 
 
 class PlannedExpansion:
-    """What a planned expansion would say once it is written; see `ExpandedTable`.
+    """What a planned expansion would say once it is written; see `ExpandedRows`.
 
     Parameters
     ----------
@@ -47,11 +47,11 @@ class PlannedExpansion:
         self.made_of_words = table.is_text
         self.table = MadeRows(job, table, plan)
         self.operators = plan.operators
-        (pose,) = only(plan.written, PoseColumn)
-        (shift,) = only(plan.written, ShiftColumn)
+        (pose,) = of_kind(plan.written, PoseColumn)
+        (shift,) = of_kind(plan.written, ShiftColumn)
         self.pose_columns = pose.name, shift.name, pose.pose_format.name
         self.psize_given_A = None if job.psize is None else float(job.psize)
-        self.defocus = {column.name: column.sign for column in only(plan.written, DefocusColumn)}
+        self.defocus = {column.name: column.sign for column in of_kind(plan.written, DefocusColumn)}
 
     def checked_sources(self, index: Array, start: int) -> Array:
         """Rows of the source, int64; these cannot point beyond it."""

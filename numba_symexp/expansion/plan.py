@@ -1,4 +1,4 @@
-"""Everything that is known before the first byte is written, or refused."""
+"""The plan of an expansion: all that is known, or refused, before the first byte is written."""
 
 import os
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ import numpy as np
 
 from numba_symexp.errors import FileFormatError, SourceError, UsageError
 from numba_symexp.expanded.column_kinds import planned_columns
-from numba_symexp.expanded.format import SourceRecord, beside, size_of
+from numba_symexp.expanded.format import SourceRecord, path_from_source, size_of
 from numba_symexp.expanded.ids import first_new_id
 from numba_symexp.expanded.output_column import OutputColumn
-from numba_symexp.expansion.choice import (
+from numba_symexp.expansion.job import ExpandJob
+from numba_symexp.expansion.job_operators import (
     center_warnings,
     check_movable,
     chosen_operators,
     move_warnings,
 )
-from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.expansion.plausibility import plausibility_warnings, refuse_implausible
 from numba_symexp.particles.columns import (
     PoseColumns,
@@ -105,7 +105,7 @@ def make_plan(job: ExpandJob, table: ParticleTable, target: str, paged: bool = F
         path=table.path,
         absolute_path=os.path.abspath(table.path),
         relative_path=os.path.relpath(os.path.realpath(table.path), os.path.dirname(target)),
-        passthrough=tuple(beside(each, table.path) for each in table.passthrough),
+        passthrough=tuple(path_from_source(each, table.path) for each in table.passthrough),
         table=table.location,
         n_rows=table.n_rows,
         fingerprint=full_fingerprint(found.fingerprint, found.columns),

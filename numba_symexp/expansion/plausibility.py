@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from numba_symexp.errors import SourceError, SymexpError, UsageError
-from numba_symexp.expanded.column_kinds import CarriedColumn, only
+from numba_symexp.expanded.column_kinds import CarriedColumn, of_kind
 from numba_symexp.expanded.output_column import OutputColumn
 from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.kernels.codecs import convert
@@ -22,7 +22,8 @@ from numba_symexp.particles.schema import (
     TURNED_WHEN_CUT,
 )
 from numba_symexp.particles.table import CRYOSPARC, RELION, ParticleTable, in_short
-from numba_symexp.symmetry.centers import box_of_mask_A, masks_of, several_points
+from numba_symexp.symmetry.center_files import box_of_mask_A, masks_of
+from numba_symexp.symmetry.centers import several_points
 from numba_symexp.symmetry.operators import Operators
 
 _PSI, _OF_M = "rlnAnglePsi", "wrpAngleRot1"
@@ -99,7 +100,7 @@ def plausibility_warnings(
 
 def carried_warnings(table: ParticleTable, written: Sequence[OutputColumn]) -> list[str]:
     """Name carried columns that would have to turn with the copies."""
-    carried = [column.name for column in only(written, CarriedColumn)]
+    carried = [column.name for column in of_kind(written, CarriedColumn)]
     still = [name for name in carried if _TURNING.fullmatch(name)]
     if not still:
         return []

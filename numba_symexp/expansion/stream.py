@@ -10,7 +10,7 @@ from numba_symexp.annotations import Array, Progress
 from numba_symexp.expanded.output_column import Chunk, OutputColumn
 from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.expansion.plan import Plan
-from numba_symexp.expansion.writer import Buffer, RowSink, RowWriter
+from numba_symexp.expansion.writer import Buffer, Hdf5Sink, RowSink
 from numba_symexp.kernels.blocks import BLOCK
 from numba_symexp.particles.columns import PoseColumns, native
 from numba_symexp.particles.scan import blocks
@@ -33,7 +33,7 @@ class Target(NamedTuple):
 
     def sink(self, columns: Sequence[OutputColumn], buffer_rows: int, first_row: int) -> RowSink:
         """Take rows from ``first_row`` on, in buffers of so many."""
-        return RowWriter(self.descriptor, columns, self.offsets, buffer_rows, first_row)
+        return Hdf5Sink(self.descriptor, columns, self.offsets, buffer_rows, first_row)
 
 
 MakeRows = Callable[[ExpandJob, ParticleTable, Plan, Target, Progress | None], None]

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from numba_symexp.annotations import Array
-from numba_symexp.behind import BUFFERS, WRITEBACK_BYTES, WriterThread
+from numba_symexp.background import BUFFERS, WRITEBACK_BYTES, WriterThread
 from numba_symexp.expanded.output_column import OutputColumn
 from numba_symexp.files import start_writeback
 
@@ -41,7 +41,7 @@ class RowSink(abc.ABC):
         """
 
 
-class RowWriter(RowSink):
+class Hdf5Sink(RowSink):
     """Writes rows into an HDF5 file, in a thread of its own, at the offsets of their columns.
 
     Its buffers are used again and again.

@@ -1,4 +1,4 @@
-"""Words of a line of text; apart from the rest, because nothing has to be compiled for it."""
+"""Words of a line of text, in plain Python: a short text needs no compiled kernels."""
 
 import re
 

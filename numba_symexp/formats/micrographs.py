@@ -8,7 +8,8 @@ import numpy as np
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError, UsageError, warn
 from numba_symexp.files import read_small
-from numba_symexp.formats.relion.labels import COORDINATES_PX, Optics
+from numba_symexp.formats.relion.labels import COORDINATES_PX
+from numba_symexp.formats.relion.optics import Optics
 from numba_symexp.formats.relion.text import OPTICS_GROUP, with_lf
 from numba_symexp.particles.coordinate_choice import CoordinateChoice
 from numba_symexp.particles.findings import refuse_no_length

@@ -9,7 +9,7 @@ import numpy as np
 
 from numba_symexp import interrupts
 from numba_symexp.annotations import Array
-from numba_symexp.behind import worked_on
+from numba_symexp.background import worked_on
 from numba_symexp.errors import SourceError
 from numba_symexp.files import read_range
 from numba_symexp.formats.lines import without_comment, words_of
@@ -32,11 +32,11 @@ _STRIPE_ROWS, _STRIPE_WORDS = 4096, 1 << 18
 
 
 class RowReader(Protocol):
-    """Makes columns of the field of the words of rows."""
+    """Makes the columns of a particle table from the words of rows."""
 
     @property
     def columns(self) -> dict[str, Column]:
-        """Columns that the text gives."""
+        """Columns that can be made of the text."""
 
     @property
     def id_labels(self) -> tuple[str, ...]:
@@ -53,7 +53,7 @@ class RowReader(Protocol):
 
 
 class WordsTable(ParticleTable):
-    """Particles of a text: the field's columns, and every label as words.
+    """Particles of a text: poses, shifts and the like as numbers, and every label as words.
 
     A class of one format calls `survey` when it knows where the rows begin and what they are
     called, and `finish` when it knows what is made of them.
@@ -78,7 +78,7 @@ class WordsTable(ParticleTable):
     @property
     @abc.abstractmethod
     def reader(self) -> RowReader:
-        """What makes the field's columns."""
+        """What makes columns from the words."""
 
     @property
     def n_rows(self) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from numba_symexp.annotations import Array
-from numba_symexp.behind import WriteBehind, worked_on
+from numba_symexp.background import WriteBehind, worked_on
 from numba_symexp.errors import SourceError
 from numba_symexp.formats.words_table import COMMENT
 from numba_symexp.kernels.text import LARGEST, LONGEST_NUMBER, write_lines
@@ -106,7 +106,7 @@ class WordRows(abc.ABC):
             self._endings,
         )
 
-    def _told(self, label: str, block: "Block", source: dict[str, Array]) -> Array:
+    def _numbers_of(self, label: str, block: "Block", source: dict[str, Array]) -> Array:
         """What the text of each row's source says of a label, as a number."""
         first = int(block.sources[0])
         return numbers(source[label], f"{self._source.path}: _{label}", first)[block.index]

@@ -23,6 +23,8 @@ from numba_symexp.maps.orientations import (
     other_orientations,
     parameters_of,
 )
+from numba_symexp.maps.other_axes import fit_other_axes
+from numba_symexp.maps.other_helix import fit_another_helix
 from numba_symexp.maps.report import (
     THRESHOLD,
     MapReport,
@@ -33,9 +35,9 @@ from numba_symexp.maps.report import (
     verdict_of_no_fit,
     warnings_of,
 )
-from numba_symexp.maps.search import fit_another_helix, fit_other_axes
 from numba_symexp.symmetry.centers import corner_of
-from numba_symexp.symmetry.operators import Operators, Symmetry
+from numba_symexp.symmetry.interface import Symmetry
+from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.spec import as_operators
 
 _GOOD = 0.05

@@ -1,8 +1,7 @@
 """Half-sets of the copies of particles: whether they are torn apart, and half-sets drawn anew."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from numba_symexp.particles.schema import (
     SOURCE_INDEX,
     SOURCE_LABEL,
 )
-from numba_symexp.particles.table import Column, Header, ParticleTable, TableView
+from numba_symexp.particles.table import Column, ParticleTable, SameNamesView
 
 _KEYS: tuple[tuple[str, ...], ...] = (
     (f"{CRYOSPARC_EXPANDED}src_uid",),
@@ -62,7 +61,7 @@ def torn_particles(table: ParticleTable, columns: PoseColumns) -> str:
     )
 
 
-class WithHalves(TableView):
+class WithHalves(SameNamesView):
     """A table whose half-sets are drawn per particle: copies of one share a half-set.
 
     The particles, in an order that the seed draws, alternate between the half-sets; of filaments
@@ -92,18 +91,9 @@ class WithHalves(TableView):
         self._half = half[unit]
 
     @property
-    def header(self) -> Header | None:
-        """What stood around the rows."""
-        return self._source.header
-
-    @property
     def notes(self) -> list[str]:
         """What the source says."""
         return self._source.notes
-
-    def column_attributes(self, name: str) -> Mapping[str, Any]:
-        """What the source says of a column."""
-        return self._source.column_attributes(name)
 
     def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         """Rows ``start`` to ``stop`` of some columns, by name."""

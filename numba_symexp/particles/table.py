@@ -282,3 +282,21 @@ class TableView(ParticleTable):
     def check_unchanged(self) -> None:
         """Refuse a source that was written to since it was opened."""
         self._source.check_unchanged()
+
+
+class SameNamesView(TableView):
+    """A view of which columns are called as in the source, and mean the same."""
+
+    @property
+    def header(self) -> Header | None:
+        """What stands around the rows of the source."""
+        return self._source.header
+
+    @property
+    def vocabulary(self) -> str:
+        """Whose names the columns have."""
+        return self._source.vocabulary
+
+    def column_attributes(self, name: str) -> Mapping[str, Any]:
+        """What the source says of a column."""
+        return self._source.column_attributes(name)

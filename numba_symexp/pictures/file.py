@@ -1,4 +1,4 @@
-"""The file of a picture: its name is checked before anything is read, its bytes are no accident."""
+"""The file of a picture: its name is checked first, and equal pictures have equal bytes."""
 
 import contextlib
 import logging

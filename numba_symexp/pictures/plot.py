@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numba_symexp.annotations import AnyPath, Array, Progress
-from numba_symexp.files import path_list
+from numba_symexp.files import path_list, path_or_none
 from numba_symexp.pictures.file import PictureFile
 from numba_symexp.pictures.picture import Picture, Shown, relative_density
 from numba_symexp.pictures.subject import Subject, open_subject
@@ -126,7 +126,7 @@ def plot(
     frame. The same file gives the same bytes.
     """
     file, output = os.fspath(file), os.fspath(output)
-    source = None if source is None else os.fspath(source)
+    source = path_or_none(source)
     further = path_list(passthrough)
     target = PictureFile(output, [file, source, *further], overwrite)
     from numba_symexp.pictures.drawing import draw  # needs Matplotlib

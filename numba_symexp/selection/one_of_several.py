@@ -68,7 +68,7 @@ class OnePerParticle(Criterion):
         particle = rows.particles()
         order = self.best.order(rows, particle)
         kept = np.zeros(len(order), np.bool_)
-        kept[order[_starts(particle[order])[:-1]]] = True
+        kept[order[_group_starts(particle[order])[:-1]]] = True
         return kept
 
 
@@ -94,9 +94,14 @@ class Unlike(Criterion):
         kept = np.zeros(len(order), np.bool_)
         cosine = math.cos(math.radians(min(self.least_deg, 180.0) / 2)) - 1e-12
         keep_unlike(
-            _starts(group[order]), place_A[order], quaternion[order], self.least_A, cosine, kept
+            _group_starts(group[order]),
+            place_A[order],
+            quaternion[order],
+            self.least_A,
+            cosine,
+            kept,
         )
-        return _back(kept, order)
+        return _in_file_order(kept, order)
 
 
 @dataclass(frozen=True)
@@ -132,13 +137,13 @@ class Apart(Criterion):
         else:
             group, place_A = self.micrographs.places(rows)
         order = self.best.order(rows, group)
-        starts = _starts(group[order])
+        starts = _group_starts(group[order])
         kept = np.zeros(len(order), np.bool_)
         most = int(np.diff(starts).max(initial=0))
         head, following = np.empty(3 * most + 1, np.int64), np.empty(len(order), np.int64)
         sorted_A = np.ascontiguousarray(place_A[order])
         keep_apart(starts, sorted_A, self.least_A, head, following, kept)
-        return _back(kept, order)
+        return _in_file_order(kept, order)
 
     def _keep_in_space(self, rows: Rows) -> Array:
         """Rows of subtomograms, whose places have a depth."""
@@ -173,7 +178,7 @@ def _places(rows: Rows) -> tuple[Array, Array]:
     return place_A[rows.row], quaternion[rows.row]
 
 
-def _starts(group: Array) -> Array:
+def _group_starts(group: Array) -> Array:
     """Where each group begins among sorted rows, and the end, (G + 1,) int64."""
     if not len(group):
         return np.zeros(1, np.int64)
@@ -181,7 +186,7 @@ def _starts(group: Array) -> Array:
     return np.concatenate([[0], new, [len(group)]]).astype(np.int64)
 
 
-def _back(kept: Array, order: Array) -> Array:
+def _in_file_order(kept: Array, order: Array) -> Array:
     """What was said of sorted rows, in the order of the file."""
     found = np.empty(len(kept), np.bool_)
     found[order] = kept

@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from numba_symexp import interrupts
 from numba_symexp.annotations import Array, Progress
@@ -12,12 +11,12 @@ from numba_symexp.errors import SourceError
 from numba_symexp.expanded.format import create, finish, size_of
 from numba_symexp.expanded.provenance import read_selection
 from numba_symexp.expanded.table import ExpandedTable
-from numba_symexp.expansion.writer import RowWriter
+from numba_symexp.expansion.writer import Hdf5Sink
 from numba_symexp.files import reserve
 from numba_symexp.output import OutputFile
 from numba_symexp.particles.findings import Findings, check_pose, check_shift
 from numba_symexp.particles.schema import POSE_FORMATS, SELECTION, SELECTION_VERSION
-from numba_symexp.particles.table import Header, ParticleTable, TableView
+from numba_symexp.particles.table import ParticleTable, SameNamesView
 
 _ROWS = 1 << 16
 """Rows that are copied at a time."""
@@ -26,7 +25,7 @@ _OWN = {"format", "format_version", "complete", SELECTION}
 """Attributes that a selected table has anew."""
 
 
-class SomeRows(TableView):
+class SomeRows(SameNamesView):
     """Rows of a table, in its order.
 
     Parameters
@@ -50,27 +49,13 @@ class SomeRows(TableView):
         """Number of a row in the file, for a message."""
         return self._source.row_number(int(self._rows[row]))
 
-    @property
-    def header(self) -> Header | None:
-        """What stands around the rows."""
-        return self._source.header
-
-    @property
-    def vocabulary(self) -> str:
-        """Whose names the columns have."""
-        return self._source.vocabulary
-
-    def column_attributes(self, name: str) -> Mapping[str, Any]:
-        """What the file says of a column."""
-        return self._source.column_attributes(name)
-
     def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         """Rows ``start`` to ``stop`` of some columns, by name."""
         return self._source.read_at(names, self._rows[start:stop])
 
 
 class SelectedExpansion:
-    """An expanded table of which some rows are left; see `ExpandedTable`.
+    """An expanded table of which some rows are left; see `ExpandedRows`.
 
     Parameters
     ----------
@@ -143,7 +128,7 @@ def write_selected(
         reserve(draft.descriptor, os.fstat(draft.descriptor).st_size)
         if len(rows):
             names = [column.name for column in columns]
-            with RowWriter(draft.descriptor, columns, offsets, _ROWS) as sink:
+            with Hdf5Sink(draft.descriptor, columns, offsets, _ROWS) as sink:
                 for start in range(0, len(rows), _ROWS):
                     interrupts.check()
                     part = rows[start : start + _ROWS]

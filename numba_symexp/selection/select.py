@@ -11,6 +11,7 @@ from numba_symexp.conversion.export_table import OutputPair, check_rows, export_
 from numba_symexp.conversion.particle_output import ParticleOutput
 from numba_symexp.errors import SourceError, UsageError
 from numba_symexp.expanded.table import ExpandedTable
+from numba_symexp.files import path_or_none
 from numba_symexp.formats import format_of_output
 from numba_symexp.kinds import HDF5
 from numba_symexp.output import OutputFile
@@ -157,7 +158,7 @@ def select(
     unused: dict[str, Any] = {} if chooses else {"score": score, "random": random}
     on_micrographs = inside or (min_distance_A is not None and within == MICROGRAPH)
     if not on_micrographs:
-        unused["micrographs"] = None if micrographs is None else os.fspath(micrographs)
+        unused["micrographs"] = path_or_none(micrographs)
         unused["micrograph_psize"], unused["micrograph_px"] = micrograph_psize, micrograph_px
     for name, value in unused.items():
         if value is not None:
@@ -172,7 +173,7 @@ def select(
     located = Located(
         CoordinateChoice(
             recenter=COORDINATES,  # which the others go with
-            micrographs=None if micrographs is None else os.fspath(micrographs),
+            micrographs=path_or_none(micrographs),
             micrograph_psize=micrograph_psize,
             micrograph_px=micrograph_px,
             edge_px=edge_px,
@@ -220,7 +221,7 @@ def select(
         os.fspath(output),
         criteria,
         psize,
-        [None if each is None else os.fspath(each) for each in (source, micrographs)],
+        [*map(path_or_none, (source, micrographs))],
         overwrite,
         progress,
     )

@@ -71,7 +71,7 @@ def choose(
             choose(each, numbers, modulo, axis, unique, f"the center {number}")
             for number, each in enumerate(full.of_each_center())
         ]
-        return _together(full, parts)
+        return _choice_about_all(full, parts)
     if numbers:
         return _by_number(full, numbers)
     if modulo is not None:
@@ -151,7 +151,7 @@ def meetings(operators: Operators) -> list[tuple[int, int, float]]:
     return [(one, other, far_A) for (one, other), far_A in nearest]
 
 
-def _together(full: Operators, parts: Sequence[Operators]) -> Operators:
+def _choice_about_all(full: Operators, parts: Sequence[Operators]) -> Operators:
     """What was chosen for each of several centers, as a choice of the full set about all."""
     ways = [each.chosen for each in parts]
     if not any(ways):

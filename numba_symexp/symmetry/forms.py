@@ -1,71 +1,27 @@
-"""What is said of a symmetry, in any form in which people write it in Python."""
+"""The options of a symmetry, made of any form in which people write them in Python."""
 
 import math
 import operator
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from numba_symexp.errors import UsageError
-from numba_symexp.symmetry.centers import CORNER, Point, files_of, parts_of
+from numba_symexp.option_forms import (
+    Form,
+    boolean,
+    integer,
+    number,
+    optional_path,
+    path,
+    text,
+    wrong,
+)
+from numba_symexp.symmetry.center_files import files_of, parts_of
+from numba_symexp.symmetry.centers import CORNER, Point
 from numba_symexp.symmetry.descriptions import read_number_ranges
 from numba_symexp.symmetry.operators import Operators
-
-
-def path(name: str, value: Any) -> str:
-    """Text of a path."""
-    try:
-        found = os.fspath(value)
-    except TypeError:
-        raise wrong(name, value, "a path") from None
-    if not isinstance(found, str):
-        raise wrong(name, value, "a path as text")
-    return found
-
-
-def optional_path(name: str, value: Any) -> str | None:
-    """Text of a path, or None."""
-    return None if value is None else path(name, value)
-
-
-def text(name: str, value: Any) -> str | None:
-    """Text, or None."""
-    if value is not None and not isinstance(value, str):
-        raise wrong(name, value, "text")
-    return value
-
-
-def number(name: str, value: Any) -> float | None:
-    """Float of a number of any type, or None."""
-    if value is None:
-        return None
-    if isinstance(value, str | bytes | bool):
-        raise wrong(name, value, "a number")
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise wrong(name, value, "a number") from None
-
-
-def integer(name: str, value: Any) -> int | None:
-    """Int of a whole number of any type, or None."""
-    if value is None:
-        return None
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        return operator.index(value)
-    except TypeError:
-        raise wrong(name, value, "a whole number") from None
-
-
-def boolean(name: str, value: Any) -> bool:
-    """Truth value, which is never a text."""
-    if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):
-        raise wrong(name, value, "True or False")
-    return bool(value)
 
 
 def point(name: str, value: Any) -> Point | None:
@@ -87,14 +43,14 @@ def point_or_corner(name: str, value: Any) -> Point | str | None:
     return value if isinstance(value, str) and value == CORNER else point(name, value)
 
 
-def points(name: str, value: Any) -> Point | tuple[Point, ...] | str | None:
-    """Point or several, as `voxels`; a text that names files, or the path of markers, stays."""
+def points_or_files(name: str, value: Any) -> Point | tuple[Point, ...] | str | None:
+    """Point or several, as `points`; a text that names files, or the path of markers, stays."""
     if isinstance(value, os.PathLike):
         value = path(name, value)
-    return value if isinstance(value, str) and files_of(value) else voxels(name, value)
+    return value if isinstance(value, str) and files_of(value) else points(name, value)
 
 
-def voxels(name: str, value: Any) -> Point | tuple[Point, ...] | None:
+def points(name: str, value: Any) -> Point | tuple[Point, ...] | None:
     """Point or several, of sequences or of ``x,y,z;x,y,z``."""
     if value is None:
         return None
@@ -138,12 +94,7 @@ def symmetry_or_operators(name: str, value: Any) -> str | Operators | None:
     return value if isinstance(value, Operators) else text(name, value)
 
 
-def wrong(name: str, value: Any, wanted: str) -> UsageError:
-    """What to say of a value of another type."""
-    return UsageError(f"{name}={str(value)[:60]} is a {type(value).__name__}: give {wanted}")
-
-
-SYMMETRY_FORMS: dict[str, Callable[[str, Any], Any]] = {
+SYMMETRY_FORMS: dict[str, Form] = {
     "symmetry": symmetry_or_operators,
     "convention": text,
     "twist": number,
@@ -154,10 +105,10 @@ SYMMETRY_FORMS: dict[str, Callable[[str, Any], Any]] = {
     "operators": numbers,
     "modulo": text,
     "axis": point,
-    "center": points,
+    "center": points_or_files,
     "length": lengths,
     "align": boolean,
     "align_axis": point,
     "unique": boolean,
 }
-"""What makes an option's value of what was given, by the option's name."""
+"""Forms of the options of `SymmetryRequest`, by name."""

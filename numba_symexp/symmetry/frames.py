@@ -91,7 +91,7 @@ def rotation_between(old: Operators, new: Operators) -> Array:
             if (motions.find(candidate @ old.matrix @ candidate.T, still) >= 0).all()
         ]
         if found:
-            return min(found, key=_plainness)
+            return min(found, key=_sort_key)
     raise SymmetryError(
         f"{old.symmetry} ({old.convention}) cannot be turned into {new.symmetry} "
         f"({new.convention}): they are groups of different kinds"
@@ -116,11 +116,13 @@ def _candidates(old: Operators, new: Operators) -> list[Array]:
     second = int(across[0])
     b = old.axis[second]
     others = _axes_of(new, int(old.fold[second]))
-    pairs = [(one, other) for one in ends for other in others if _apart(one, other) == _apart(a, b)]
+    pairs = [
+        (one, other) for one in ends for other in others if _cosine(one, other) == _cosine(a, b)
+    ]
     return [_frame(*pair) @ _frame(a, b).T for pair in pairs]
 
 
-def _apart(one: Array, other: Array) -> float:
+def _cosine(one: Array, other: Array) -> float:
     """Cosine of the angle between two axes, to some decimals."""
     return round(float(one @ other), 5)
 
@@ -139,7 +141,7 @@ def _frame(one: Array, other: Array) -> Array:
     return np.stack([one, np.cross(across, one), across], axis=1)
 
 
-def _plainness(rotation: Array) -> tuple[float, ...]:
+def _sort_key(rotation: Array) -> tuple[float, ...]:
     """Orders rotations: those about z, y or x before others, small before large."""
     angle_deg, axis = angle_and_axis(rotation)
     along = np.abs(axis) > 1 - _SAME

@@ -8,6 +8,7 @@ import numpy as np
 
 from numba_symexp.annotations import AnyPath, Array
 from numba_symexp.errors import UsageError
+from numba_symexp.option_forms import values_of
 from numba_symexp.symmetry.descriptions import describe, motion_in_words
 from numba_symexp.symmetry.forms import SYMMETRY_FORMS, point
 from numba_symexp.symmetry.operators import Operators
@@ -163,7 +164,7 @@ def list_operators(
         "rise": rise,
         "order": order,
         "operators_file": operators_file,
-        "origin": point("origin", origin),
+        "origin": origin,
         "operators": operators,
         "modulo": modulo,
         "axis": axis,
@@ -171,7 +172,8 @@ def list_operators(
         "length": length,
         "unique": unique,
     }
-    request = SymmetryRequest(**{n: SYMMETRY_FORMS[n](n, value) for n, value in options.items()})
+    forms = {**SYMMETRY_FORMS, "origin": point}  # a corner would need the map's box
+    request = SymmetryRequest(**values_of(options, forms))
     full = request.full()
     used = request.chosen(full)
     if tables and len(full.centers_A) > 1:

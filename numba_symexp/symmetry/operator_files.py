@@ -10,7 +10,8 @@ import numpy as np
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError, SymmetryError, install
 from numba_symexp.files import check_readable, read_small
-from numba_symexp.symmetry.operators import FARTHEST_A, MAX_OPERATORS, Operators
+from numba_symexp.symmetry.interface import MAX_OPERATORS
+from numba_symexp.symmetry.operators import FARTHEST_A, Operators
 from numba_symexp.symmetry.point_groups import closure
 from numba_symexp.symmetry.quaternions import canonical
 from numba_symexp.symmetry.spec import Own
@@ -252,7 +253,7 @@ def _products(expression: str, matrices: dict[str, Array], frames: set[str]) -> 
         if len(found) * len(kept) > MAX_OPERATORS:
             raise ValueError(f"over {MAX_OPERATORS:,} operators in {expression[:40]}")
         if kept:
-            found = [_after(left, right) for left in found for right in kept]
+            found = [_product(left, right) for left in found for right in kept]
     return found
 
 
@@ -264,7 +265,7 @@ def _run(part: str, matrices: dict[str, Array]) -> list[str]:
     return [str(number) for number in range(int(run[1]), int(run[2]) + 1)]
 
 
-def _after(left: Array, right: Array) -> Array:
+def _product(left: Array, right: Array) -> Array:
     """Motion (3, 4) of one after another: R = R1 R2, t = R1 t2 + t1."""
     product = left[:, :3] @ right
     product[:, 3] += left[:, 3]

@@ -14,7 +14,7 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SymmetryError
-from numba_symexp.symmetry.operators import MAX_OPERATORS
+from numba_symexp.symmetry.interface import MAX_OPERATORS
 from numba_symexp.symmetry.quaternions import canonical, multiply
 
 _MOST_CLOSED = 4_096

@@ -1,18 +1,16 @@
-"""What somebody says of a symmetry: which operators, which of them, and about which points."""
+"""What is asked of a symmetry: which one, which of its operators, and about which points."""
 
 from dataclasses import dataclass
 
 from numba_symexp.annotations import Array
 from numba_symexp.errors import UsageError
+from numba_symexp.symmetry.center_files import files_of, markers_of, read_centers
 from numba_symexp.symmetry.centers import (
     CORNER,
     Point,
     about_centers,
     check_point,
     check_points,
-    files_of,
-    markers_of,
-    read_centers,
     several_points,
 )
 from numba_symexp.symmetry.choices import choose
@@ -164,7 +162,7 @@ class SymmetryRequest:
         Raises
         ------
         UsageError, SourceError
-            What `symmetry.centers.read_centers` refuses.
+            What `center_files.read_centers` refuses.
         """
         if isinstance(self.center, str):
             return read_centers(self.center, "center", origin_A)

@@ -11,7 +11,8 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SymmetryError
-from numba_symexp.symmetry.operators import MAX_OPERATORS, Operators, Symmetry
+from numba_symexp.symmetry.interface import MAX_OPERATORS, Symmetry
+from numba_symexp.symmetry.operators import Operators
 from numba_symexp.symmetry.point_groups import (
     CONVENTIONS,
     fold_of,

@@ -11,7 +11,7 @@ from numba_symexp.kernels.codecs import convert
 from numba_symexp.particles.columns import native
 from numba_symexp.particles.schema import HALF_SET_DTYPE, PSIZE, SPLIT
 from numba_symexp.particles.table import Column, Header, ParticleTable
-from numba_symexp.transfers.carried import Carried
+from numba_symexp.transfers.beside_pose import ColumnsBesidePose
 from numba_symexp.transfers.join import Joined
 from numba_symexp.transfers.sets import PoseSet
 
@@ -31,7 +31,7 @@ class TransferredTable(ParticleTable):
     ----------
     source, target : PoseSet
     joined : Joined
-    carried : Carried
+    beside : ColumnsBesidePose
         Further columns that the source gives.
     moves : sequence of callable
         What is added to shifts.
@@ -44,23 +44,23 @@ class TransferredTable(ParticleTable):
         source: PoseSet,
         target: PoseSet,
         joined: Joined,
-        carried: Carried,
+        beside: ColumnsBesidePose,
         moves: Sequence[Moves],
         attributes: Mapping[str, Any],
     ) -> None:
         self._source, self._target, self._joined = source, target, joined
-        self._moves, self._carried = moves, carried.columns
+        self._moves, self._beside = moves, beside.columns
         table = target.table
         self.path, self.location, self.layout = table.path, table.location, table.layout
         self.attributes = dict(attributes)
         self._pose, self._shift, self._form = target.pose_columns()
-        dropped = {*carried.dropped}
+        dropped = {*beside.dropped}
         self.columns = {n: each for n, each in table.columns.items() if n not in dropped}
-        self.columns.update(carried.columns)
+        self.columns.update(beside.columns)
         self._add_pose_columns()
         header = table.header
         if header is not None:
-            for label in carried.dropped:
+            for label in beside.dropped:
                 header = without_label(header, label)
         self._header = header
 
@@ -120,8 +120,8 @@ class TransferredTable(ParticleTable):
         rows, partners = self._joined.rows[part], self._joined.partners[part]
         made = {self._pose, self._shift, *({SPLIT} if self._split else ())}
         made |= {PSIZE} if self._makes_psize else set()
-        given = [name for name in names if name in self._carried and name not in made]
-        kept = [name for name in names if name not in made and name not in self._carried]
+        given = [name for name in names if name in self._beside and name not in made]
+        kept = [name for name in names if name not in made and name not in self._beside]
         found = self._target.table.read_at(kept, rows)
         found.update(self._source.table.read_at(given, partners) if given else {})
         found.update(self._made(made & {*names}, rows, partners))

@@ -112,7 +112,7 @@ def open_set(
             table.close()
             table = WithSource(open_expanded(path))
         _refuse_subtomograms(table)
-        found = _found(table, name, psize_A)
+        found = _set_of_columns(table, name, psize_A)
         if not table.n_rows:
             raise SourceError(f"{path}: has no rows: give a table with particles")
     except BaseException:
@@ -139,7 +139,7 @@ def check_poses(given: PoseSet, columns: PoseColumns) -> None:
         raise SourceError(f"{given.path}: {bad.lines()[0]}: remove these particles or repair them")
 
 
-def _found(table: ParticleTable, name: str, psize_A: float | None) -> PoseSet:
+def _set_of_columns(table: ParticleTable, name: str, psize_A: float | None) -> PoseSet:
     """Columns of a set."""
     if isinstance(table, WithSource):
         expanded = table.expanded

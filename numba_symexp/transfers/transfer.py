@@ -19,14 +19,14 @@ from numba_symexp.particles.halves import torn_particles
 from numba_symexp.particles.schema import CONVENTION
 from numba_symexp.symmetry.centers import Point, check_point
 from numba_symexp.symmetry.spec import choose_convention
-from numba_symexp.transfers.carried import Carried
-from numba_symexp.transfers.join import ORIGINAL_IMAGE, Joined, join
-from numba_symexp.transfers.moved import (
+from numba_symexp.transfers.beside_pose import ColumnsBesidePose
+from numba_symexp.transfers.image_moves import (
     Boxes,
     doubt_of_subtraction,
     refuse_other_pixels,
     subtracted_move_A,
 )
+from numba_symexp.transfers.join import ORIGINAL_IMAGE, Joined, join
 from numba_symexp.transfers.rows import Moves, TransferredTable
 from numba_symexp.transfers.sets import PoseSet, check_poses, open_set
 
@@ -147,9 +147,9 @@ def transfer(
         moves, told = _moves(given, getting, joined, subtracted_center, same_center)
         notes += told
         recentered = _count(joined, moves)
-        carried = Carried.of(given, getting, recentered > 0)
+        beside = ColumnsBesidePose.of(given, getting, recentered > 0)
         attributes = _attributes(given, getting, convention)
-        table = TransferredTable(given, getting, joined, carried, moves, attributes)
+        table = TransferredTable(given, getting, joined, beside, moves, attributes)
         names, psize_A = getting.pose_columns(), getting.psize_given_A
         record = {"poses_from": os.path.basename(source)}
         notes += _note_of_halves(given, getting, joined)
@@ -163,7 +163,7 @@ def transfer(
             unused=given.table.n_rows - len(joined.partners),
             joined_on=joined.in_words(),
             recentered=recentered,
-            dropped=carried.dropped,
+            dropped=beside.dropped,
             notes=tuple(notes),
             files=written.names,
         )
@@ -232,7 +232,7 @@ def _moves(
     center: Point | None,
     same_center: bool,
 ) -> tuple[list[Moves], list[str]]:
-    """What is added to shifts since images were moved, and what a user should know of it.
+    """What is added to shifts because images were moved, and what a user should know of it.
 
     Raises
     ------
@@ -242,7 +242,7 @@ def _moves(
     moves: list[Moves] = []
     notes: list[str] = []
     boxes = Boxes.of(given.table, getting.table)
-    if boxes is not None and _any(joined, boxes.moves_A):
+    if boxes is not None and _moves_any(joined, boxes.moves_A):
         moves.append(boxes.moves_A)
         notes.append(
             "boxes of the two sets are at different places on the micrographs "
@@ -277,7 +277,7 @@ def _settle_subtraction(given: PoseSet, getting: PoseSet, joined: Joined) -> Non
         warn(f"{given.path}: its images are made of others (_{ORIGINAL_IMAGE}); {told}: {options}")
 
 
-def _any(joined: Joined, move: Moves) -> bool:
+def _moves_any(joined: Joined, move: Moves) -> bool:
     """Whether a move is not 0 in some row."""
     return _count(joined, [move]) > 0
 

@@ -16,7 +16,7 @@ from numba_symexp.errors import FileFormatError, SymexpError
 from numba_symexp.expanded.provenance import read_selection
 from numba_symexp.expanded.table import ExpandedTable
 from numba_symexp.expansion.job import LATER, ONLY_HOW, ExpandJob
-from numba_symexp.formats.hdf5.table import object_at
+from numba_symexp.formats.hdf5.objects import object_at
 from numba_symexp.particles.columns import pixel_size_column
 from numba_symexp.particles.fingerprint import RULE_2
 from numba_symexp.particles.schema import OPERATORS
@@ -41,7 +41,7 @@ _OPERATOR_UNITS = {
 
 
 def records_disagree(expanded: ExpandedTable) -> str | None:
-    """Say which record of who made the file, when, and of what is missing or wrong, or None."""
+    """Say which record is missing or wrong of who made the file, when and of what, or None."""
     attributes, provenance = expanded.attributes, expanded.provenance
     for name in ("created", "generated_by"):
         if not isinstance(attributes.get(name), str):
@@ -146,7 +146,7 @@ def not_of_its_job(expanded: ExpandedTable) -> str | None:
     if found.symmetry.from_file and found.kind != (chosen if found.chosen else "own"):
         return f"the kind is {found.kind[:40]}"
     try:
-        full = _full(job, stated)
+        full = _full_set(job, stated)
     except SymexpError as error:
         gone = job.operators_file is not None
         return None if gone else f"the job of the provenance has no operators ({error})"
@@ -215,7 +215,7 @@ def drawn_halves(seed: int, source: ParticleTable, tube: str | None) -> Array:
     return halves[index]
 
 
-def _full(job: ExpandJob, convention: str) -> Operators | None:
+def _full_set(job: ExpandJob, convention: str) -> Operators | None:
     """All operators of a job; None where only a name is left of them."""
     name = job.symmetry
     if isinstance(name, str) and job.operators_file is None and job.twist is None:
@@ -257,7 +257,8 @@ def _differ(found: Operators, wanted: Operators) -> str | None:
     for name in ("kind", "chosen", "full_order", "label", "rise_index", "full_index", "subgroup"):
         here, there = getattr(found, name), getattr(wanted, name)
         if not np.array_equal(np.asarray(here), np.asarray(there)):
-            return f"the {name} is not that of the job in the provenance{_where(here, there)}"
+            where = _first_difference(here, there)
+            return f"the {name} is not that of the job in the provenance{where}"
     if found.symmetry.typed != wanted.symmetry.typed:
         return "typed is not as in the file of operators"
     for name in ("quaternion", "translation_A", "center_A", "turn"):
@@ -269,7 +270,7 @@ def _differ(found: Operators, wanted: Operators) -> str | None:
     return None
 
 
-def _where(here: Any, there: Any) -> str:
+def _first_difference(here: Any, there: Any) -> str:
     """The first entry in which two facts differ."""
     if isinstance(here, str | int) or len(here) != len(there):
         return ""

@@ -10,8 +10,8 @@ import numpy as np
 
 from numba_symexp import interrupts
 from numba_symexp.annotations import Array, Progress
-from numba_symexp.behind import worked_on
-from numba_symexp.expanded.column_kinds import CarriedColumn, DefocusColumn, HalfSetColumn, only
+from numba_symexp.background import worked_on
+from numba_symexp.expanded.column_kinds import CarriedColumn, DefocusColumn, HalfSetColumn, of_kind
 from numba_symexp.expanded.output_column import CheckedRows, OutputColumn, RowsBesideSources, differ
 from numba_symexp.expanded.table import ExpandedTable
 from numba_symexp.kernels.jit import use_numba
@@ -173,9 +173,9 @@ class _RowChecker:
             self._psize = pixel_size_column(self._source.columns, self._shift)
             read += [self._psize] if self._psize else []
         self._source_names = list(dict.fromkeys(read))
-        self._depths = bool(only(self._columns, DefocusColumn))
+        self._depths = bool(of_kind(self._columns, DefocusColumn))
         self._drawn: Array | None = None
-        for column in only(self._columns, HalfSetColumn):
+        for column in of_kind(self._columns, HalfSetColumn):
             if column.halves is not None:
                 seed = column.halves.seed
                 self._drawn = drawn_halves(seed, self._source, column.made_from)

@@ -85,12 +85,12 @@ def left_aside(table: ParticleTable) -> str:
     Their names say that they are of the same job and the same output.
     """
     folder, name = os.path.split(table.path)
-    whose = _whose(name, passed_through=False)
+    whose = _parts_of_name(name, passed_through=False)
     if whose is None or table.files != (table.path,):
         return ""
     with contextlib.suppress(OSError):
         for each in sorted(os.listdir(folder or ".")):
-            if _whose(each, passed_through=True) == whose:
+            if _parts_of_name(each, passed_through=True) == whose:
                 return (
                     f"{table.path}: {each} may have further columns of these particles, which are "
                     f"left out: add passthrough={os.path.join(folder, each)}"
@@ -98,7 +98,7 @@ def left_aside(table: ParticleTable) -> str:
     return ""
 
 
-def _whose(name: str, passed_through: bool) -> tuple[str | None, ...] | None:
+def _parts_of_name(name: str, passed_through: bool) -> tuple[str | None, ...] | None:
     """Job, class and output of a dataset by its name; None where it is another kind of file."""
     found = _NAME.fullmatch(name)
     if found is None or found["kind"] != "cs" or bool(found["passthrough"]) is not passed_through:

@@ -165,7 +165,7 @@ class CsTable(ParticleTable):
             raise
 
     def _read_structure(self) -> None:
-        """Read the header, and hold it against the file's size."""
+        """Read the header, and compare it with the size of the file."""
         path = self.path
         self._dtype, self._n_rows, self._first = _read_header(self._file, path)
         size = os.fstat(self._file.fileno()).st_size

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from numba_symexp.annotations import Array
-from numba_symexp.behind import WriteBehind
+from numba_symexp.background import WriteBehind
 from numba_symexp.errors import SourceError
 from numba_symexp.formats.cryosparc.slots import (
     SLOT,
@@ -150,7 +150,7 @@ class CsRows:
         return name not in (None, PSIZE) and (name != BLOB_PSIZE or moved)
 
     def _further_poses(self, columns: dict[str, Column]) -> list[Slot]:
-        """Slots with further 3D poses, which turn with the copies; those that cannot, go."""
+        """Slots with further 3D poses, which turn with the copies; others are dropped."""
         operators = self._rows.operators
         if operators is None:
             return []
@@ -161,7 +161,7 @@ class CsRows:
         return slots
 
     def _further_shifts(self, columns: dict[str, Column]) -> dict[str, str]:
-        """Shifts that move with boxes that are cut anew; those that cannot, go."""
+        """Shifts that move with boxes that are cut anew; those that cannot are dropped."""
         if self._micrographs is None:
             return {}
         moving, gone = slots_in_place(columns)

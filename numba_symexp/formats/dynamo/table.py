@@ -61,7 +61,7 @@ def labels_of(count: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class DynamoReader:
-    """Makes the columns of the field of the words of Dynamo.
+    """Makes the columns of a particle table from the words of Dynamo.
 
     A maps the map to the tomogram: A = Rz(-tdrot) Rx(-tilt) Rz(-narot), which is RELION's of
     (rot, tilt, psi) = (narot - 90, tilt, tdrot + 90). The particle is at (x + dx, y + dy, z + dz),
@@ -116,7 +116,7 @@ class DynamoReader:
 
 
 class DynamoTable(WordsTable):
-    """Subtomograms of a .tbl file: the field's columns, and every column as text.
+    """Subtomograms of a .tbl file: poses, shifts and the like as numbers, and every column as text.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ class DynamoTable(WordsTable):
 
     @property
     def reader(self) -> DynamoReader:
-        """What makes the field's columns."""
+        """What makes columns from the words."""
         return self._reader
 
     def _count_columns(self) -> int:

@@ -91,7 +91,7 @@ class DynamoRows(WordRows):
                 self._refuse_large(each, f"a number of {label}")
                 new[label] = Numbers(each, _DECIMALS, kept)
         if self._operators is not None:
-            own = self._told(TAG, block, source)
+            own = self._numbers_of(TAG, block, source)
             copy = self._operators.full_index.astype(np.float64)[block.operator]
             steps = block.source_rows.astype(np.float64) * (self._operators.full_order - 1)
             tag = np.where(copy == 0, own, self._largest_tag + steps + copy)

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from numba_symexp.annotations import Array, Progress
-from numba_symexp.behind import worked_on
+from numba_symexp.background import worked_on
 from numba_symexp.formats.hdf5.table import HEAD, HEADER, LABELS, TAIL
 from numba_symexp.output import timestamp
 from numba_symexp.particles.scan import blocks

@@ -1,20 +1,15 @@
 """Columns made of the words of a RELION particle file: poses, shifts, pixel sizes, ids."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError
-from numba_symexp.formats.relion.text import (
-    OPTICS_GROUP,
-    block_text,
-    loops_in,
-    pairs_in,
-)
-from numba_symexp.formats.words_table import cut_rows
+from numba_symexp.formats.relion.optics import Optics
+from numba_symexp.formats.relion.text import OPTICS_GROUP
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.particles.schema import (
     HALF_SET_DTYPE,
@@ -29,7 +24,7 @@ from numba_symexp.particles.schema import (
     UID_DTYPE,
 )
 from numba_symexp.particles.table import Column, Header
-from numba_symexp.particles.words import mix_bits, numbers, word_hash, words_at
+from numba_symexp.particles.words import mix_bits, numbers, word_hash
 from numba_symexp.symmetry.operators import Operators
 
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
@@ -56,11 +51,11 @@ _DETECTOR, _MAGNIFICATION = "rlnDetectorPixelSize", "rlnMagnification"
 _UM_PER_A = 1e4
 
 PIXEL_SIZES = ((PIXEL_SIZE,), ("rlnPixelSize",), (_DETECTOR, _MAGNIFICATION))
-"""Where A per pixel may stand: the first of these that all stand in the particles, else in the
-optics, is used."""
+"""Labels that A per pixel is made of. The first entry counts of which the particles, or else the
+optics, have all labels."""
 
 _NAMES = (IMAGE, PARTICLE_NAME)
-"""The first of these that is there names a particle."""
+"""A particle is named by the first of these labels that the file has."""
 
 M_SOURCES = ("wrpSourceName", "wrpSourceHash")
 """What M calls the tomogram."""
@@ -68,111 +63,22 @@ M_SOURCES = ("wrpSourceName", "wrpSourceHash")
 _AREAS = (MICROGRAPH, TOMO_NAME, *M_SOURCES)
 COORDINATES_A = tuple(f"rlnCenteredCoordinate{axis}Angst" for axis in "XYZ")
 COORDINATES_PX = tuple(f"rlnCoordinate{axis}" for axis in "XYZ")
-"""Where a subtomogram is in its tomogram: from its center, which rule; in px of the tilt series."""
+"""Where a subtomogram is in its tomogram: in A from the center, and in px of the tilt series.
+
+Where a file has both, those in A count.
+"""
 
 TILT_SERIES_PX = "rlnTomoTiltSeriesPixelSize"
 
 _COORDINATES = (COORDINATES_PX[:2], COORDINATES_A[:2])
 _DEPTHS = (COORDINATES_PX[2], COORDINATES_A[2])
 
-_LONGEST_OPTICS_WORD = 4096
-
 _F8 = np.dtype("<f8")
 
 
 @dataclass(frozen=True)
-class Optics:
-    """Rows of the optics block; none in files of RELION 3.0.
-
-    Attributes
-    ----------
-    labels : tuple of str
-    n_rows : int
-    """
-
-    labels: tuple[str, ...] = ()
-    n_rows: int = 0
-    _words: Mapping[str, Array] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, header: Header) -> "Optics":
-        """Optics that a file's header describes."""
-        block = block_text(header.head, "optics")
-        loops = loops_in(block)
-        if not loops:
-            pairs = pairs_in(block)
-            words = {label: np.array([word]) for label, word in pairs.items()}
-            return cls(tuple(pairs), 1 if pairs else 0, words)
-        first, end, names = loops[0]
-        labels = tuple(name.decode(errors="replace") for name in names)
-        parts: dict[str, list[Array]] = {label: [np.zeros(0, "S1")] for label in labels}
-        for data, starts, lengths, _, _ in cut_rows(block[first:end], len(labels)):
-            for place, label in enumerate(labels):
-                if int(lengths[:, place].max(initial=0)) > _LONGEST_OPTICS_WORD:
-                    raise SourceError(f"a word of _{label} in data_optics is too long: repair it")
-                parts[label].append(words_at(data, starts[:, place], lengths[:, place]))
-        rows = {label: np.concatenate(each) for label, each in parts.items()}
-        return cls(labels, len(next(iter(rows.values()), ())), rows)
-
-    def __contains__(self, label: str) -> bool:
-        return label in self.labels
-
-    def words(self, label: str) -> Array:
-        """Words of a label, (n_rows,) bytes, without their quotes."""
-        return np.char.strip(self._words[label], b"\"'")
-
-    def groups(self) -> Array:
-        """Number of each row's group as a word; files with one group may leave it out."""
-        if OPTICS_GROUP in self.labels:
-            return self.words(OPTICS_GROUP)
-        return np.array([b"%d" % number for number in range(1, self.n_rows + 1)] or [b"1"])
-
-    def of_rows(self, group: Array | None, label: str, rows: int, path: str, start: int) -> Array:
-        """Value of a label in the optics group of each particle, (rows,) float64.
-
-        Parameters
-        ----------
-        group : (rows,) bytes or None
-            Words of the particles' groups; None where particles name no group.
-        label : str
-        rows : int
-        path : str
-            Of the file, for messages.
-        start : int
-            First row, for messages.
-
-        Raises
-        ------
-        SourceError
-            A group is not described, or a word is no number.
-        """
-        values = numbers(self.words(label), f"{path}: data_optics: _{label}", 0)
-        if group is None:
-            if len(values) != 1:
-                raise SourceError(
-                    f"{path}: particles have no _{OPTICS_GROUP}, and data_optics has "
-                    f"{len(values)} groups: add it"
-                )
-            return np.full(rows, values[0])
-        known = numbers(self.groups(), f"{path}: data_optics: _{OPTICS_GROUP}", 0)
-        wanted = numbers(group, f"{path}: _{OPTICS_GROUP}", start)
-        if not len(known):
-            raise SourceError(f"{path}: data_optics has no rows: add those of the groups")
-        order = np.argsort(known, kind="stable")
-        place = np.searchsorted(known[order], wanted, side="right") - 1
-        missing = (place < 0) | (known[order][place] != wanted)
-        if missing.any():
-            row = int(np.argmax(missing))
-            raise SourceError(
-                f"{path}: row {start + row} is of optics group {wanted[row]:g}, for which "
-                f"data_optics has no _{label}: add it"
-            )
-        return values[order][place]
-
-
-@dataclass(frozen=True)
 class LabelReader:
-    """Makes the columns of the field of the words of a particle file.
+    """Makes the columns of a particle table from the words of a particle file.
 
     Attributes
     ----------
@@ -187,7 +93,7 @@ class LabelReader:
     angles: ClassVar[tuple[str, ...]] = ANGLES
     subset: ClassVar[str] = SUBSET
     sign: ClassVar[float] = 1.0
-    """Of origins: what they are to the shift."""
+    """An origin times this sign is a shift."""
 
     @classmethod
     def of(cls, header: Header) -> "LabelReader":
@@ -250,7 +156,7 @@ class LabelReader:
 
     @property
     def columns(self) -> dict[str, Column]:
-        """Columns of the field that the text gives."""
+        """Columns that can be made of the text."""
         found = {}
         turned_when_cut = SUBTOMOGRAM_ANGLES[0] in self.labels
         if (ANGLES[0] in self.labels and ANGLES[1] in self.labels) or turned_when_cut:

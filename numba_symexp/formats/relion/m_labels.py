@@ -37,7 +37,7 @@ def _place(time: int) -> tuple[str, ...]:
 
 
 class MReader(LabelReader):
-    """Makes the columns of the field of the words of M; see `LabelReader`.
+    """Makes the columns of a particle table from the words of M; see `LabelReader`.
 
     Poses and places may be at different numbers of times, which are spread evenly over the same
     exposure: a place moves with the pose at its own time, between two poses with what lies between.
@@ -49,12 +49,12 @@ class MReader(LabelReader):
 
     @property
     def in_angstrom(self) -> bool:
-        """Places are in A."""
+        """Whether places are in A: always."""
         return True
 
     @property
     def is_of_subtomograms(self) -> bool:
-        """They have three components."""
+        """Whether places have three components: always."""
         return True
 
     def origins_of(self, components: int) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ class MReader(LabelReader):
 
     @property
     def columns(self) -> dict[str, Column]:
-        """Columns of the field that the text gives."""
+        """Columns that can be made of the text."""
         found = {POSE: Column(_F8, (3,)), SHIFT: Column(_F8, (3,)), PSIZE: Column(_F8)}
         if self.subset in self.labels:
             found[SPLIT] = Column(HALF_SET_DTYPE)

@@ -8,11 +8,8 @@ import numpy as np
 
 from numba_symexp.errors import SourceError
 from numba_symexp.files import check_readable
-from numba_symexp.formats.relion.labels import (
-    IMAGE_SIZE,
-    LabelReader,
-    Optics,
-)
+from numba_symexp.formats.relion.labels import IMAGE_SIZE, LabelReader
+from numba_symexp.formats.relion.optics import Optics
 from numba_symexp.formats.relion.text import (
     ParticleRows,
     convention_in,
@@ -35,7 +32,7 @@ from numba_symexp.particles.words import mix_bits
 
 
 class StarTable(WordsTable):
-    """Particles of a .star file: the field's columns, and every label as text.
+    """Particles of a .star file: poses, shifts and the like as numbers, and every label as text.
 
     Parameters
     ----------
@@ -77,7 +74,7 @@ class StarTable(WordsTable):
 
     @property
     def reader(self) -> LabelReader:
-        """What makes the field's columns."""
+        """What makes columns from the words."""
         return self._reader
 
     @property

@@ -218,12 +218,12 @@ class StarRows(WordRows):
         if block.split is not None:
             subset = block.split.astype(np.float64) + 1
             label = self._reader.subset
-            told = self._told(label, block, source) if label in source else np.nan
+            told = self._numbers_of(label, block, source) if label in source else np.nan
             new[label] = Numbers(subset, 0, subset == told)
         for name, values in block.defocus.items():
             label = DEFOCUS[name]
             of_file = self._source is self._rows.source  # else words were made of numbers just now
-            told = self._told(label, block, source) if of_file else np.nan
+            told = self._numbers_of(label, block, source) if of_file else np.nan
             self._refuse_large(values, f"a _{label}")
             new[label] = Numbers(values.astype(np.float64), 6, values == told)
         if self._names:
@@ -238,7 +238,7 @@ class StarRows(WordRows):
         if operators and self._reader.further:
             new.update(self._further_poses(block, source, operators))
         if self._track:
-            place = set_apart(self._told(self._track, block, source), block.operator)
+            place = set_apart(self._numbers_of(self._track, block, source), block.operator)
             self._refuse_large(place, f"a _{self._track}")
             new[self._track] = Numbers(place, _DECIMALS, block.operator == 0)
         return new
@@ -247,7 +247,9 @@ class StarRows(WordRows):
         self, block: "Block", source: dict[str, Array], operators: Operators
     ) -> dict[str, Numbers]:
         """Poses and places at other times, which turn and move with the first."""
-        told = {label: self._told(label, block, source) for label in self._reader.further_needs}
+        told = {
+            label: self._numbers_of(label, block, source) for label in self._reader.further_needs
+        }
         moved = self._reader.move_further(told, operators, block.operator)
         for label, values in moved.items():
             self._refuse_large(values, f"a _{label}")
@@ -262,7 +264,7 @@ class StarRows(WordRows):
     ) -> dict[str, Numbers]:
         """Priors of the mate's pose, which count from where its box is."""
         told = {
-            label: self._told(label, block, source)
+            label: self._numbers_of(label, block, source)
             for label in self._priors.needs
             if label in source
         }

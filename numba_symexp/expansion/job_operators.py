@@ -88,22 +88,24 @@ def center_warnings(full: Operators, operators: Operators) -> Iterator[str]:
     several = len(full.centers_A) > 1
     each = list(zip(full.of_each_center(), operators.of_each_center(), strict=True))
     names = [f"the center {k}" if several else "the center" for k in range(len(each))]
-    together = [_together(name, *both) for name, both in zip(names, each, strict=True)]
-    yield from _some([text for text in together if text], "lie on axes")
-    nearly = [_nearly(k if several else None, whole) for k, (whole, _) in enumerate(each)]
-    yield from _some([text for text in nearly if text], "lie nearly on axes")
-    alike = [_alike(*meeting) for meeting in meetings(operators)] if several else []
-    yield from _some(alike, "are alike", "pairs of centers")
+    together = [_sentence_on_axis(name, *both) for name, both in zip(names, each, strict=True)]
+    yield from _first_sentences([text for text in together if text], "lie on axes")
+    nearly = [
+        _sentence_near_axis(k if several else None, whole) for k, (whole, _) in enumerate(each)
+    ]
+    yield from _first_sentences([text for text in nearly if text], "lie nearly on axes")
+    alike = [_sentence_of_alike(*meeting) for meeting in meetings(operators)] if several else []
+    yield from _first_sentences(alike, "are alike", "pairs of centers")
 
 
-def _some(texts: list[str], rest: str, what: str = "centers") -> Iterator[str]:
+def _first_sentences(texts: list[str], rest: str, what: str = "centers") -> Iterator[str]:
     """The first of several sentences, and how many more there would be."""
     yield from texts[:_MOST_NAMED]
     if len(texts) > _MOST_NAMED:
         yield f"{len(texts) - _MOST_NAMED:,} more {what} {rest}"
 
 
-def _together(which: str, full: Operators, operators: Operators) -> str:
+def _sentence_on_axis(which: str, full: Operators, operators: Operators) -> str:
     """A sentence about one center on a symmetry axis; empty where it is on none."""
     together = at_one_place(operators) if np.any(full.center_A) else []
     if together and len(operators) == len(full):  # those that unique=True would take for one
@@ -116,7 +118,7 @@ def _together(which: str, full: Operators, operators: Operators) -> str:
     )
 
 
-def _nearly(center: int | None, full: Operators) -> str:
+def _sentence_near_axis(center: int | None, full: Operators) -> str:
     """A sentence about one center almost on a symmetry axis; empty where it is on none."""
     nearly = nearly_on_axis(full) if np.any(full.center_A) else None
     if nearly is None:
@@ -131,7 +133,7 @@ def _nearly(center: int | None, full: Operators) -> str:
     )
 
 
-def _alike(one: int, other: int, apart_A: float) -> str:
+def _sentence_of_alike(one: int, other: int, apart_A: float) -> str:
     """A sentence about two centers that operators put at one place, or nearly."""
     if apart_A < SAME_PLACE_A:
         return (

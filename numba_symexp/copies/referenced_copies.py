@@ -9,10 +9,10 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.conversion.no_copies import NoCopies
-from numba_symexp.copies.foreign import limit_deg, nearest
+from numba_symexp.copies.copies import Copies, Expansion
+from numba_symexp.copies.foreign_expansion import limit_deg, nearest
 from numba_symexp.copies.match import recognize
 from numba_symexp.copies.recover import recover
-from numba_symexp.copies.returned import Copies, Expansion
 from numba_symexp.errors import SourceError
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.kernels.motions import relative_rotations

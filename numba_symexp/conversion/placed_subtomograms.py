@@ -1,4 +1,4 @@
-"""Whole poses and places of subtomograms in their tomogram, whichever program they are of."""
+"""Poses and places of subtomograms in their tomograms, from the columns of any program."""
 
 import abc
 
@@ -19,9 +19,9 @@ from numba_symexp.formats.relion.labels import (
     TILT_SERIES_PX,
     TOMO_NAME,
     LabelReader,
-    Optics,
 )
 from numba_symexp.formats.relion.m_labels import MReader
+from numba_symexp.formats.relion.optics import Optics
 from numba_symexp.formats.relion.text import OPTICS_GROUP
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.particles.schema import DYNAMO_TAG, POSE, PSIZE, SHIFT
@@ -39,7 +39,7 @@ DYNAMO_PLACES = ("dynamo/x", "dynamo/y", "dynamo/z")
 
 
 class Placed(abc.ABC):
-    """Whole poses and places of the subtomograms of a table.
+    """Reader of whole poses and places of the subtomograms of a table.
 
     Attributes
     ----------
@@ -172,7 +172,7 @@ def program_of(table: ParticleTable) -> str:
 
 
 def placed_of(source: ParticleTable, psize_A: float | None = None) -> Placed:
-    """What knows poses and places of a table; A per pixel where it is not to say it."""
+    """Return the reader of poses and places of a table; ``psize_A`` counts before its own."""
     program = program_of(source)
     if program == DYNAMO:
         return OfDynamo(source, psize_A)

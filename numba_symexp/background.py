@@ -1,4 +1,4 @@
-"""Work that goes on in threads while the next rows are made or read."""
+"""Work in background threads while the next rows are made or read."""
 
 import collections
 import queue

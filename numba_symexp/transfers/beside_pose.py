@@ -1,4 +1,4 @@
-"""Columns that belong to a pose, and go with it from one set to the other, or go."""
+"""Columns that belong to a pose: they go with it from one set to the other, or are dropped."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _ORIGIN_PRIORS_PX = ("rlnOriginXPrior", "rlnOriginYPrior")
 
 
 @dataclass(frozen=True)
-class Carried:
+class ColumnsBesidePose:
     """What becomes of the columns that belong to a pose.
 
     Attributes
@@ -33,14 +33,14 @@ class Carried:
     dropped: tuple[str, ...]
 
     @classmethod
-    def of(cls, source: PoseSet, target: PoseSet, moved: bool) -> "Carried":
+    def of(cls, source: PoseSet, target: PoseSet, moved: bool) -> "ColumnsBesidePose":
         """Columns of two sets.
 
         Parameters
         ----------
         source, target : PoseSet
         moved : bool
-            Shifts do not stay what they are in A.
+            Whether shifts change, in A.
         """
         if target.is_text:
             columns, dropped = _labels(source.table, target.table, moved)

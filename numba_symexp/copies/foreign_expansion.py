@@ -1,4 +1,4 @@
-"""Copies that another program made of particles: their operators, told by the poses alone."""
+"""An expansion by another program: its operators, told by the poses of particles and copies."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from numba_symexp.annotations import Array
+from numba_symexp.copies.copies import Expansion
 from numba_symexp.copies.match import recognize
 from numba_symexp.copies.means import Totals, robust_centers
 from numba_symexp.copies.motion_set import MotionSet
 from numba_symexp.copies.names import NONE, UNNAMED, name
 from numba_symexp.copies.recover import Recovered, recover
 from numba_symexp.copies.references import Pairs
-from numba_symexp.copies.returned import Expansion
-from numba_symexp.copies.stated import convention_of, longer_helix, stated_symmetries
+from numba_symexp.copies.stated_symmetry import convention_of, longer_helix, stated_symmetries
 from numba_symexp.errors import SourceError, SymexpError, UsageError
 from numba_symexp.formats import open_table
 from numba_symexp.kernels.codecs import convert
@@ -138,7 +138,7 @@ def _angle_deg(trace: Array) -> Array:
 
 
 def told_by_poses(rows: Poses, some: Turns) -> Operators:
-    """Operators of which the copies of another program are.
+    """Operators by which another program made copies.
 
     Those that the table states or that `match` finds, whichever the poses fit; else those that fit
     the motions from the particles themselves, where no number of a copy says anything.

@@ -1,4 +1,4 @@
-"""How far the images of one set were moved against those of the other, where it is known."""
+"""How far the images of one set were moved against those of the other, where that is known."""
 
 from dataclasses import dataclass
 

@@ -38,7 +38,7 @@ def stated_symmetries(rows: Poses, convention: str) -> list[Operators]:
 
 
 def longer_helix(operators: Operators) -> list[Operators]:
-    """A helix with units enough for any range of as many; nothing for others.
+    """A helix long enough to hold any range of as many units; nothing for other symmetries.
 
     Programs choose the range of units themselves: what one calls n units may be 0 to n - 1.
     """

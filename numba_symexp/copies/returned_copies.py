@@ -1,4 +1,4 @@
-"""Rows of a .cs or .star, found again among the particles that they are copies of."""
+"""Rows of a .cs or .star that came back of an expanded table, found again among its particles."""
 
 import functools
 from collections.abc import Callable
@@ -6,7 +6,8 @@ from collections.abc import Callable
 import numpy as np
 
 from numba_symexp.annotations import Array
-from numba_symexp.copies.foreign import (
+from numba_symexp.copies.copies import Copies, Expansion
+from numba_symexp.copies.foreign_expansion import (
     FAR_DEG,
     limit_deg,
     nearest,
@@ -14,7 +15,6 @@ from numba_symexp.copies.foreign import (
     turned_between,
 )
 from numba_symexp.copies.link import STEPS, links_between
-from numba_symexp.copies.returned import Copies, Expansion
 from numba_symexp.errors import SourceError, warn
 from numba_symexp.expanded.table import ExpandedTable
 from numba_symexp.kernels.codecs import convert
@@ -73,11 +73,11 @@ class ReturnedCopies(Copies):
     def _fits(self) -> bool:
         """Whether the first rows are all found again."""
         start, stop = next(blocks(self.table, list(self._link.labels)))
-        return not bool(self._found(start, stop)[1].any())
+        return not bool(self._sources_of(start, stop)[1].any())
 
     def sources(self, start: int, stop: int) -> Array:
         """Rows of the source with the same key."""
-        found, missing = self._found(start, stop)
+        found, missing = self._sources_of(start, stop)
         if missing.any():
             row = start + int(np.argmax(missing))
             raise SourceError(
@@ -106,7 +106,7 @@ class ReturnedCopies(Copies):
         particles = np.concatenate(self._particles)[first]
         return np.bincount(particles, minlength=self.source.n_rows).astype(np.uint32)
 
-    def _found(self, start: int, stop: int) -> tuple[Array, Array]:
+    def _sources_of(self, start: int, stop: int) -> tuple[Array, Array]:
         """Rows of the source that rows are copies of, and which of them are none."""
         link = self._link
         found, missing = np.zeros(stop - start, np.int64), np.ones(stop - start, np.bool_)
@@ -266,7 +266,7 @@ class ReturnedCopies(Copies):
         return keys
 
     @functools.cached_property
-    def _used(self) -> Array:
+    def _operators_used(self) -> Array:
         """Operators that made the rows of the expanded table, of which some may be left out."""
         expanded = self.expanded
         used = np.ones(len(expanded.operators), np.bool_)
@@ -280,7 +280,7 @@ class ReturnedCopies(Copies):
     def _nearest(self, rows: Array, between: Array) -> Array:
         """Operators whose rotation is nearest to what turned the source into each row."""
         operators = self.expanded.operators
-        used = operators.choose(self._used, operators.kind, operators.chosen)
+        used = operators.choose(self._operators_used, operators.kind, operators.chosen)
         operator, angle_deg, closest_deg = nearest(between, used)
         far = angle_deg > limit_deg(closest_deg)
         alike = len(used) > 1 and closest_deg < _TOO_CLOSE_DEG
@@ -295,7 +295,7 @@ class ReturnedCopies(Copies):
             raise SourceError(
                 f"{place}: which operator made it cannot be told from its pose: {advice}"
             )
-        return np.asarray(self._used[operator])
+        return np.asarray(self._operators_used[operator])
 
 
 def _same(one: Array, other: Array) -> Array:

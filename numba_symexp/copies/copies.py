@@ -1,4 +1,4 @@
-"""Rows that came back from an expanded set, and what is asked of them."""
+"""Copies of particles, open for reading: what is asked of them, whoever made them."""
 
 import abc
 import functools
@@ -139,17 +139,17 @@ class ExpandedCopies(Copies):
         return operator
 
     @functools.cached_property
-    def _seen(self) -> Array:
+    def _pairs_seen(self) -> Array:
         """Pairs of particle and operator, (N, G) bool."""
         return np.zeros((self._expanded.n_sources, len(self.expanded.operators)), np.bool_)
 
     def count(self, start: int, stop: int, sources: Array) -> None:
         """Mark pairs of particle and operator."""
-        self._seen[sources, self.operators(start, stop, sources)] = True
+        self._pairs_seen[sources, self.operators(start, stop, sources)] = True
 
     def counts(self) -> Array:
         """Pairs of each particle, (N,) uint32."""
-        return np.asarray(self._seen.sum(axis=1, dtype=np.uint32))
+        return np.asarray(self._pairs_seen.sum(axis=1, dtype=np.uint32))
 
     def poses(self, rows: Array, sources: Array) -> tuple[Array, Array, Array]:
         """Operators, poses and shifts, as the table says."""
