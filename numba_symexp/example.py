@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numba_symexp.annotations import AnyPath, Progress
-from numba_symexp.formats.hdf5.write import writing
+from numba_symexp.formats.hdf5.write import new_group, writing
 from numba_symexp.kinds import HDF5
 from numba_symexp.output import OutputFile
 from numba_symexp.particles.schema import POSE, PSIZE, SHIFT, SPLIT, TABLE, UID
@@ -62,7 +62,7 @@ def write_example(
     target = OutputFile(output, HDF5, [], overwrite)
     columns = _columns(np.random.default_rng(_SEED))
     with target.writing([], _SIZE) as draft, writing(draft.path, "w") as file:
-        file.create_group(TABLE).attrs["convention"] = "cryosparc"
+        new_group(file, TABLE).attrs["convention"] = "cryosparc"
         for name, values in columns.items():
             file[f"{TABLE}/{name}"] = values
         if progress is not None:

@@ -26,7 +26,7 @@ from numba_symexp.expanded.output_column import OutputColumn
 from numba_symexp.files import sync_file
 from numba_symexp.formats.hdf5.objects import object_at, small_array
 from numba_symexp.formats.hdf5.table import Hdf5Table
-from numba_symexp.formats.hdf5.write import writing
+from numba_symexp.formats.hdf5.write import new_group, writing
 from numba_symexp.particles.schema import (
     FORMAT,
     FORMAT_VERSION,
@@ -71,7 +71,7 @@ class SourceRecord:
         del attributes["columns"], attributes["passthrough"]
         if self.passthrough:
             attributes["passthrough"] = json.dumps(self.passthrough)
-        group = _group(file, SOURCE)
+        group = new_group(file, SOURCE)
         group.attrs.update(attributes)
         text = np.array([line.encode("utf-8", "surrogateescape") for line in self.columns])
         dataset = group.create_dataset("columns", data=text)
@@ -142,9 +142,9 @@ def create(
             *(column.format_version for column in columns),
         )
         file.attrs.update({"format": FORMAT, "format_version": version, **attributes})
-        write_operators(_group(file, OPERATORS), operators)
+        write_operators(new_group(file, OPERATORS), operators)
         source.write(file)
-        particles = _group(file, TABLE)
+        particles = new_group(file, TABLE)
         for column in columns:
             _create_column(particles, column, n_rows)
     return _offsets(path, columns, n_rows)
@@ -311,7 +311,7 @@ def _create_column(particles: h5py.Group, column: OutputColumn, n_rows: int) -> 
     for depth in range(1, len(folders) + 1):
         parent = "/".join(folders[:depth])
         if parent not in particles:
-            _group(particles, parent)
+            new_group(particles, parent)
     plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plist.set_layout(h5py.h5d.CONTIGUOUS)
     plist.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -322,13 +322,6 @@ def _create_column(particles: h5py.Group, column: OutputColumn, n_rows: int) -> 
     identifier = h5py.h5d.create(particles.id, column.name.encode(), kind, space, dcpl=plist)
     own = {"units": column.units, "description": column.description}
     h5py.Dataset(identifier).attrs.update({**own, **column.attributes})
-
-
-def _group(parent: h5py.Group, name: str) -> h5py.Group:
-    """Create a group that keeps no times, so that equal runs give equal bytes."""
-    plist = h5py.h5p.create(h5py.h5p.GROUP_CREATE)
-    plist.set_obj_track_times(False)
-    return h5py.Group(h5py.h5g.create(parent.id, name.encode(), gcpl=plist))
 
 
 def _offsets(path: str, columns: Sequence[OutputColumn], n_rows: int) -> dict[str, int]:

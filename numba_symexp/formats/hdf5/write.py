@@ -65,13 +65,13 @@ def write_table(
     progress : callable or None
         Called as ``progress(rows_done, rows)`` now and then.
     """
-    with writing(path, "w", track_order=True) as file:
+    with writing(path, "w") as file:
         file.attrs.update(
             {"generated_by": f"numba_symexp {__version__}", "created": timestamp(), **attributes}
         )
         if table.header is not None:
             _write_header(file, table.header)
-        group = file.create_group(TABLE, track_order=True)
+        group = new_group(file, TABLE, ordered=True)
         group.attrs.update(table.attributes)
         datasets = {
             name: _create(group, table, name, column) for name, column in table.columns.items()
@@ -92,7 +92,7 @@ def write_table(
 
 def _write_header(file: h5py.File, header: Header) -> None:
     """Keep what stood around the rows of a text file."""
-    group = file.create_group(HEADER)
+    group = new_group(file, HEADER)
     for name, text in ((HEAD, header.head), (TAIL, header.tail)):
         group[name] = np.frombuffer(text, np.uint8)
     group[LABELS] = np.array([label.encode() for label in header.labels])
@@ -104,7 +104,7 @@ def _create(group: h5py.Group, table: ParticleTable, name: str, column: Column) 
     for depth in range(1, len(folders) + 1):
         parent = "/".join(folders[:depth])
         if parent not in group:
-            group.create_group(parent, track_order=True)
+            new_group(group, parent, ordered=True)
     shape = (table.n_rows, *column.shape)
     dataset = group.create_dataset(name, shape, column.dtype, track_times=False)
     dataset.attrs.update(table.column_attributes(name) or _described(name, column))
@@ -121,16 +121,38 @@ def _described(name: str, column: Column) -> dict[str, str]:
     return {"units": "text" if column.dtype.kind == "S" else units_of(name)}
 
 
+def new_group(parent: h5py.Group, name: str, ordered: bool = False) -> h5py.Group:
+    """Create a group that keeps no times, so that equal runs give equal bytes.
+
+    ``h5py.Group.create_group`` of older versions cannot be told to leave the times of ordered
+    groups out.
+
+    Parameters
+    ----------
+    parent : h5py.Group
+    name : str
+    ordered : bool
+        Whether the group keeps the order in which its parts are created.
+    """
+    creation = h5py.h5p.create(h5py.h5p.GROUP_CREATE)
+    creation.set_obj_track_times(False)
+    if ordered:
+        order = h5py.h5p.CRT_ORDER_TRACKED | h5py.h5p.CRT_ORDER_INDEXED
+        creation.set_link_creation_order(order)
+        creation.set_attr_creation_order(order)
+    group = h5py.Group(h5py.h5g.create(parent.id, None, gcpl=creation))
+    parent[name] = group
+    return group
+
+
 @contextlib.contextmanager
-def writing(path: str, mode: str, **options: Any) -> Iterator[h5py.File]:
+def writing(path: str, mode: str) -> Iterator[h5py.File]:
     """Open an HDF5 file to be written: ``"w"`` a new one, ``"r+"`` one that is there.
 
     Parameters
     ----------
     path : str
     mode : {"w", "r+"}
-    **options
-        Of ``h5py.File``.
 
     Raises
     ------
@@ -139,7 +161,7 @@ def writing(path: str, mode: str, **options: Any) -> Iterator[h5py.File]:
     """
     with _Output(path, "w+b" if mode == "w" else "r+b") as output:
         try:
-            with h5py.File(output, mode, **options) as file:
+            with h5py.File(output, mode) as file:
                 yield file
         except RuntimeError as error:
             output.check()
