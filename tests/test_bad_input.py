@@ -167,6 +167,7 @@ def test_lengths_differ(name, refuse, tmp_path, columns):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unprobed")
 @compiled_only
 @pytest.mark.parametrize("value", [np.arange(3), np.array(["relion"] * 2, "S6"), 5, "", b"\xff"])
 @pytest.mark.parametrize("name", ["convention", "convention_doubt", "repeated_images", "format"])
@@ -184,6 +185,7 @@ def test_what_a_table_says_may_be_anything(name, value, command, tmp_path, colum
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unprobed")
 @compiled_only
 @pytest.mark.parametrize("name", ["created", "generated_by", "symmetry", "provenance", "complete"])
 def test_what_an_expanded_table_says_may_be_anything(name, go, command, tmp_path, columns):

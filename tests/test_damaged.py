@@ -170,6 +170,7 @@ def put(group, name, value):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unprobed")
 @pytest.mark.parametrize(
     "damage",
     [
