@@ -117,15 +117,10 @@ def probed():
 
 
 @pytest.fixture
-def unprobed():
-    """Have `command` not do so, in a module where it does: for files that HDF5 reads."""
-
-
-@pytest.fixture
 def command(tmp_path, monkeypatch, capsys, request):
     """Run a command line in this process, in a folder of its own: as `program`, but at once."""
     monkeypatch.chdir(tmp_path)
-    if "probed" not in request.fixturenames or "unprobed" in request.fixturenames:
+    if "probed" not in request.fixturenames:
         monkeypatch.setattr(probe, "probe", lambda *paths, sources=True: None)
 
     def run(*words):

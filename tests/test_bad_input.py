@@ -17,7 +17,6 @@ from inside import HDF5_SIGNATURE, Own, SourceError, first_new_id, main
 
 from numba_symexp import Operators, point_group
 
-pytestmark = pytest.mark.usefixtures("probed")
 
 POSE, SHIFT, PSIZE = "alignments3D/pose", "alignments3D/shift", "alignments3D/psize_A"
 HELIX = ("--twist=20", "--rise=5", "--order=3")
@@ -74,12 +73,14 @@ def test_source_is_a_pipe(refuse, tmp_path):
     refuse("in.h5: is not a regular file")
 
 
+@pytest.mark.usefixtures("probed")
 @pytest.mark.parametrize("content", [b"", b"particles\n", b"\x89HDF" + b"\0" * 5000])
 def test_source_is_no_hdf5(content, refuse, tmp_path):
     (tmp_path / "in.h5").write_bytes(content)
     refuse("in.h5: not an HDF5 file")
 
 
+@pytest.mark.usefixtures("probed")
 @pytest.mark.parametrize("part", [0.05, 0.5, 0.95])
 def test_source_is_cut_short(part, refuse, tmp_path, rng):
     whole = write_table(tmp_path / "in.h5", random_columns(rng, 3000))
@@ -87,6 +88,7 @@ def test_source_is_cut_short(part, refuse, tmp_path, rng):
     refuse("in.h5: cannot be opened", "cut short, damaged")
 
 
+@pytest.mark.usefixtures("probed")
 def test_source_is_damaged_inside(refuse, tmp_path, columns):
     """A compressed column whose bytes were overwritten is noticed when it is read."""
     source = tmp_path / "in.h5"
@@ -167,7 +169,6 @@ def test_lengths_differ(name, refuse, tmp_path, columns):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("unprobed")
 @compiled_only
 @pytest.mark.parametrize("value", [np.arange(3), np.array(["relion"] * 2, "S6"), 5, "", b"\xff"])
 @pytest.mark.parametrize("name", ["convention", "convention_doubt", "repeated_images", "format"])
@@ -185,7 +186,6 @@ def test_what_a_table_says_may_be_anything(name, value, command, tmp_path, colum
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("unprobed")
 @compiled_only
 @pytest.mark.parametrize("name", ["created", "generated_by", "symmetry", "provenance", "complete"])
 def test_what_an_expanded_table_says_may_be_anything(name, go, command, tmp_path, columns):

@@ -151,9 +151,9 @@ def test_local_workers_take_nothing_from_others(folder, monkeypatch):
         strange = distributed.security.Security.temporary()
         with pytest.raises(OSError):
             distributed.Client(address, timeout=1, set_as_default=False, security=strange)
-        assert client.submit(os.getenv, "PYTHONSAFEPATH").result() == "1"
+        assert client.submit(os.getenv, "PYTHONSAFEPATH").result(timeout=60) == "1"
         client.restart()
-        assert client.submit(os.getenv, "PYTHONSAFEPATH").result() == "1"
+        assert client.submit(os.getenv, "PYTHONSAFEPATH").result(timeout=60) == "1"
     assert "PYTHONSAFEPATH" not in os.environ
 
 

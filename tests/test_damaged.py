@@ -11,7 +11,6 @@ from test_cs import save, structured
 import numba_symexp
 from numba_symexp import SymexpError, open_expanded
 
-pytestmark = pytest.mark.usefixtures("probed")
 
 
 @pytest.fixture
@@ -170,7 +169,6 @@ def put(group, name, value):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("unprobed")
 @pytest.mark.parametrize(
     "damage",
     [
