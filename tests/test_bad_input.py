@@ -17,7 +17,6 @@ from inside import HDF5_SIGNATURE, Own, SourceError, first_new_id, main
 
 from numba_symexp import Operators, point_group
 
-
 POSE, SHIFT, PSIZE = "alignments3D/pose", "alignments3D/shift", "alignments3D/psize_A"
 HELIX = ("--twist=20", "--rise=5", "--order=3")
 

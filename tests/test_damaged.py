@@ -12,7 +12,6 @@ import numba_symexp
 from numba_symexp import SymexpError, open_expanded
 
 
-
 @pytest.fixture
 def refused(command, tmp_path):
     """Run a command, which must refuse in one line and leave nothing."""

@@ -199,7 +199,7 @@ class Far:
 
 @pytest.fixture
 def far(tmp_path_factory):
-    """Four workers in processes of their own, which end with the test: they cost even in idleness."""
+    """Four workers in processes of their own, for one test: they cost something when idle too."""
     with Far(tmp_path_factory.mktemp("far")) as made:
         for _ in range(4):
             made.add()
