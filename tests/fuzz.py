@@ -14,6 +14,7 @@ files.
 
 import argparse
 import contextlib
+import gc
 import hashlib
 import json
 import multiprocessing
@@ -1184,6 +1185,7 @@ def campaign(cases, jobs):
         make_base(base)
         global _base
         _base = base
+        gc.freeze()  # a child that looks through all of it copies all of it
         with multiprocessing.get_context("fork").Pool(jobs) as pool:
             for runs in pool.imap_unordered(run_in_base, cases, chunksize=4):
                 yield from runs

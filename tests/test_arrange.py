@@ -739,7 +739,7 @@ def assert_like_chance(scores):
 @pytest.mark.parametrize(("symbol", "particles"), [("C4", 600), ("D3", 1000)])
 def test_scores_of_independent_labels(symbol, particles, go, rng, tmp_path):
     """Occupancies vary between particles, and a fifth of the copies is missing."""
-    sites, sets = len(naive.group(symbol)), 200
+    sites, sets = len(naive.group(symbol)), 100
     truth = worlds.random_truth(rng, particles, sites, 2, (3, 7))
     first = worlds.expanded_world(tmp_path, go, rng, truth, symbol)
     pairs, expected, arrangements, likely = {}, {}, {}, {}

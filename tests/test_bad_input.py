@@ -21,8 +21,6 @@ from inside import HDF5_SIGNATURE, Own, SourceError, first_new_id, main
 
 from numba_symexp import Operators, point_group
 
-pytestmark = pytest.mark.usefixtures("probed")
-
 POSE, SHIFT, PSIZE = "alignments3D/pose", "alignments3D/shift", "alignments3D/psize_A"
 HELIX = ("--twist=20", "--rise=5", "--order=3")
 
@@ -78,6 +76,7 @@ def test_source_is_a_pipe(refuse, tmp_path):
     refuse("in.h5: is not a regular file")
 
 
+@pytest.mark.usefixtures("probed")
 @pytest.mark.parametrize("content", [b"", b"particles\n", b"\x89HDF" + b"\0" * 5000])
 def test_source_is_no_hdf5(content, refuse, tmp_path):
     (tmp_path / "in.h5").write_bytes(content)
@@ -103,6 +102,7 @@ def test_source_is_of_another_kind(source, name, refuse, tmp_path):
     refuse(f"{source}: ", what, source=source)
 
 
+@pytest.mark.usefixtures("probed")
 @pytest.mark.parametrize("part", [0.05, 0.5, 0.95])
 def test_source_is_cut_short(part, refuse, tmp_path, rng):
     whole = write_table(tmp_path / "in.h5", random_columns(rng, 3000))
@@ -110,6 +110,7 @@ def test_source_is_cut_short(part, refuse, tmp_path, rng):
     refuse("in.h5: cannot be opened", "cut short, damaged")
 
 
+@pytest.mark.usefixtures("probed")
 def test_source_is_damaged_inside(refuse, tmp_path, columns):
     """A compressed column whose bytes were overwritten is noticed when it is read."""
     source = tmp_path / "in.h5"

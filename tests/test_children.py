@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import random_columns, write_table
+from conftest import compiled_only, random_columns, write_table
 from inside import Cluster, connected, csdat, safe_environment, safe_spawning
 from test_cs import needs_cryosparc_tools, save, some, structured
 
@@ -78,6 +78,7 @@ def test_a_stream_beside_planted_modules(run, folder):
     assert not (folder.parent / "ran").exists()
 
 
+@compiled_only  # interpreted and with coverage, its processes take ten seconds
 def test_local_workers_beside_planted_modules(run, folder):
     pytest.importorskip("distributed")
     pytest.importorskip("cryptography")
@@ -150,9 +151,9 @@ def test_local_workers_take_nothing_from_others(folder, monkeypatch):
         strange = distributed.security.Security.temporary()
         with pytest.raises(OSError):
             distributed.Client(address, timeout=1, set_as_default=False, security=strange)
-        assert client.submit(os.getenv, "PYTHONSAFEPATH").result() == "1"
+        assert client.submit(os.getenv, "PYTHONSAFEPATH").result(timeout=60) == "1"
         client.restart()
-        assert client.submit(os.getenv, "PYTHONSAFEPATH").result() == "1"
+        assert client.submit(os.getenv, "PYTHONSAFEPATH").result(timeout=60) == "1"
     assert "PYTHONSAFEPATH" not in os.environ
 
 

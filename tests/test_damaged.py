@@ -11,8 +11,6 @@ from test_cs import save, structured
 import numba_symexp
 from numba_symexp import SymexpError, open_expanded
 
-pytestmark = pytest.mark.usefixtures("probed")
-
 
 @pytest.fixture
 def refused(command, tmp_path):

@@ -49,7 +49,7 @@ MANY = 1_200 if numba.config.DISABLE_JIT else 12_000
 """Particles of a table that is read in several blocks; interpreted, cutting text is slow."""
 
 NURSERY = """
-import importlib, json, os, resource, shutil, signal, sys, time
+import gc, importlib, json, os, resource, shutil, signal, sys, time
 os.environ["NUMBA_NUM_THREADS"] = "1"
 os.environ["NUMBA_THREADING_LAYER"] = "workqueue"  # the layer that survives a fork
 from MAIN import main
@@ -98,6 +98,7 @@ def child(request):
 
 for words in json.loads(sys.argv[1]):
     assert main(words) == 0, words
+gc.freeze()  # a child that looks through all of it copies all of it
 print("ready", flush=True)
 children = set()
 try:

@@ -103,7 +103,10 @@ def put_link(file, name, way):
 
 @pytest.mark.slow
 def test_an_object_behind_a_link_is_as_good_as_none(expanded, command):
-    """Whatever a verb opens, it is refused, or what the verb does is as if it were not there."""
+    """Whatever a verb opens, it is refused, or what the verb does is as if it were not there.
+
+    Objects meet the two sorts of links in turns, and datasets the two places of foreign rows.
+    """
 
     def ends_with(change):
         shutil.copy(expanded / "whole.h5", expanded / "e.h5")
@@ -112,11 +115,12 @@ def test_an_object_behind_a_link_is_as_good_as_none(expanded, command):
         return ends_of(VERBS, command, expanded)
 
     followed = []
-    for name, is_dataset in objects_of(expanded / "whole.h5").items():
+    for number, (name, is_dataset) in enumerate(objects_of(expanded / "whole.h5").items()):
         with h5py.File(expanded / "whole.h5") as file:
             has_text = is_dataset and file[name].dtype.hasobject
-        ways = ["soft", "external", *(["virtual"] if is_dataset else [])]
-        ways += ["storage"] if is_dataset and not has_text else []
+        ways = [("soft", "external")[number % 2]]
+        if is_dataset:
+            ways.append("virtual" if has_text or number // 2 % 2 else "storage")
         absent = ends_with(lambda file, name=name: file.__delitem__(name))
         for way in ways:
             linked = ends_with(lambda file, name=name, way=way: put_link(file, name, way))

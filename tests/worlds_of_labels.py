@@ -110,8 +110,10 @@ def refined(rng, sites, truth, table, missing=0.0):
     for true in truth:
         h, moved = sites.acting[rng.integers(len(sites.acting))]
         refined_by.append(h)
-        said = [true[site] for site in moved]
-        labels.append([None if rng.uniform() < missing else label for label in said])
+        lost = (rng.random(len(moved)) < missing).tolist()
+        labels.append(
+            [None if gone else true[site] for site, gone in zip(moved, lost, strict=True)]
+        )
     return World(sites, [tuple(true) for true in truth], refined_by, labels, table)
 
 
@@ -276,11 +278,10 @@ def random_truth(rng, particles, sites, labels, occupancy=None):
     truth = []
     for _ in range(particles):
         if occupancy is None:
-            share = np.full(labels, 1 / labels)
+            below = np.arange(1, labels) / labels
         else:
-            first = rng.beta(*occupancy)
-            share = np.array([1 - first, first])
-        truth.append(tuple(int(c) for c in rng.choice(labels, sites, p=share)))
+            below = np.array([1 - rng.beta(*occupancy)])
+        truth.append(tuple(np.searchsorted(below, rng.random(sites), "right").tolist()))
     return truth
 
 
