@@ -166,9 +166,10 @@ class _CryosparcMicrographs(Micrographs):
         for k, name in enumerate(FRACTIONS):
             bad = ~np.isfinite(part[:, k])
             if bad.any():
+                row = self._table.row_number(int(sources[np.argmax(bad)]))
                 raise SourceError(
-                    f"{self._table.path}: {name} is not a number in row "
-                    f"{self._table.row_number(int(sources[np.argmax(bad)]))}: remove this particle or repair it"
+                    f"{self._table.path}: {name} is not a number in row {row}: remove this "
+                    "particle or repair it"
                 )
         return part * self.sizes_px(sources)
 
