@@ -567,3 +567,61 @@ def test_labels_guard_what_has_no_names(rng, go, command, tmp_path):
     one = {name: words[1::3] for name, words in back.items()}
     (tmp_path / "one.star").write_text(text_of(one))
     go("expand", "one.star", "again.star", "--symmetry=C3")
+
+
+@pytest.mark.parametrize("column", [POSE, SHIFT])
+@pytest.mark.parametrize("output", ["o.h5", "o.cs", "o.star"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_best_copies_whose_poses_are_none_are_refused_by_row(
+    output, column, value, command, go, rng, tmp_path
+):
+    columns = with_images(random_columns(rng, 8), 1.1, 64, b"a.mrc")
+    save(tmp_path / "p.cs", structured(columns))
+    for name in ("e.h5", "e.cs"):
+        go("expand", "p.cs", name, "--symmetry=D3")
+    rows = np.load(tmp_path / "e.cs")[5:40:2]
+    score = rng.normal(size=len(rows)).astype(np.float32)
+    score[7] = 100  # the best of its particle
+    back = {name: rows[name].copy() for name in rows.dtype.names} | {"mine/score": score}
+    back[column][7, 1] = value
+    save(tmp_path / "back.cs", structured(back))
+    before = sorted(each.name for each in tmp_path.iterdir())
+    for known in ("--expanded=e.h5", "--source=p.cs"):
+        done = command("collapse", "back.cs", output, known, "--by=mine/score")
+        assert done.returncode == 1
+        assert done.stderr == (
+            f"error: back.cs: row 7: {column} is NaN or Inf: remove the row or repair it\n"
+        )
+    if column == POSE:
+        done = command("arrange", "back.cs", "--source=p.cs", "--by=mine/score")
+        assert "error: back.cs: row 7: alignments3D/pose is NaN or Inf" in done.stderr
+    done = command("select", "back.cs", output, "--one_per_particle", "--score=mine/score")
+    assert done.returncode == 1
+    assert f"back.cs: {column} is NaN or Inf: first in row 7, 1 row(s)" in done.stderr
+    assert sorted(each.name for each in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("verb", ["collapse", "select", "transfer"])
+def test_what_is_wrong_in_some_rows_is_told_by_their_numbers_in_the_file(
+    verb, command, go, rng, tmp_path
+):
+    columns = with_images(random_columns(rng, 8), 1.1, 64, b"a.mrc")
+    columns["blob/psize_A"][5] = 0
+    save(tmp_path / "p.cs", structured(columns))
+    go("expand", "p.cs", "e.h5", "--symmetry=C2")
+    particles = {name: values[4:] for name, values in columns.items()}
+    save(tmp_path / "some.cs", structured(particles))
+    with_copies = {name: np.repeat(values, 2, axis=0) for name, values in columns.items()}
+    with_copies[SOURCE] = with_copies["uid"].copy()
+    with_copies["uid"] = np.arange(1, 17, dtype=np.uint64)
+    with_copies["sym_expand/idx"] = np.tile(np.arange(2, dtype=np.uint32), 8)
+    save(tmp_path / "copies.cs", structured(with_copies))
+    words, row = {
+        "collapse": (["some.cs", "o.star", "--expanded=e.h5"], 5),
+        "select": (["copies.cs", "o.star", "--one_per_particle"], 10),
+        "transfer": (["some.cs", "p.cs", "o.star"], 5),
+    }[verb]
+    done = command(verb, *words)
+    assert done.returncode == 1
+    assert f"blob/psize_A is not above 0 in row {row} (" in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -435,6 +435,25 @@ def test_particles_without_the_first_copy_are_left_out(rng, tmp_path):
     )
 
 
+def test_copies_that_never_stand_beside_the_first_are_not_made_up(rng, tmp_path):
+    motions = motions_of(naive.group("D3"))
+    columns, order = copies_of(motions, rng)
+    late = np.isin(columns[SOURCE_UID], np.unique(columns[SOURCE_UID])[:4])
+    kept = np.where(late, columns[COPY] != 0, ~np.isin(columns[COPY], (2, 4)))
+    columns = {name: column[kept] for name, column in columns.items()}
+    for given in (None, point_group("D3")):
+        report = match(write(tmp_path / "p.cs", columns), given)
+        assert [each.copy for each in report.copies] == [0, 1, 3, 5]
+        assert (report.verdict, report.symmetry) == ("part", "D3")
+        for each in report.copies:
+            number, off_deg, _ = nearest(each, motions)
+            assert number == order[each.copy]
+            assert off_deg < FLOAT32_DEG
+        assert "no particle has both copy 0 and copy 2,4: what moves these is not known" in (
+            report.notes
+        )
+
+
 def test_one_copy_is_no_expansion(rng, tmp_path):
     columns, _ = copies_of(motions_of([np.eye(3)]), rng)
     report = match(write(tmp_path / "p.cs", columns))

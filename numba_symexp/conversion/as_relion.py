@@ -266,7 +266,7 @@ class AsRelion(TableView):
             found = self._source.read(self._group_fields, start, stop)
             if IMAGE_PSIZE in found:
                 rows = np.arange(start, stop)
-                refuse_no_length(found[IMAGE_PSIZE], IMAGE_PSIZE, rows, self.path)
+                refuse_no_length(found[IMAGE_PSIZE], IMAGE_PSIZE, rows, self._source)
             kinds.append(_different(self._optics_rows(found, stop - start)))
         return _Groups(np.concatenate(kinds))
 

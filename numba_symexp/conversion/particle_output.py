@@ -11,6 +11,7 @@ from numba_symexp.formats.hdf5.write import in_order_of_file, size_of, write_tab
 from numba_symexp.kinds import HDF5
 from numba_symexp.output import OutputFile
 from numba_symexp.particles.columns import find_columns, pixel_size_column
+from numba_symexp.particles.scan import check_poses
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.poses import Poses
 
@@ -84,6 +85,7 @@ class ParticleOutput:
             What is wrong, where, and what to do. Nothing was written then.
         """
         if self._pair is None:
+            check_poses(table, pose_columns)
             with self._files[0].writing([table], size_of(table)) as draft:
                 write_table(draft.path, table, attributes, progress)
             return draft.notes

@@ -121,6 +121,10 @@ class TurnedTable(ParticleTable):
         """Number of particles that are kept."""
         return len(self._rows)
 
+    def row_number(self, row: int) -> int:
+        """Number of a row in the file, for a message."""
+        return self._source.row_number(int(self._rows[row]))
+
     @property
     def header(self) -> Header | None:
         """What stood around the rows of the source, with labels of the new columns."""

@@ -102,6 +102,10 @@ class CollapsedTable(ParticleTable):
         """Number of particles with copies."""
         return len(self._kept)
 
+    def row_number(self, row: int) -> int:
+        """Number of a row in the file, for a message."""
+        return self._copies.source.row_number(int(self._kept[row]))
+
     @property
     def header(self) -> Header | None:
         """What stood around the rows of the source."""

@@ -2,14 +2,17 @@
 
 import abc
 import functools
+from collections.abc import Mapping
 from typing import Self
 
 import numpy as np
 
 from numba_symexp.annotations import Array
-from numba_symexp.errors import FileFormatError
+from numba_symexp.errors import FileFormatError, SourceError
 from numba_symexp.expanded.table import ExpandedTable
-from numba_symexp.particles.schema import OPERATOR_INDEX, SOURCE_INDEX
+from numba_symexp.particles.columns import native
+from numba_symexp.particles.findings import Findings, check_pose, check_shift
+from numba_symexp.particles.schema import OPERATOR_INDEX, POSE_FORMATS, SOURCE_INDEX
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.symmetry.operators import Operators
 
@@ -155,4 +158,38 @@ class ExpandedCopies(Copies):
         """Operators, poses and shifts, as the table says."""
         pose, shift, _ = self.expanded.pose_columns
         found = self.table.read_at([OPERATOR_INDEX, pose, shift], rows)
+        refuse_no_poses(self.table, rows, self.expanded.pose_columns, found)
         return found[OPERATOR_INDEX], found[pose], found[shift]
+
+
+def refuse_no_poses(
+    table: ParticleTable, rows: Array, names: tuple[str, str, str], found: Mapping[str, Array]
+) -> None:
+    """Refuse poses, or shifts, that are none.
+
+    Parameters
+    ----------
+    table : ParticleTable
+    rows : (n,) int64
+        Rows that were read.
+    names : tuple of str
+        Names of their pose and shift columns, and the pose format.
+    found : mapping of str to (n, ...) array
+        The columns of these that were read.
+
+    Raises
+    ------
+    SourceError
+        Names the first such row.
+    """
+    pose, shift, pose_format = names
+    bad = Findings()
+    if pose in found:
+        check_pose(native(found[pose]), POSE_FORMATS[pose_format], pose, 0, bad)
+    if shift in found:
+        check_shift(native(found[shift]), shift, 0, bad)
+    if bad:
+        reason, row = bad.first()
+        raise SourceError(
+            f"{table.row_in_words(int(rows[row]))}: {reason}: remove the row or repair it"
+        )

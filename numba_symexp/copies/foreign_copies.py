@@ -3,6 +3,7 @@
 import numpy as np
 
 from numba_symexp.annotations import Array
+from numba_symexp.copies.copies import refuse_no_poses
 from numba_symexp.copies.foreign_expansion import (
     ForeignExpansion,
     Turns,
@@ -74,6 +75,7 @@ class ForeignCopies(ReturnedCopies):
             stop = min(start + min(step, _STRIPE_ROWS), count)
             size = self._columns.psize
             rows = self.table.read([POSE, SHIFT, *([size] if size else [])], start, stop)
+            refuse_no_poses(self.table, np.arange(start, stop), (POSE, SHIFT, "rotvec"), rows)
             source = self.source.read_at(names, self.sources(start, stop))
             first = convert(source[pose_name], pose_format, "matrix")
             moved_A = np.zeros((stop - start, 2))

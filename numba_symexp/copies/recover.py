@@ -1,6 +1,6 @@
 """From rows to the mean motion of each copy."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from numba_symexp.background import worked_on
 from numba_symexp.copies.means import Means, Totals, robust_centers
 from numba_symexp.copies.references import Pairs, References, ranks
 from numba_symexp.poses import Poses
+from numba_symexp.symmetry.descriptions import number_ranges
 
 _IN_ORDER_DEG = 10.0
 """Copies that stand in one order are turned by less from each other, also after a refinement."""
@@ -92,13 +93,15 @@ def _recovered(rows: Poses, references: References, progress: Progress | None) -
         if progress:
             progress(n_rows + done, 2 * n_rows)
     rows.table.check_unchanged()
+    seen = totals.particles > 0  # of a copy that never stands beside copy 0 nothing is known
+    means = totals.means()
     return Recovered(
-        references.copies,
-        totals.means(),
-        totals.particles,
-        totals.particles - totals.kept,
-        totals.largest_deg,
-        totals.largest_A,
+        references.copies[seen],
+        Means(*(getattr(means, each.name)[seen] for each in fields(means))),
+        totals.particles[seen],
+        (totals.particles - totals.kept)[seen],
+        totals.largest_deg[seen],
+        totals.largest_A[seen],
         rows.has_psize,
         references.particles,
         tuple(_notes(rows, references, totals)),
@@ -128,6 +131,12 @@ def _notes(rows: Poses, references: References, totals: Totals) -> list[str]:
         )
         notes.append(
             f"{len(orphans):,} particle(s) without copy 0 were left out ({rows.keys[0]} {named})"
+        )
+    lost = references.copies[totals.particles == 0]
+    if len(lost):
+        notes.append(
+            f"no particle has both copy 0 and copy {number_ranges(lost.tolist())}: what moves "
+            f"{'it is' if len(lost) == 1 else 'these is'} not known"
         )
     if references.motions is not None:
         each = ", ".join(

@@ -55,6 +55,10 @@ class ReferenceRows(NoCopies):
         """Number of particles."""
         return len(self._rows)
 
+    def row_number(self, row: int) -> int:
+        """Number of a row in the file, for a message."""
+        return self._source.row_number(int(self._rows[row]))
+
     def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         """Rows ``start`` to ``stop`` of some columns; the id is that of the particle."""
         own = {name: _SOURCE_UID if name == UID and self._has_ids else name for name in names}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from numba_symexp.annotations import Array
-from numba_symexp.copies.copies import Copies, Expansion
+from numba_symexp.copies.copies import Copies, Expansion, refuse_no_poses
 from numba_symexp.copies.foreign_expansion import (
     FAR_DEG,
     limit_deg,
@@ -37,6 +37,8 @@ from numba_symexp.symmetry.quaternions import matrices
 _SAME_ENTRY, _SAME_PX = 1e-6, 1e-5
 _TOO_CLOSE_DEG = 0.1
 """A local refinement turns a pose by more."""
+
+_NAMES = POSE, SHIFT, "rotvec"
 
 _DIGITS = 6
 """More than the number of an operator has."""
@@ -157,6 +159,7 @@ class ReturnedCopies(Copies):
         size = self._columns.psize  # of the rows, which a job may have made of smaller images
         names = [name for name in (UID, size, OPERATOR_LABEL) if name in self.table.columns]
         found = self.table.read_at([POSE, SHIFT, *names], rows)
+        refuse_no_poses(self.table, rows, _NAMES, found)
         pose_name, shift_name, pose_format = self.expanded.pose_columns
         own = pixel_size_column(self.source.columns, shift_name, into_A=False)
         needed = [name for name in (pose_name, shift_name, own) if name]
@@ -189,6 +192,7 @@ class ReturnedCopies(Copies):
         pose_name, _, pose_format = self.expanded.pose_columns
         of_source = self.source.read_at([pose_name], sources)[pose_name]
         found = read([POSE, *([OPERATOR_LABEL] if self._says_operators else [])])
+        refuse_no_poses(self.table, rows, _NAMES, found)
         between = turned_between(convert(of_source, pose_format, "matrix"), found[POSE])
         if self._says_operators:
             operator = self._operators_by_label(found[OPERATOR_LABEL], between)

@@ -167,9 +167,10 @@ class _CryosparcMicrographs(Micrographs):
         for k, name in enumerate(FRACTIONS):
             bad = ~np.isfinite(part[:, k])
             if bad.any():
+                row = self._table.row_number(int(sources[np.argmax(bad)]))
                 raise SourceError(
-                    f"{self._table.path}: {name} is not a number in row "
-                    f"{int(sources[np.argmax(bad)])}: remove this particle or repair it"
+                    f"{self._table.path}: {name} is not a number in row {row}: remove this "
+                    "particle or repair it"
                 )
         return part * self.sizes_px(sources)
 
@@ -180,7 +181,7 @@ class _CryosparcMicrographs(Micrographs):
     def _lengths(self, name: str, sources: Array) -> Array:
         """Numbers above 0."""
         found = self._table.read_at([name], sources)[name].astype(np.float64)
-        refuse_no_length(found, name, sources, self._table.path)
+        refuse_no_length(found, name, sources, self._table)
         return found
 
 
@@ -246,7 +247,7 @@ def stated_psizes_A(table: ParticleTable, sources: Array) -> Array | None:  # no
     column = table.columns.get(PSIZE)
     if column and not column.shape and column.dtype.kind == "f":
         found = table.read_at([PSIZE], sources)[PSIZE].astype(np.float64)
-        refuse_no_length(found, PSIZE, sources, table.path)
+        refuse_no_length(found, PSIZE, sources, table)
         return found
     if table.header is None:
         return None
@@ -267,7 +268,7 @@ def _in_words(table: ParticleTable, optics: Optics, what: str, sources: Array) -
         if OPTICS_GROUP in table.columns:
             group = table.read_at([OPTICS_GROUP], sources)[OPTICS_GROUP]
         found = optics.of_rows(group, MICROGRAPH_PSIZE, len(sources), what, first)
-    refuse_no_length(found, name, sources, what)
+    refuse_no_length(found, name, sources, table)
     return found
 
 

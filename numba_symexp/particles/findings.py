@@ -8,6 +8,7 @@ import numpy as np
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError
 from numba_symexp.particles.schema import PoseFormat
+from numba_symexp.particles.table import ParticleTable
 
 LONGEST_RAD = 1e6
 """A float32 vector of this length no longer tells one rotation from another."""
@@ -45,6 +46,10 @@ class Findings:
 
     def __bool__(self) -> bool:
         return bool(self._count)
+
+    def first(self) -> tuple[str, int]:
+        """The first reason that was found, and the first row to which it applies."""
+        return next(iter(self._first.items()))
 
     def lines(self) -> list[str]:
         """One sentence for each reason."""
@@ -101,7 +106,7 @@ def check_psize(psize_A: Array, name: str, row: int, bad: Findings) -> None:
         bad.add(f"{name} is not above 0", psize_A <= 0, row)
 
 
-def refuse_no_length(values: Array, name: str, rows: Array, path: str) -> None:
+def refuse_no_length(values: Array, name: str, rows: Array, table: ParticleTable) -> None:
     """Refuse pixel sizes that are no lengths, of a column which is used or written besides.
 
     Parameters
@@ -112,8 +117,7 @@ def refuse_no_length(values: Array, name: str, rows: Array, path: str) -> None:
         Of the column.
     rows : (n,) int
         Row of the table for each.
-    path : str
-        Of the table.
+    table : ParticleTable
 
     Raises
     ------
@@ -126,7 +130,8 @@ def refuse_no_length(values: Array, name: str, rows: Array, path: str) -> None:
     bad = np.asarray(~good.reshape(len(values), -1).all(axis=1))
     if bad.any():
         raise SourceError(
-            f"{path}: {name} is not above 0 in row {int(rows[np.argmax(bad)])} "
+            f"{table.path}: {name} is not above 0 in row "
+            f"{table.row_number(int(rows[np.argmax(bad)]))} "
             f"({np.count_nonzero(bad):,} of {len(bad):,} rows that were looked at): repair it"
         )
 

@@ -25,7 +25,7 @@ from numba_symexp.particles.fingerprint import (
     PageDigests,
     page_digests,
 )
-from numba_symexp.particles.schema import TURNED_WHEN_CUT, UID_DTYPE
+from numba_symexp.particles.schema import POSE_FORMATS, TURNED_WHEN_CUT, UID_DTYPE
 from numba_symexp.particles.table import ParticleTable
 
 _BLOCK_BYTES = 8 << 20
@@ -93,7 +93,8 @@ def scan(
     """
     digests = ColumnDigests(table.columns if others else {})
     names = list(dict.fromkeys([*columns.names(), *(table.columns if others else ())]))
-    bad, odd, fingerprint = Findings(), Findings(), Fingerprint()
+    bad, odd = Findings(table.row_number), Findings(table.row_number)
+    fingerprint = Fingerprint()
     uids = np.empty(table.n_rows, UID_DTYPE) if columns.uid else None
     psize_least, psize_most, shift_most = np.inf, 0.0, 0.0
     half_sets, tilted, turned = np.empty(0, np.int64), False, False
@@ -132,10 +133,7 @@ def scan(
     behind.shutdown()
     if digested is not None:
         digested.result()
-    if bad:
-        raise SourceError(
-            f"{table.path}: {bad.lines()[0]}: remove these particles or repair them, then expand"
-        )
+    _refuse(table, bad)
     if uids is not None:
         uids.sort()
         _refuse_double_ids(table, columns, uids)
@@ -151,6 +149,29 @@ def scan(
         tuple(half_sets.tolist()),
         turned and not tilted,
     )
+
+
+def check_poses(table: ParticleTable, pose_columns: tuple[str, str, str]) -> None:
+    """Read poses and shifts once, and check every row.
+
+    Parameters
+    ----------
+    table : ParticleTable
+    pose_columns : tuple of str
+        Names of the pose and shift columns, and the pose format.
+
+    Raises
+    ------
+    SourceError
+        A row has no pose, or no shift.
+    """
+    pose, shift, pose_format = pose_columns
+    bad = Findings(table.row_number)
+    for start, stop in blocks(table, [pose, shift]):
+        rows = table.read([pose, shift], start, stop)
+        check_pose(native(rows[pose]), POSE_FORMATS[pose_format], pose, start, bad)
+        check_shift(native(rows[shift]), shift, start, bad)
+    _refuse(table, bad)
 
 
 def blocks(
@@ -169,6 +190,18 @@ def blocks(
         yield start, min(start + rows, end)
 
 
+def _refuse(table: ParticleTable, bad: Findings) -> None:
+    """Refuse rows that are none, and say the first reason.
+
+    Raises
+    ------
+    SourceError
+        There is one.
+    """
+    if bad:
+        raise SourceError(f"{table.path}: {bad.lines()[0]}: remove these particles or repair them")
+
+
 def _refuse_double_ids(table: ParticleTable, columns: PoseColumns, uids: Array) -> None:
     """Refuse a table in which two rows share an id, and say which rows."""
     count, value = 0, None
@@ -185,7 +218,8 @@ def _refuse_double_ids(table: ParticleTable, columns: PoseColumns, uids: Array) 
         if len(rows) <= _ROWS_NAMED:
             block = table.read([columns.uid], start, stop)[columns.uid]
             rows += (np.flatnonzero(block == value)[: _ROWS_NAMED + 1] + start).tolist()
-    named = ", ".join(map(str, rows[:_ROWS_NAMED])) + (" ..." if len(rows) > _ROWS_NAMED else "")
+    numbers = [table.row_number(row) for row in rows[:_ROWS_NAMED]]
+    named = ", ".join(map(str, numbers)) + (" ..." if len(rows) > _ROWS_NAMED else "")
     raise SourceError(
         f"{table.path}: {columns.uid} {value} stands in rows {named} ({count:,} double "
         "id(s) in all): remove the duplicates; a table that is already expanded needs new ids"

@@ -65,7 +65,7 @@ def image_sizes_A(given: PoseSet, rows: Array) -> Array:  # noqa: N802
     """A per pixel of the images themselves, (n,) float64."""
     if not given.is_text and BLOB_PSIZE in given.table.columns:
         found = native(given.table.read_at([BLOB_PSIZE], rows)[BLOB_PSIZE])
-        refuse_no_length(found, BLOB_PSIZE, rows, given.path)
+        refuse_no_length(found, BLOB_PSIZE, rows, given.table)
         return found.astype(np.float64)
     return given.sizes_A(rows)
 

@@ -85,6 +85,10 @@ class TransferredTable(ParticleTable):
         """Number of rows that have a partner."""
         return len(self._joined.rows)
 
+    def row_number(self, row: int) -> int:
+        """Number of a row in the file, for a message."""
+        return self._target.table.row_number(int(self._joined.rows[row]))
+
     @property
     def header(self) -> Header | None:
         """What stands around the rows of the target."""

@@ -75,7 +75,7 @@ class PoseSet:
         if self.psize is None:
             return np.full(len(rows), self.psize_given_A or np.nan)
         found = native(self.table.read_at([self.psize], rows)[self.psize])
-        refuse_no_length(found, self.psize, rows, self.path)
+        refuse_no_length(found, self.psize, rows, self.table)
         return found.astype(np.float64)
 
     def close(self) -> None:

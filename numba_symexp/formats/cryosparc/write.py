@@ -267,7 +267,7 @@ class CsRows:
         source = self._source.read_at([*self._copied, *known], block.sources)
         for name in self._copied:
             if name.endswith(_PIXEL_SIZE):
-                refuse_no_length(source[name], name, block.sources, self._source.path)
+                refuse_no_length(source[name], name, block.sources, self._source)
             self._fill(out, name, source[name])
         for name, value in self._constants.items():
             out[name] = value
