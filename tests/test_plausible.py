@@ -46,6 +46,23 @@ def test_what_cannot_be_right_is_refused(changed, words, said, expand, tmp_path)
     assert not (tmp_path / "e.h5").exists()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("export", "o.star"), ("export", "o.cs"), ("reorient", "o.star", "--flip"),
+     ("expand", "o.star", "--symmetry=C2")],
+)  # fmt: skip
+def test_a_third_half_set_is_written_into_no_file_of_particles(words, command, rng, tmp_path):
+    columns = random_columns(rng, 20)
+    columns[SPLIT][5] = 7
+    write_table(tmp_path / "p.h5", columns)
+    verb, output, *flags = words
+    done = command(verb, "p.h5", output, *flags)
+    assert done.returncode == 1
+    assert "p.h5: alignments3D/split has the values 0, 1, 7, and half-sets are two" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / output).exists()
+
+
 HELIX = ("--twist=30", "--order=3")
 
 

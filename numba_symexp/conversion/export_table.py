@@ -23,6 +23,7 @@ from numba_symexp.output import Draft, Input, OutputFile, as_output_error, writi
 from numba_symexp.particles.columns import find_columns, pixel_size_column
 from numba_symexp.particles.convention import check_convention, doubtful
 from numba_symexp.particles.coordinate_choice import KEPT, CoordinateChoice
+from numba_symexp.particles.halves import refuse_more_half_sets
 from numba_symexp.particles.scan import blocks, scan
 from numba_symexp.particles.table import CRYOSPARC, DYNAMO, RELION, ParticleTable, in_short
 from numba_symexp.poses import Poses, open_poses
@@ -312,10 +313,12 @@ def check_rows(rows: Poses) -> None:
     Raises
     ------
     SourceError
-        A row is no pose or shift, or the pixel size that was given is not the source's.
+        A row is no pose or shift, there are more half-sets than two, or the pixel size that was
+        given is not the source's.
     """
     if rows.expanded is None:
-        scan(rows.table, rows.columns)
+        found = scan(rows.table, rows.columns)
+        refuse_more_half_sets(rows.table, rows.columns, found.half_sets)
         return
     source, given = rows.source, rows.psize_given_A
     own = pixel_size_column(source.columns, rows.columns.shift)

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from numba_symexp.errors import SourceError, SymexpError, UsageError
+from numba_symexp.errors import SymexpError, UsageError
 from numba_symexp.expanded.column_kinds import CarriedColumn, of_kind
 from numba_symexp.expanded.output_column import OutputColumn
 from numba_symexp.expansion.job import ExpandJob
 from numba_symexp.kernels.codecs import convert
 from numba_symexp.particles.columns import PoseColumns, expanded_by, pixel_size_column
-from numba_symexp.particles.halves import torn_particles
+from numba_symexp.particles.halves import refuse_more_half_sets, torn_particles
 from numba_symexp.particles.scan import Scan, blocks
 from numba_symexp.particles.schema import (
     BLOB_PSIZE,
@@ -66,13 +66,7 @@ def refuse_implausible(
                     f"center_px={x:g},{y:g},{z:g} is outside of a map with voxels 0 to "
                     f"{job.box_px - 1}: check box_px=, or give center= in A from the box center"
                 )
-    values = found.half_sets
-    if len(values) > 2 or min(values, default=0) < 0:
-        some = ", ".join(map(str, values))
-        raise SourceError(
-            f"{table.path}: {columns.split} has the values {some}, and half-sets are two: repair "
-            "or remove this column; assign_halves=SEED draws half-sets"
-        )
+    refuse_more_half_sets(table, columns, found.half_sets, "; assign_halves=SEED draws half-sets")
 
 
 def plausibility_warnings(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from numba_symexp.annotations import Array
+from numba_symexp.errors import SourceError
 from numba_symexp.particles.columns import PoseColumns, expanded_by, row_hashes
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import (
@@ -59,6 +60,34 @@ def torn_particles(table: ParticleTable, columns: PoseColumns) -> str:
         "spoils every FSC: import the .cs or .star with assign_halves=SEED, which draws half-sets "
         "per particle"
     )
+
+
+def refuse_more_half_sets(
+    table: ParticleTable, columns: PoseColumns, values: Sequence[int], further: str = ""
+) -> None:
+    """Refuse a column of half-sets that has more values than two, or negative ones.
+
+    Parameters
+    ----------
+    table : ParticleTable
+    columns : PoseColumns
+        Of the table.
+    values : sequence of int
+        That the column has.
+    further : str
+        What else can be done, for the message.
+
+    Raises
+    ------
+    SourceError
+        Names the values.
+    """
+    if len(values) > 2 or min(values, default=0) < 0:
+        some = ", ".join(map(str, values))
+        raise SourceError(
+            f"{table.path}: {columns.split} has the values {some}, and half-sets are two: repair "
+            f"or remove this column{further}"
+        )
 
 
 class WithHalves(SameNamesView):
