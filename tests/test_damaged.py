@@ -167,6 +167,19 @@ def put(group, name, value):
     return apply
 
 
+def in_half_precision(name):
+    """Write poses or shifts anew as float16, of which nothing else is wrong."""
+
+    def apply(file):
+        old = file[f"particles/alignments3D/{name}"]
+        values, known = old[:].astype(np.float16), dict(old.attrs)
+        del file[old.name]
+        file[f"particles/alignments3D/{name}"] = values
+        file[f"particles/alignments3D/{name}"].attrs.update(known)
+
+    return apply
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
@@ -191,6 +204,8 @@ def put(group, name, value):
         put("particles/alignments3D/pose", "pose_format", "relion"),
         put("particles/alignments3D", "pose", np.zeros(32, np.float32)),
         put("particles/alignments3D", "shift", np.zeros((32, 3), np.float32)),
+        in_half_precision("pose"),
+        in_half_precision("shift"),
     ],
 )
 def test_expanded_tables_that_are_damaged(damage, expanded, command, tmp_path):
@@ -202,6 +217,7 @@ def test_expanded_tables_that_are_damaged(damage, expanded, command, tmp_path):
         ("export", "e.h5", "o.star"),
         ("export", "e.h5", "o.cs"),
         ("collapse", "e.h5", "c.h5"),
+        ("plot", "e.h5", "p.svg"),
     ):
         done = command(*words, *(() if len(words) == 2 else ("--overwrite",)))
         assert done.returncode in (0, 1)
@@ -209,6 +225,22 @@ def test_expanded_tables_that_are_damaged(damage, expanded, command, tmp_path):
         assert done.stderr.count("\n") <= 1
     done = command("verify", "e.h5")
     assert done.returncode == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("inspect",), ("expand", "o.h5", "--symmetry=C2", "--again"),
+     ("select", "o.h5", "--operators=1"), ("select", "o.h5", "--min_distance_A=5")],
+)  # fmt: skip
+def test_an_expanded_table_without_rows(words, rng, tmp_path, command):
+    none = {name: each[:0] for name, each in cs_columns(rng).items()}
+    write_table(tmp_path / "p.h5", none | {"alignments3D/split": np.zeros(0, np.uint32)})
+    assert command("expand", "p.h5", "e.h5", "--symmetry=D2").returncode == 0
+    verb, *further = words
+    done = command(verb, "e.h5", *further)
+    assert done.returncode in (0, 1)
+    assert "unexpected" not in done.stderr
+    assert done.returncode == 0 or done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("text", ["", "5", "[1]", "{}", '{"parameters": [1]}'])

@@ -37,7 +37,7 @@ def torn_particles(table: ParticleTable, columns: PoseColumns) -> str:
         Expanded by any program, or not.
     columns : PoseColumns
     """
-    if columns.split is None or not expanded_by(table):
+    if columns.split is None or not table.n_rows or not expanded_by(table):
         return ""
     key = _particles_of(table)
     if key is None:
