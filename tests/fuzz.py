@@ -786,9 +786,11 @@ def odd_header(path, rng):
 
 
 def stream(path, rng):
-    """The compressed kind, most often damaged."""
+    """The compressed kind, most often damaged; a file that cannot be read stays as it is."""
     dataset = __import__("cryosparc.dataset", fromlist=["Dataset"])
-    dataset.Dataset.load(str(path)).save(str(path), format=dataset.CSDAT_FORMAT)
+    errors = __import__("cryosparc.errors", fromlist=["DatasetLoadError"])
+    with contextlib.suppress(errors.DatasetLoadError):
+        dataset.Dataset.load(str(path)).save(str(path), format=dataset.CSDAT_FORMAT)
     if rng.integers(4):
         BYTES[rng.integers(len(BYTES))](path, rng)
 
