@@ -457,6 +457,15 @@ def test_stored_work_is_known_by_its_bytes(tmp_path):
             os.close(descriptor)
 
 
+def test_work_that_comes_in_pieces_is_read(tmp_path, monkeypatch):
+    """File systems over a network may give fewer bytes than were asked for."""
+    stored, whole = Work("job", "plan", "source", (1, 2), {}), os.pread
+    with open(tmp_path / "a", "w+b") as file:
+        found = StoredWork.write(file.fileno(), stored)
+        monkeypatch.setattr(os, "pread", lambda number, size, at: whole(number, min(size, 7), at))
+        assert found.read(file.fileno(), "a") == stored
+
+
 def test_each_task_looks_for_the_token(tmp_path):
     """Also where the worker knows the work from the task before."""
     path = str(tmp_path / "a")

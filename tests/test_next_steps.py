@@ -51,7 +51,9 @@ def test_after_the_export_and_the_choice_of_copies(last):
         chosen = last("select", "e.h5", "s.cs", "--operators=0,2", "--overwrite")
         group = "Import Result Group with s.csg, "
         assert chosen == f"next: {group}{before or 'then '}{THEN}"
-        assert "wrote" in last("select", "e.h5", "o.h5", "--one_per_particle", "--overwrite")
+        for further in ((), ("--operators=0,2",)):
+            words = ("--one_per_particle", "--overwrite", *further)
+            assert "wrote" in last("select", "e.h5", "o.h5", *words)
     assert "wrote" in last("export", "p.h5", "p.star")
 
 

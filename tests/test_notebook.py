@@ -27,6 +27,18 @@ def test_a_summary_says_what_was_written(source, tmp_path):
 POSE, SHIFT = [[0, 0, 1], [0.5, 0, 0]], [[1, 2], [3, 4]]
 
 
+def test_truth_values_of_numpy_are_taken(source, tmp_path):
+    output = str(tmp_path / "out.h5")
+    for overwrite in (np.False_, np.True_):
+        expand(source, output, symmetry="C2", overwrite=overwrite)
+    with pytest.raises(UsageError, match="overwrite=1 is a int: give True or False"):
+        expand(source, output, symmetry="C2", overwrite=1)
+
+
+def test_errors_are_no_longer_than_is_read():
+    assert str(UsageError("x" * 5000)) == "x" * 1000
+
+
 def test_symbols_and_lists_are_taken():
     arrays = (np.array(POSE, np.float64), np.array(SHIFT, np.float64))
     for convention in ("cryosparc", "relion"):

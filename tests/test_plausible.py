@@ -91,6 +91,19 @@ def test_what_may_be_meant_gets_one_warning(changed, words, said, expand):
     [
         ({}, ("--symmetry=D2", "--psize=1.255")),
         ({}, ("--symmetry=D2", "--center_px=10,0,127", "--box_px=128")),
+        (  # the same but for the rounding of float32
+            {PSIZE: np.array([8, 8.000004] * 10, "f4")},
+            ("--symmetry=D2", "--center_px=10,0,127", "--box_px=128"),
+        ),
+        (  # words where numbers should be
+            {
+                **PLACES,
+                "location/center_x_frac": np.full(20, 0.5, "f4"),
+                "location/micrograph_shape": np.full((20, 2), b"?"),
+                "location/micrograph_psize_A": np.full(20, 0.5, "f4"),
+            },
+            ("--symmetry=D2", "--center=5,62,0"),
+        ),
         ({**BOX, SPLIT: np.arange(20, dtype="u4") % 2 + 1}, ("--symmetry=D2", "--center=5,62,0")),
         (BOX, (*HELIX, "--rise=124")),
     ],

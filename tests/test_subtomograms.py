@@ -203,6 +203,22 @@ def test_own_operators_move_in_all_three_directions(tomo, go, tmp_path):
     assert np.abs(after[1::2] - before[:, 1]).max() < 3e-6
 
 
+def test_particles_over_each_other_have_ids_of_their_own(rng, go, tmp_path):
+    """Without names, an id is made of the tomogram and the place in it, with its depth."""
+    columns = subtomograms(rng, 6)
+    for label in ("rlnTomoParticleName", "rlnImageName"):
+        del columns[label]
+    columns["rlnTomoName"] = ["TS_01"] * 6
+    for label in CENTERED[:2]:
+        columns[label] = ["10.0"] * 6
+    for label in set(UNBINNED) & columns.keys():
+        del columns[label]
+    (tmp_path / "p.star").write_text(tomo_text(columns))
+    go("import", "p.star", "p.h5")
+    with h5py.File(tmp_path / "p.h5") as file:
+        assert len(np.unique(file["particles/uid"][:])) == 6
+
+
 def test_copies_have_names_of_their_own(tomo, go, tmp_path):
     columns = tomo()
     found = expand(go, tmp_path, "--symmetry=C12")

@@ -96,8 +96,10 @@ class Hdf5Table(ParticleTable):
             self._keep_chunks(names)
             if not self._compound:
                 return {name: self._datasets[name][start:stop] for name in names}
+            if not names:
+                return {}
             outer = list(dict.fromkeys(self._fields[name][0] for name in names))
-            rows = self._node.fields(outer)[start:stop] if outer else np.empty(stop - start)
+            rows = self._node.fields(outer)[start:stop]
             return {name: nested(rows, self._fields[name]) for name in names}
 
     def _keep_chunks(self, names: Sequence[str]) -> None:
