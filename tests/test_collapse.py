@@ -156,6 +156,16 @@ def test_shifts_of_smaller_images_come_back_in_the_sources_pixels(expanded, go, 
     np.testing.assert_allclose(found[SHIFT], 2 * rows[SHIFT][::6], rtol=1e-5)
 
 
+def test_shifts_keep_the_pixels_that_were_given_for_the_expansion(columns, go, tmp_path):
+    """The .cs has them too, so that nothing is converted."""
+    write_table(tmp_path / "p.h5", columns)
+    go("expand", "p.h5", "e.h5", "--symmetry=D3", "--psize=1.9")
+    go("export", "e.h5", "e.cs")
+    go("collapse", "e.cs", "c.h5", "--expanded=e.h5", "--by=sym_expand/idx", "--keep=min")
+    found, _ = columns_of(tmp_path / "c.h5")
+    np.testing.assert_allclose(found[SHIFT], columns[SHIFT], rtol=1e-6)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("born", ["star", "cs"])
 def test_rows_come_back_as_star(born, tmp_path, go, rng):

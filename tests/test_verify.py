@@ -29,6 +29,33 @@ def expanded(tmp_path, source, command):
     return str(tmp_path / "e.h5")
 
 
+@pytest.mark.parametrize("halves", [False, True])
+@pytest.mark.parametrize("ids", [False, True])
+def test_what_the_checks_say_of_ids_and_half_sets(ids, halves, tmp_path, rng, command):
+    columns = random_columns(rng, 5)
+    for name, there in (("uid", ids), ("alignments3D/split", halves)):
+        if not there:
+            del columns[name]
+    write_table(tmp_path / "p.h5", columns)
+    assert command("expand", "p.h5", "e.h5", "--symmetry=C3").returncode == 0
+    checks = json.loads(command("verify", "e.h5", "--json").stdout)["checks"]
+    said = {check["name"]: check["detail"] for check in checks}
+    assert said["ids"] == ("all different" if ids else "none")
+    assert said["half-sets"] == ("inherited by all copies" if halves else "none")
+
+
+def test_a_center_in_voxels_is_checked_of_one_particle_too(tmp_path, rng, command):
+    write_table(tmp_path / "p.h5", random_columns(rng, 1))
+    words = ("--symmetry=C3", "--center_px=40,30,20", "--box_px=64")
+    assert command("expand", "p.h5", "e.h5", *words).returncode == 0
+    assert command("verify", "e.h5").returncode == 0
+    with h5py.File(tmp_path / "e.h5", "r+") as file:
+        known = json.loads(file.attrs["provenance"])
+        known["parameters"]["center_px"] = [40, 30, 21]
+        file.attrs["provenance"] = json.dumps(known)
+    assert command("verify", "e.h5").returncode == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "flags",
