@@ -89,6 +89,8 @@ OTHERS = {
     "xz": (lzma.compress(b"data_"), "it is compressed (xz): unpack it"),
     "zstd": (bytes.fromhex("28b52ffd") + b"data_", "it is compressed (zstd): unpack it"),
     "zip": (b"PK\3\4data_", "it is a zip archive: unpack it"),
+    "little-endian text": ("data_".encode("utf-16"), "it is a text in UTF-16: save it in UTF-8"),
+    "big-endian text": (b"\xfe\xff\0d\0a", "it is a text in UTF-16: save it in UTF-8"),
     "pickle": (pickle.dumps({"data_": 1}), "it may be a pickle, which is never loaded"),
     "stack": (bytes(208) + b"MAP " + bytes(812), "it is a map or a stack of images (MRC)"),
 }

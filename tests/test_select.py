@@ -331,6 +331,27 @@ def test_rows_that_are_none_are_refused_in_every_format(
         assert command("select", "e.h5", output, "--operators=3,4").returncode == 0
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("select", "e.h5", "o.h5", "--one_per_particle", "--score=score"),
+        ("select", "e.h5", "o.h5", "--min_distance_A=20", "--score=score", "--lowest"),
+        ("collapse", "e.h5", "o.h5", "--by=score"),
+        ("arrange", "e.h5", "--by=state", "--output=o.h5", "--score=score"),
+    ],
+)
+def test_scores_that_are_none_are_told(words, command, expanded, rng, tmp_path):
+    with h5py.File(tmp_path / "e.h5", "r+") as file:
+        file["particles/state"] = rng.integers(0, 2, 40 * ORDER)
+    assert "NaN" not in command(*words).stderr
+    with h5py.File(tmp_path / "e.h5", "r+") as file:
+        file["particles/score"][:7] = np.nan
+    done = command(*words, "--overwrite")
+    assert done.returncode == 0
+    said = "warning: e.h5: score is NaN in 7 of 240 rows: these copies come last\n"
+    assert done.stderr.count(said) == 1
+
+
 NO_RECORDS = ("{", "5", "null", '{"a": 1}', '"abc"', "[" * 30_000, "", b"\xff\xfe", np.arange(3),
               1.5, h5py.Empty("f8"), "[NaN]", "[1]", '[{"rows": 1e400, "dropped": {}}]', "9" * 5000,
               '[{"rows": 1, "dropped": {"a": -1}}]', f'[{{"rows": {10**400}, "dropped": {{}}}}]',

@@ -11,7 +11,8 @@ from numba_symexp import interrupts
 from numba_symexp.annotations import Array, Progress
 from numba_symexp.arrangements.patterns import MISSING, MOST_LABELS
 from numba_symexp.copies.copies import Copies
-from numba_symexp.errors import SourceError, UsageError
+from numba_symexp.errors import SourceError, UsageError, warn
+from numba_symexp.particles.findings import without_score
 from numba_symexp.particles.stacked import StackedTable
 from numba_symexp.particles.table import ParticleTable
 from numba_symexp.particles.words import texts_as_bytes
@@ -228,7 +229,7 @@ def read_labels(
         part = flat[first : first + _ROWS]
         part[:] = lookup[part]
         counts += np.bincount(part, minlength=256)
-    found_scores = None if scores is None else scores.best
+    found_scores = None if scores is None else scores.found()
     return Labels(known, codes, counts[1 : len(known) + 1], found_scores, column.name)
 
 
@@ -244,6 +245,7 @@ class _Scores:
             )
         self._table, self._name = table, name
         self.best = np.full(shape, -np.inf, np.float32)
+        self._missing = 0
 
     def add(self, rows: dict[str, Array], start: int, place: Array) -> None:
         """Take the scores of some rows."""
@@ -253,7 +255,13 @@ class _Scores:
 
             values = numbers(values, f"{self._table.path}: {self._name}", start)
         values = values.astype(np.float32)
+        self._missing += int(np.count_nonzero(np.isnan(values)))
         np.fmax.at(self.best.reshape(-1), place, np.where(np.isnan(values), -np.inf, values))
+
+    def found(self) -> Array:
+        """The scores; a warning says of how many rows they are no numbers."""
+        warn(without_score(self._table.path, self._name, self._missing, self._table.n_rows))
+        return self.best
 
 
 def _names_of_files(files: Sequence[str]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from numba_symexp.expanded.table import ExpandedTable
 from numba_symexp.files import path_or_none
 from numba_symexp.formats.cryosparc.slots import why_left_out
 from numba_symexp.particles.columns import native, pixel_size_column
+from numba_symexp.particles.findings import without_score
 from numba_symexp.particles.scan import blocks
 from numba_symexp.particles.schema import OPERATOR_INDEX, SHIFT
 from numba_symexp.particles.table import ParticleTable
@@ -201,7 +202,7 @@ def _gather(
     """Count the copies of each particle, and find the best of them."""
     table, particles = copies.table, copies.source.n_rows
     best = np.full(particles, -1, np.int64) if by else None
-    score = np.full(particles, -np.inf)
+    score, missing = np.full(particles, -np.inf), 0
     if by:
         _refuse_column(table, by)
     for start, stop in blocks(table, [by] if by else [next(iter(table.columns))]):
@@ -209,6 +210,7 @@ def _gather(
         copies.count(start, stop, sources)
         if best is not None and by:
             value = _numbers(table, by, start, stop)
+            missing += int(np.count_nonzero(np.isnan(value)))
             value = np.where(np.isnan(value), -np.inf, value if largest else -value)
             order = np.lexsort((-np.arange(start, stop), value, sources))
             last = np.append(sources[order][1:] != sources[order][:-1], True)
@@ -219,6 +221,7 @@ def _gather(
             score[here[better]] = value[chosen][better]
         if progress:
             progress(stop, table.n_rows)
+    warn(without_score(table.path, by or "", missing, table.n_rows))
     return copies.counts(), best
 
 

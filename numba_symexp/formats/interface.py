@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 PARTICLES_WANTED = (
-    "give a particle table in HDF5, .cs, .csg or .star (numba-symexp example writes one)"
+    "give a particle table in HDF5, .cs, .csg, .star or .tbl (numba-symexp example writes one)"
 )
 
 _KINDS: tuple[tuple[int, bytes, str], ...] = (
@@ -22,6 +22,8 @@ _KINDS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x89HDF\r\n\x1a\n", "it is an HDF5 file: {wanted}"),
     (0, b"\x93NUMPY", "it is a dataset of CryoSPARC, or another array of NumPy: {wanted}"),
     (0, b"\x95CSDAT", "it is a dataset of CryoSPARC: {wanted}"),
+    (0, b"\xff\xfe", "it is a text in UTF-16: save it in UTF-8, and {wanted}"),
+    (0, b"\xfe\xff", "it is a text in UTF-16: save it in UTF-8, and {wanted}"),
     (0, b"\x80", "it may be a pickle, which is never loaded: {wanted}"),
     (208, b"MAP ", "it is a map or a stack of images (MRC): {wanted}"),
 )

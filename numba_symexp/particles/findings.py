@@ -136,6 +136,13 @@ def refuse_no_length(values: Array, name: str, rows: Array, table: ParticleTable
         )
 
 
+def without_score(path: str, name: str, missing: int, rows: int) -> str:
+    """Sentence about rows whose score is no number; empty where there are none."""
+    if not missing:
+        return ""
+    return f"{path}: {name} is NaN in {missing:,} of {rows:,} rows: these copies come last"
+
+
 def odd_poses(pose: Array, known: PoseFormat, name: str, row: int, odd: Findings) -> None:
     """Find poses that can be expanded but may not be what they seem."""
     if known.name in ("rotvec", "euler_zyz"):

@@ -7,8 +7,9 @@ from typing import Protocol
 import numpy as np
 
 from numba_symexp.annotations import Array
-from numba_symexp.errors import UsageError
+from numba_symexp.errors import UsageError, warn
 from numba_symexp.kernels.apart import keep_apart, keep_unlike
+from numba_symexp.particles.findings import without_score
 from numba_symexp.poses import INDEX, PSIZE_A
 from numba_symexp.selection.criterion import Criterion, Rows
 
@@ -48,6 +49,8 @@ class Best:
             return np.argsort(group, kind="stable")
         score = rows.numbers(self.score, "score")
         if score.dtype.kind == "f":
+            missing = int(np.count_nonzero(np.isnan(score)))
+            warn(without_score(rows.poses.table.path, self.score, missing, len(score)))
             signed = score if self.lowest else -score
             return np.lexsort((np.where(np.isnan(score), np.inf, signed), group))
         rank = np.unique(score, return_inverse=True)[1]
