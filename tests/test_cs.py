@@ -53,6 +53,24 @@ def assert_same(found, rows):
         assert (found[name] == rows[name]).all(), name
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("export", "o.star"), ("expand", "o.cs", "--symmetry=C2"), ("reorient", "o.cs", "--flip"),
+     ("import", "o.h5"), ("plot", "o.svg")],
+)  # fmt: skip
+def test_a_dataset_without_poses_asks_for_the_one_that_has_them(words, command, tmp_path):
+    rows = np.zeros(3, [("uid", "<u8"), ("alignments3D/psize_A", "<f4"), ("ctf/df1_A", "<f4")])
+    rows["uid"] = [1, 2, 3]
+    save(tmp_path / "p.cs", rows)
+    verb, *further = words
+    done = command(verb, "p.cs", *further)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "p.cs: no pose column alignments3D/pose (columns: " in done.stderr
+    assert "passthrough" in done.stderr
+    assert "--table" not in done.stderr
+
+
 def test_fields_are_read_where_they_lie(rows, tmp_path, monkeypatch):
     path = save(tmp_path / "p.cs", rows)
     monkeypatch.setattr(inside.cryosparc_table, "_READ_BYTES", 1000)

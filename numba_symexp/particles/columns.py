@@ -9,6 +9,7 @@ import numpy as np
 
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError, UsageError, warn
+from numba_symexp.kinds import CS
 from numba_symexp.particles.schema import (
     BLOB_PSIZE,
     CRYOSPARC_EXPANDED,
@@ -360,6 +361,12 @@ def _named(table: ParticleTable, given: str | None, default: str, meaning: str) 
         if given is None and any(each.startswith(_FLAT) for each in table.columns):
             raise SourceError(
                 f"{missing}: it has 2D alignments only: give the particles of a 3D refinement"
+            )
+        if given is None and table.path.lower().endswith(CS.suffixes):
+            raise SourceError(
+                f"{table.path}: no {meaning} column {name} (columns: {table.columns_in_words()}): "
+                "give the particles of a 3D refinement; where another .cs of these particles has "
+                "it, add that with passthrough="
             )
         hint = f"name it with {meaning}=" if given is None else "check the name"
         raise SourceError(
