@@ -113,13 +113,19 @@ def test_missing_matplotlib_is_named(tmp_path, monkeypatch):
         arrange("none.h5", picture=str(tmp_path / "a.png"))
 
 
+def labeled_vertices(folder, rng, particles, labels):
+    """Give the vertices of I of some particles, with labels by chance."""
+    source = write_table(folder / "source.h5", random_columns(rng, particles))
+    expanded = str(folder / "expanded.h5")
+    expand(source, expanded, symmetry="I2", center=(105.15, 0.0, 170.13), unique=True)
+    with h5py.File(expanded, "r+") as file:
+        file["particles/state"] = rng.integers(0, labels, 12 * particles)
+    return expanded
+
+
 def test_names_of_pairs_on_axes_are_whole(tmp_path, rng):
     """The angle between axes says which pair it is, and leaves room for the names of labels."""
-    source = write_table(tmp_path / "source.h5", random_columns(rng, 40))
-    expanded = str(tmp_path / "expanded.h5")
-    expand(source, expanded, symmetry="I", center=(105.15, 0.0, 170.13), unique=True)
-    with h5py.File(expanded, "r+") as file:
-        file["particles/state"] = rng.integers(0, 3, 480)
+    expanded = labeled_vertices(tmp_path, rng, 40, 3)
     names = ("apo-state", "ATP-bound", "portal-vertex")
     picture = tmp_path / "a.svg"
     report = arrange(expanded, by="state", label=names, picture=str(picture))
@@ -131,11 +137,7 @@ def test_names_of_pairs_on_axes_are_whole(tmp_path, rng):
 
 
 def test_of_many_pairs_the_30_largest_scores_are_shown(tmp_path, rng):
-    source = write_table(tmp_path / "source.h5", random_columns(rng, 60))
-    expanded = str(tmp_path / "expanded.h5")
-    expand(source, expanded, symmetry="I2", center=(105.15, 0.0, 170.13), unique=True)
-    with h5py.File(expanded, "r+") as file:
-        file["particles/state"] = rng.integers(0, 5, 720)
+    expanded = labeled_vertices(tmp_path, rng, 60, 5)
     picture = tmp_path / "a.svg"
     report = arrange(expanded, by="state", label=tuple("ABCDE"), picture=str(picture))
     largest = sorted(report.pairs, key=lambda pair: -abs(pair.score))[:30]

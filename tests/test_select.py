@@ -16,6 +16,7 @@ import numba_symexp
 
 CENTER = (30.0, -8.0, 21.0)
 ORDER = 6
+PLACES = ("rlnCoordinateX", "rlnCoordinateY")
 MICROGRAPH = (400, 300)
 """Height and width, px."""
 
@@ -329,6 +330,30 @@ def test_rows_that_are_none_are_refused_in_every_format(
     assert set(os.listdir(tmp_path)) == before
     if column == "pose":
         assert command("select", "e.h5", output, "--operators=3,4").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("label", "flags"),
+    [
+        ("rlnDefocusU", ()), ("rlnOpticsGroup", ()), ("rlnImageName", ()),
+        ("rlnCoordinateX", ("--inside", "--micrograph_px=400,300", "--micrograph_psize=1")),
+        ("rlnDefocusV", ("--one_per_particle", "--score=rlnDefocusV")),
+    ],
+)  # fmt: skip
+def test_words_that_are_no_numbers_have_their_row_in_the_file(
+    label, flags, command, go, rng, tmp_path
+):
+    columns = particles(rng, 6)
+    columns |= {name: [f"{x:.3f}" for x in rng.uniform(0, 300, 6)] for name in PLACES}
+    (tmp_path / "p.star").write_text(star_text(columns))
+    go("expand", "p.star", "e.star", "--symmetry=C3")
+    rows = read_star((tmp_path / "e.star").read_text())
+    rows[label][10] = "x@s.mrcs" if label == "rlnImageName" else "x"
+    (tmp_path / "e.star").write_text(star_text(rows))
+    done = command("select", "e.star", "s.cs", "--where=symexpOperator=1", *flags)
+    assert done.returncode == 1
+    assert f"{label} is 'x' in row 10, not a number" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -214,8 +214,6 @@ def test_particles_over_each_other_have_ids_of_their_own(rng, go, tmp_path):
     columns["rlnTomoName"] = ["TS_01"] * 6
     for label in CENTERED[:2]:
         columns[label] = ["10.0"] * 6
-    for label in set(UNBINNED) & columns.keys():
-        del columns[label]
     ids = []
     for name, step in (("p", 1), ("q", -1)):
         rows = {label: words[::step] for label, words in columns.items()}

@@ -201,7 +201,8 @@ class AsCryosparc(TableView):
             has_number = path != b""
             if name == IMAGE_PATH:
                 return np.where(has_number, path, number)
-            values = numbers(np.where(has_number, number, b"1"), self._in_message(IMAGE), start) - 1
+            number = np.where(has_number, number, b"1")
+            values = numbers(number, self._in_message(IMAGE), start, self.row_number) - 1
             return self._as_uint32(values, IMAGE, start)
         values = self._numbers(each, found, start, stop)
         if each.dtype.kind == "u":
@@ -219,9 +220,10 @@ class AsCryosparc(TableView):
     ) -> Array:
         """Numbers of a label, of the particles or of their optics group."""
         if each.label in found:
-            return numbers(found[each.label], self._in_message(each.label), start)
-        group = found.get(OPTICS_GROUP)
-        return self._reader.optics.of_rows(group, each.label, stop - start, self.path, start)
+            return numbers(found[each.label], self._in_message(each.label), start, self.row_number)
+        return self._reader.optics.of_rows(
+            found.get(OPTICS_GROUP), each.label, stop - start, self.path, start, self.row_number
+        )
 
     def _as_uint32(self, values: Array, label: str, start: int) -> Array:
         """Numbers that fit an unsigned 32-bit field."""
@@ -229,8 +231,8 @@ class AsCryosparc(TableView):
         if bad.any():
             row = int(np.argmax(bad))
             raise SourceError(
-                f"{self._in_message(label)} of row {start + row} makes no whole number from 0 up: "
-                "repair it"
+                f"{self._in_message(label)} of row {self.row_number(start + row)} makes no whole "
+                "number from 0 up: repair it"
             )
         return values
 

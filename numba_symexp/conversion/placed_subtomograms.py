@@ -109,9 +109,12 @@ class OfRelion(Placed):
         labels = [*COORDINATES, *(SUBTOMOGRAM_ANGLES if self._turned else ())]
         groups = [OPTICS_GROUP] if OPTICS_GROUP in source.columns else []
         words = source.read([*labels, *groups], start, stop)
-        told = {each: numbers(words[each], f"{source.path}: _{each}", start) for each in labels}
+        told = {
+            each: numbers(words[each], f"{source.path}: _{each}", start, source.row_number)
+            for each in labels
+        }
         unbinned_A = self._reader.optics.of_rows(
-            words.get(OPTICS_GROUP), UNBINNED, count, source.path, start
+            words.get(OPTICS_GROUP), UNBINNED, count, source.path, start, source.row_number
         )
         place_A = np.stack([told[each] for each in COORDINATES], axis=1) * unbinned_A[:, None]
         origin_A = rows[SHIFT] * rows[PSIZE][:, None]
@@ -140,7 +143,8 @@ class OfDynamo(Placed):
         rows = self._pose(start, stop)
         words = self.source.read(DYNAMO_PLACES, start, stop)
         place = [
-            numbers(each, f"{self.source.path}: {name}", start) for name, each in words.items()
+            numbers(each, f"{self.source.path}: {name}", start, self.source.row_number)
+            for name, each in words.items()
         ]
         return rows[POSE], (np.stack(place, axis=1) - rows[SHIFT]) * rows[PSIZE][:, None]
 

@@ -157,9 +157,10 @@ class SubtomogramsAs(TableView):
         for start, stop in blocks(self._source, [PSIZE]):
             off = np.abs(self._psize_A_of(start, stop) - first) > _SAME_PSIZE * first
             if off.any():
+                row, first_row = map(self.row_number, (start + int(np.argmax(off)), 0))
                 raise SourceError(
-                    f"{self.path}: A per pixel of row {start + int(np.argmax(off))} is not that of "
-                    "row 0: convert particles of one size at a time"
+                    f"{self.path}: A per pixel of row {row} is not that of row {first_row}: "
+                    "convert particles of one size at a time"
                 )
 
     def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
@@ -248,8 +249,9 @@ class SubtomogramsAs(TableView):
             not word or any(each in word for each in _NOT_IN_NAMES) for word in tomogram.tolist()
         ]
         if any(bad):
+            row = self.row_number(start + bad.index(True))
             raise SourceError(
-                f"{self.path}: {self._placed.names} of row {start + bad.index(True)} is empty or "
+                f"{self.path}: {self._placed.names} of row {row} is empty or "
                 "has a blank, a quote or a #, and names of files are made of it: rename it"
             )
         number = told.get(DYNAMO_TAG, _whole(np.arange(start + 1, start + count + 1)))
@@ -270,7 +272,7 @@ class SubtomogramsAs(TableView):
         """Words of the classes, which are numbers in every program."""
         name = self._placed.class_name
         assert name is not None  # who asks has seen it
-        numbers(told[name], f"{self.path}: {name}", start)
+        numbers(told[name], f"{self.path}: {name}", start, self.row_number)
         return without_quotes(told[name])
 
     def _half_sets(self, label: str, told: Mapping[str, Array]) -> dict[str, Array]:

@@ -200,7 +200,7 @@ class TurnedTable(ParticleTable):
         labels = {*self._priors.needs, *self._reader.further_needs} & self._source.columns.keys()
         words = self._source.read_at(sorted(labels), self._rows[part])
         told = {
-            label: numbers(each, f"{self.path}: _{label}", part.start)
+            label: numbers(each, f"{self.path}: _{label}", part.start, self.row_number)
             for label, each in words.items()
         }
         operators, operator = self._operators, self._operator[part].astype(np.int64)

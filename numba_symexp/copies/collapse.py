@@ -221,7 +221,8 @@ def _gather(
             score[here[better]] = value[chosen][better]
         if progress:
             progress(stop, table.n_rows)
-    warn(without_score(table.path, by or "", missing, table.n_rows))
+    if by:
+        warn(without_score(table.path, by, missing, table.n_rows))
     return copies.counts(), best
 
 

@@ -151,7 +151,7 @@ class CollapsedTable(ParticleTable):
             rows.update(
                 self._words_of_best([name for name in names if name in self._from_best], kept)
             )
-            rows.update(self._at_other_times(names, kept))
+            rows.update(self._at_other_times(names, kept, start))
             rows.update(self._turned_slots(names, kept))
         return {name: rows[name] for name in names}
 
@@ -170,7 +170,7 @@ class CollapsedTable(ParticleTable):
         operators = copies.expanded.operators
         return turned_slots(self._slots, names, copies.source, kept, operators, operator)
 
-    def _at_other_times(self, names: Sequence[str], kept: Array) -> dict[str, Array]:
+    def _at_other_times(self, names: Sequence[str], kept: Array, start: int) -> dict[str, Array]:
         """Poses and places at other times, moved by the operator of the best copy."""
         reader, copies = self._moving, self._copies
         if reader is None or self._best is None or not {*reader.further} & {*names}:
@@ -178,7 +178,7 @@ class CollapsedTable(ParticleTable):
         operator, _, _ = copies.poses(self._best[kept], kept)
         words = copies.source.read_at(list(reader.further_needs), kept)
         told = {
-            label: numbers(each, f"{copies.source.path}: _{label}", 0)
+            label: numbers(each, f"{copies.source.path}: _{label}", start, self.row_number)
             for label, each in words.items()
         }
         moved = reader.move_further(told, copies.expanded.operators, operator.astype(np.int64))

@@ -21,7 +21,7 @@ from numba_symexp.particles.schema import (
     CRYOSPARC_EXPANDED,
     UID,
 )
-from numba_symexp.particles.table import ParticleTable
+from numba_symexp.particles.table import ParticleTable, SomeRows
 from numba_symexp.pose_block import Block
 from numba_symexp.poses import KEY, Poses
 from numba_symexp.symmetry.descriptions import describe
@@ -46,23 +46,13 @@ class ReferenceRows(NoCopies):
     """
 
     def __init__(self, table: ParticleTable, rows: Array) -> None:
-        super().__init__(table)
-        self._rows = rows
+        super().__init__(SomeRows(table, rows))
         self._has_ids = {UID, _SOURCE_UID} <= table.columns.keys()
-
-    @property
-    def n_rows(self) -> int:
-        """Number of particles."""
-        return len(self._rows)
-
-    def row_number(self, row: int) -> int:
-        """Number of a row in the file, for a message."""
-        return self._source.row_number(int(self._rows[row]))
 
     def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         """Rows ``start`` to ``stop`` of some columns; the id is that of the particle."""
         own = {name: _SOURCE_UID if name == UID and self._has_ids else name for name in names}
-        rows = self._source.read_at(list(dict.fromkeys(own.values())), self._rows[start:stop])
+        rows = super().read(list(dict.fromkeys(own.values())), start, stop)
         return {name: rows[own[name]] for name in names}
 
 

@@ -133,7 +133,7 @@ class PoseColumn(OutputColumn):
         pose_format = str(attributes.get("pose_format"))
         if column.shape != POSE_FORMATS.get(pose_format, POSE_FORMATS["rotvec"]).shape:
             raise ValueError(f"pose is {column}")
-        if column.dtype.kind != "f" or column.dtype.itemsize not in (4, 8):
+        if not column.is_single_or_double:
             raise ValueError(f"pose is {column}")
         if pose_format not in POSE_FORMATS:
             raise ValueError(f"pose format {pose_format[:40]!r} is unknown")
@@ -163,8 +163,7 @@ class ShiftColumn(OutputColumn):
     def stored(cls, name: str, column: Column, attributes: Mapping[str, Any]) -> Self | None:
         if not is_part(attributes, "shift"):
             return None
-        wide = column.dtype.kind == "f" and column.dtype.itemsize in (4, 8)
-        if column.shape not in SHIFT_SHAPES or not wide:
+        if column.shape not in SHIFT_SHAPES or not column.is_single_or_double:
             raise ValueError(f"shift is {column}")
         return cls(name, column.dtype, column.shape, *texts_of(attributes), {"part": "shift"})
 

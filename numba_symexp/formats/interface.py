@@ -30,22 +30,23 @@ _KINDS: tuple[tuple[int, bytes, str], ...] = (
 """Place and bytes by which a file is known that does not belong here, and what to say of it."""
 
 
-def other_kind(start: bytes) -> str | None:
+def other_kind(start: bytes, wanted: str = PARTICLES_WANTED) -> str | None:
     """Say which kind of file begins so, whatever its name is; None where that does not tell."""
     packed = compression(start)
     if packed is not None:
-        return f"it is compressed ({packed}): unpack it, and {{wanted}}"
-    return next(
-        (text for place, mark, text in _KINDS if start[place : place + len(mark)] == mark), None
-    )
+        return f"it is compressed ({packed}): unpack it, and {wanted}"
+    for place, mark, text in _KINDS:
+        if start[place : place + len(mark)] == mark:
+            return text.format(wanted=wanted)
+    return None
 
 
 def describe_other(path: str, wanted: str = PARTICLES_WANTED) -> str:
     """Say what a file is that cannot be used, and what to give instead."""
     start = first_bytes(path)
-    text = other_kind(start)
-    if text is not None:
-        return text.format(wanted=wanted)
+    other = other_kind(start, wanted)
+    if other is not None:
+        return other
     if b"\nresults:" in start and b"metafile:" in start:
         return f"it is a result group of CryoSPARC: {wanted}"
     if b"data_" in start and b"\0" not in start:

@@ -1,6 +1,7 @@
 """What is known of the micrograph of each particle: A per pixel, size, and the place on it."""
 
 import abc
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -230,10 +231,7 @@ class RelionMicrographs(Micrographs):
 
     def places_px(self, sources: Array) -> Array:
         """Coordinates of particles, (m, 2) float64."""
-        words = self._table.read_at(self._labels, sources)
-        first = int(sources[0])
-        told = [numbers(words[n], f"{self._table.path}: _{n}", first) for n in self._labels]
-        return np.stack(told, axis=1)
+        return _numbers(self._table, self._labels, sources)
 
     def sizes_px(self, sources: Array) -> Array:
         """Width and height of the micrographs of particles, (m, 2) float64."""
@@ -259,17 +257,25 @@ def stated_psizes_A(table: ParticleTable, sources: Array) -> Array | None:  # no
 
 def _in_words(table: ParticleTable, optics: Optics, what: str, sources: Array) -> Array:
     """A per pixel of micrographs that words say, of the particles or of their optics groups."""
-    name, first = f"_{MICROGRAPH_PSIZE}", int(sources[0])
     if MICROGRAPH_PSIZE in table.columns:
-        words = table.read_at([MICROGRAPH_PSIZE], sources)[MICROGRAPH_PSIZE]
-        found = numbers(words, f"{table.path}: {name}", first)
+        found = _numbers(table, (MICROGRAPH_PSIZE,), sources)[:, 0]
     else:
         group = None
         if OPTICS_GROUP in table.columns:
             group = table.read_at([OPTICS_GROUP], sources)[OPTICS_GROUP]
-        found = optics.of_rows(group, MICROGRAPH_PSIZE, len(sources), what, first)
-    refuse_no_length(found, name, sources, table)
+        found = optics.of_rows(
+            group, MICROGRAPH_PSIZE, len(sources), what, 0, table.numbering(sources)
+        )
+    refuse_no_length(found, f"_{MICROGRAPH_PSIZE}", sources, table)
     return found
+
+
+def _numbers(table: ParticleTable, labels: Sequence[str], sources: Array) -> Array:
+    """Numbers that the words of m particles say of some labels, (m, labels) float64."""
+    words = table.read_at(labels, sources)
+    row_number = table.numbering(sources)
+    told = [numbers(words[each], f"{table.path}: _{each}", 0, row_number) for each in labels]
+    return np.stack(told, axis=1)
 
 
 def _optics_by_name(path: str, own: Optics, particles: str) -> Optics:

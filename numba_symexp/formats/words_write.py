@@ -108,8 +108,13 @@ class WordRows(abc.ABC):
 
     def _numbers_of(self, label: str, block: "Block", source: dict[str, Array]) -> Array:
         """What the text of each row's source says of a label, as a number."""
-        first = int(block.sources[0])
-        return numbers(source[label], f"{self._source.path}: _{label}", first)[block.index]
+        told = numbers(
+            source[label],
+            f"{self._source.path}: _{label}",
+            0,
+            self._source.numbering(block.sources),
+        )
+        return told[block.index]
 
     def _refuse_large(self, values: Array, what: str) -> None:
         """Refuse numbers that the text cannot hold, and NaN."""

@@ -380,8 +380,8 @@ def _require(
 ) -> None:
     """Refuse a column that cannot be what it should be."""
     column = table.columns[name]
-    wide = "f" in kinds and column.dtype.itemsize not in (4, 8)
-    if column.shape in shapes and column.dtype.kind in kinds and not wide:
+    fits = column.is_single_or_double if kinds == "f" else column.dtype.kind in kinds
+    if column.shape in shapes and fits:
         return
     rows = " or ".join(map(shape_in_words, shapes))
     wanted = "float32 or float64" if "f" in kinds else "integer"

@@ -1,7 +1,7 @@
 """What every particle table offers, whichever kind of file it is in."""
 
 import abc
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -37,6 +37,11 @@ class Column:
     def row_bytes(self) -> int:
         """Bytes of one row."""
         return self.dtype.itemsize * int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def is_single_or_double(self) -> bool:
+        """Whether the elements are float32 or float64, which kernels take."""
+        return self.dtype.kind == "f" and self.dtype.itemsize in (4, 8)
 
     def __str__(self) -> str:
         rows = ", ".join(["N", *map(str, self.shape)])
@@ -198,6 +203,10 @@ class ParticleTable(abc.ABC):
         """Number of a row in the file, for a message."""
         return row
 
+    def numbering(self, rows: Array) -> Callable[[int], int]:
+        """What gives the number in the file of the k-th of some rows, for a message."""
+        return lambda k: self.row_number(int(rows[k]))
+
     def row_in_words(self, row: int) -> str:
         """File and number of a row, for a message."""
         return f"{self.path}: row {self.row_number(row)}"
@@ -300,3 +309,32 @@ class SameNamesView(TableView):
     def column_attributes(self, name: str) -> Mapping[str, Any]:
         """What the source says of a column."""
         return self._source.column_attributes(name)
+
+
+class SomeRows(SameNamesView):
+    """Some rows of a table.
+
+    Parameters
+    ----------
+    table : ParticleTable
+    rows : (n,) int64
+        Which ones, in this order.
+    """
+
+    def __init__(self, table: ParticleTable, rows: Array) -> None:
+        super().__init__(table)
+        self._rows, self.columns = rows, table.columns
+        self.is_text = table.is_text  # type: ignore[misc]  # of the rows, not of the class
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self._rows)
+
+    def row_number(self, row: int) -> int:
+        """Number of a row in the file, for a message."""
+        return self._source.row_number(int(self._rows[row]))
+
+    def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
+        """Rows ``start`` to ``stop`` of some columns, by name."""
+        return self._source.read_at(names, self._rows[start:stop])

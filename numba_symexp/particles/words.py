@@ -1,5 +1,7 @@
 """Words of columns that hold text: cut out, as bytes, as numbers, hashed."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from numba_symexp.annotations import Array
@@ -20,13 +22,25 @@ def as_bytes(words: Array) -> Array:
     return words.view(np.uint8).reshape(len(words), words.dtype.itemsize)
 
 
-def numbers(words: Array, what: str, first_row: int) -> Array:
+def numbers(
+    words: Array, what: str, first_row: int, row_number: Callable[[int], int] = int
+) -> Array:
     """Words (n,) as float64, exactly rounded; quotes about a number do not change it.
+
+    Parameters
+    ----------
+    words : (n,) bytes
+    what : str
+        Of what they are the values, for messages.
+    first_row : int
+        Row of the table that they begin with.
+    row_number : callable, optional
+        Gives the number of a row in its file, where the table holds some rows of it.
 
     Raises
     ------
     SourceError
-        A word is no finite number; ``what`` says of what it is the value.
+        A word is no finite number.
     """
     values, done = np.empty(len(words)), np.empty(len(words), np.bool_)
     words = _without_nul(words)
@@ -40,8 +54,8 @@ def numbers(words: Array, what: str, first_row: int) -> Array:
         if not np.isfinite(values[row]):
             shown = words[row][:40].decode(errors="replace")
             raise SourceError(
-                f"{what} is {shown!r} in row {first_row + row}, not a number: remove this particle "
-                "or repair it"
+                f"{what} is {shown!r} in row {row_number(first_row + int(row))}, not a number: "
+                "remove this particle or repair it"
             )
     return values
 

@@ -83,7 +83,7 @@ class ByView(Criterion):
 
         return _by_block(rows, (INDEX,), is_seen, True)
 
-    def found(self, rows: Rows) -> str:
+    def what_rows_have(self, rows: Rows) -> str:
         seen_deg = _by_block(rows, (INDEX,), self._angle_deg(rows), True, np.float32)
         return f"{values_in_words(seen_deg)} deg"
 
@@ -138,9 +138,9 @@ class ByValue(Criterion):
             )
         return np.asarray(values == _number(self.text))
 
-    def found(self, rows: Rows) -> str:
-        is_range = ".." in self.text
-        return values_in_words((rows.numbers if is_range else rows.column)(self.column, "where"))
+    def what_rows_have(self, rows: Rows) -> str:
+        read = rows.numbers if ".." in self.text else rows.column
+        return values_in_words(read(self.column, "where"))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 from numba_symexp.annotations import Array
 from numba_symexp.errors import SourceError
 from numba_symexp.particles.columns import native
+from numba_symexp.particles.table import ParticleTable
 from numba_symexp.particles.words import numbers, texts_as_bytes
 from numba_symexp.poses import INDEX, KEY, Poses
 
@@ -35,25 +36,35 @@ class Rows:
         SourceError
             There is no such column, or it is not one value per row.
         """
-        poses = self.poses
-        own = name in poses.table.columns
-        table = poses.table if own else poses.source
+        table = self._table_of(name)
         column = table.columns.get(name)
         if column is None or column.shape or column.dtype.kind not in "iufbSO":
             what = "has no column" if column is None else f"{name} is {column}, and there is no"
             raise SourceError(
-                f"{poses.table.path}: {what} {name} with one value per row (columns: "
+                f"{self.poses.table.path}: {what} {name} with one value per row (columns: "
                 f"{table.columns_in_words()}): check {parameter}="
             )
-        at = self.row if own else self.particles()
-        return native(texts_as_bytes(table.read_at([name], at)[name]))
+        return native(texts_as_bytes(table.read_at([name], self._rows_in(table))[name]))
 
     def numbers(self, name: str, parameter: str) -> Array:
         """The same as numbers, (n,), whole ones as they are."""
         values = self.column(name, parameter)
         if values.dtype.kind == "S":
-            return numbers(values, f"{self.poses.table.path}: {name}", 0)
+            table = self._table_of(name)
+
+            def row_number(k: int) -> int:
+                return table.row_number(int(self._rows_in(table)[k]))
+
+            return numbers(values, f"{table.path}: {name}", 0, row_number)
         return values
+
+    def _table_of(self, name: str) -> ParticleTable:
+        """Table that a column is read from: that of the rows, or that of their particles."""
+        return self.poses.table if name in self.poses.table.columns else self.poses.source
+
+    def _rows_in(self, table: ParticleTable) -> Array:
+        """Row of such a table for each of the rows."""
+        return self.row if table is self.poses.table else self.particles()
 
     def particles(self) -> Array:
         """Particle of each row: its row in the source, or a key that its copies share, (n,)."""
@@ -77,8 +88,8 @@ class Criterion(abc.ABC):
     def keep(self, rows: Rows) -> Array:
         """Which of the rows stay, (n,) bool."""
 
-    def found(self, rows: Rows) -> str:
-        """What the rows have, in words, for a message where none of them stays; or nothing."""
+    def what_rows_have(self, rows: Rows) -> str:
+        """In words, for a message where none of them stays; or nothing."""
         return ""
 
 
@@ -100,7 +111,7 @@ def apply(criteria: Sequence[Criterion], poses: Poses) -> tuple[Array, dict[str,
         dropped[criterion.why] = int(len(kept) - np.count_nonzero(kept))
         if not kept.any():
             told = "; ".join(f"{count:,} {why}" for why, count in dropped.items() if count)
-            found = criterion.found(rows)
+            found = criterion.what_rows_have(rows)
             told += f" (they have {found})" if found else ""
             raise SourceError(f"{path}: no row is left: {told}: choose by something else")
         rows = Rows(poses, rows.row[kept])

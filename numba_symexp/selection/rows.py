@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from numba_symexp import interrupts
@@ -16,42 +16,13 @@ from numba_symexp.files import reserve
 from numba_symexp.output import OutputFile
 from numba_symexp.particles.findings import Findings, check_pose, check_shift
 from numba_symexp.particles.schema import POSE_FORMATS, SELECTION, SELECTION_VERSION
-from numba_symexp.particles.table import ParticleTable, SameNamesView
+from numba_symexp.particles.table import ParticleTable, SomeRows
 
 _ROWS = 1 << 16
 """Rows that are copied at a time."""
 
 _OWN = {"format", "format_version", "complete", SELECTION}
 """Attributes that a selected table has anew."""
-
-
-class SomeRows(SameNamesView):
-    """Rows of a table, in its order.
-
-    Parameters
-    ----------
-    table : ParticleTable
-    rows : (n,) int64
-        Ascending.
-    """
-
-    def __init__(self, table: ParticleTable, rows: Array) -> None:
-        super().__init__(table)
-        self._rows, self.columns = rows, table.columns
-        self.is_text = table.is_text  # type: ignore[misc]  # of the rows, not of the class
-
-    @property
-    def n_rows(self) -> int:
-        """Number of rows."""
-        return len(self._rows)
-
-    def row_number(self, row: int) -> int:
-        """Number of a row in the file, for a message."""
-        return self._source.row_number(int(self._rows[row]))
-
-    def read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Array]:
-        """Rows ``start`` to ``stop`` of some columns, by name."""
-        return self._source.read_at(names, self._rows[start:stop])
 
 
 class SelectedExpansion:
@@ -112,7 +83,7 @@ def write_selected(
         A pose or shift is none.
     """
     pose, shift, pose_format = expanded.pose_columns
-    bad = Findings(lambda row: int(rows[row]))
+    bad = Findings(expanded.table.numbering(rows))
     columns = [each for each in expanded.output_columns if not each.dtype.hasobject]
     left = [each.name for each in expanded.output_columns if each.dtype.hasobject]
     operators = expanded.operators

@@ -18,13 +18,13 @@ from numba_symexp.output import OutputFile
 from numba_symexp.particles.columns import expanded_by
 from numba_symexp.particles.coordinate_choice import COORDINATES, CoordinateChoice
 from numba_symexp.particles.schema import CRYOSPARC_EXPANDED, SOURCE_LABEL
-from numba_symexp.particles.table import ParticleTable
+from numba_symexp.particles.table import ParticleTable, SomeRows
 from numba_symexp.poses import Poses, open_poses
 from numba_symexp.selection.criteria import ByCenter, ByHalf, ByOperator, ByValue, ByView
 from numba_symexp.selection.criterion import Criterion, apply
 from numba_symexp.selection.micrographs import Inside, Located
 from numba_symexp.selection.one_of_several import Apart, Best, OnePerParticle, Unlike
-from numba_symexp.selection.rows import SelectedExpansion, SomeRows, write_selected
+from numba_symexp.selection.rows import SelectedExpansion, write_selected
 
 PARTICLE, MICROGRAPH = "particle", "micrograph"
 

@@ -188,7 +188,9 @@ class Boxes:
         """Coordinates as they stand in the table, (n, 2) float64."""
         found = table.read_at(self.names, rows)
         columns = [
-            numbers(words, f"{table.path}: _{name}", 0) if words.dtype.kind == "S" else words
+            numbers(words, f"{table.path}: _{name}", 0, table.numbering(rows))
+            if words.dtype.kind == "S"
+            else words
             for name, words in found.items()
         ]
         return np.stack(columns, axis=1).astype(np.float64)

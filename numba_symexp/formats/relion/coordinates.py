@@ -1,6 +1,6 @@
 """Coordinates of particles in tomograms and micrographs, into which origins can be baked."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +18,7 @@ from numba_symexp.formats.relion.labels import (
 )
 from numba_symexp.formats.relion.text import OPTICS_GROUP
 from numba_symexp.kernels.codecs import convert
+from numba_symexp.particles.table import ParticleTable
 from numba_symexp.particles.words import numbers
 
 if TYPE_CHECKING:
@@ -59,20 +60,21 @@ class MicrographCoordinates:
     micrographs : Micrographs
     is_flipped : bool
         Whether y of the coordinates counts from the other edge than y of the images.
-    path : str
-        Of the particles, for messages.
+    table : ParticleTable
+        The particles.
     """
 
     micrographs: Micrographs
     is_flipped: bool
-    path: str
+    table: ParticleTable
 
     def baked(self, block: "Block", words: Mapping[str, Array]) -> Baked:
         """Coordinate - whole pixels of the shift; in a flipped y, coordinate + whole pixels."""
         whole_px, taken_A = self.micrographs.taken(block)
-        signs, first, new = (1, -1 if self.is_flipped else 1), int(block.sources[0]), []
+        signs, new = (1, -1 if self.is_flipped else 1), []
+        row_number = self.table.numbering(block.sources)
         for k, label in enumerate(COORDINATES_PX[:2]):
-            told = numbers(words[label], f"{self.path}: _{label}", first)[block.index]
+            told = numbers(words[label], f"{self.table.path}: _{label}", 0, row_number)[block.index]
             new.append((label, told - signs[k] * whole_px[:, k], whole_px[:, k] == 0))
         return Baked(taken_A, new)
 
@@ -89,10 +91,10 @@ class Coordinates:
 
     labels: tuple[tuple[str, ...], ...]
     _reader: LabelReader
-    _path: str
+    _table: ParticleTable
 
     @classmethod
-    def of(cls, reader: LabelReader, path: str) -> "Coordinates":
+    def of(cls, reader: LabelReader, table: ParticleTable) -> "Coordinates":
         """Coordinates of the particles of a file.
 
         Raises
@@ -100,7 +102,7 @@ class Coordinates:
         SourceError
             There are none, not all three, or the pixel size that they count in is missing.
         """
-        found = []
+        path, found = table.path, []
         for labels in (COORDINATES_A, COORDINATES_PX):
             missing = [label for label in labels if label not in reader.labels]
             if 0 < len(missing) < len(labels):
@@ -119,21 +121,21 @@ class Coordinates:
                 f"{path}: _{COORDINATES_PX[0]} counts in pixels of the tilt series, and "
                 f"data_optics has no _{TILT_SERIES_PX}: add it"
             )
-        return cls(tuple(found), reader, path)
+        return cls(tuple(found), reader, table)
 
     def baked(self, block: "Block", words: Mapping[str, Array]) -> Baked:
         """Bake whole origins; a row without any keeps its words."""
         origin_A = block.shift_A
-        still, first = np.all(origin_A == 0, axis=1), int(block.sources[0])
+        still = np.all(origin_A == 0, axis=1)
         new = [
             (label, places[:, k], still)
-            for labels, places in self.moved(origin_A, words, block.index, first)
+            for labels, places in self.moved(origin_A, words, block.index, block.sources)
             for k, label in enumerate(labels)
         ]
         return Baked(origin_A, new)
 
     def moved(
-        self, origin_A: Array, words: Mapping[str, Array], index: Array, start: int
+        self, origin_A: Array, words: Mapping[str, Array], index: Array, sources: Array
     ) -> Iterator[tuple[tuple[str, ...], Array]]:
         """New coordinates of rows: coordinate - A_sub o, in the coordinate's unit.
 
@@ -145,27 +147,35 @@ class Coordinates:
             What the file says of their particles.
         index : (n,) int
             Which of the m particles each row is of.
-        start : int
-            The first of these particles, for messages.
+        sources : (m,) int64
+            Rows of these particles in their table, for messages.
 
         Yields
         ------
         labels : tuple of str
         coordinates : (n, 3) float64
         """
-        path, count = self._path, len(next(iter(words.values())))
+        path, count = self._table.path, len(sources)
+        row_number = self._table.numbering(sources)
+
+        def told_by(labels: Sequence[str]) -> Array:
+            return np.stack(
+                [numbers(words[each], f"{path}: _{each}", 0, row_number) for each in labels], axis=1
+            )
+
         move_A = origin_A
         if SUBTOMOGRAM_ANGLES[0] in words:
-            told = [numbers(words[each], f"{path}: _{each}", start) for each in SUBTOMOGRAM_ANGLES]
             # A_sub = exp(v)^T, so that (A_sub o)_j is column j of exp(v) times o
-            turn = convert(np.stack(told, axis=1), "euler_zyz", "matrix")
+            turn = convert(told_by(SUBTOMOGRAM_ANGLES), "euler_zyz", "matrix")
             move_A = np.einsum("nij,ni->nj", turn[index], origin_A)
         for labels in self.labels:
-            told = [numbers(words[label], f"{path}: _{label}", start) for label in labels]
+            told = told_by(labels)
             size_A = np.ones(count)
             if labels == COORDINATES_PX:
                 group = words.get(OPTICS_GROUP)
-                size_A = self._reader.optics.of_rows(group, TILT_SERIES_PX, count, path, start)
+                size_A = self._reader.optics.of_rows(
+                    group, TILT_SERIES_PX, count, path, 0, row_number
+                )
                 if not (np.isfinite(size_A) & (size_A > 0)).all():
                     raise SourceError(f"{path}: a _{TILT_SERIES_PX} is not above 0: repair it")
-            yield labels, np.stack(told, axis=1)[index] - move_A / size_A[index, None]
+            yield labels, told[index] - move_A / size_A[index, None]

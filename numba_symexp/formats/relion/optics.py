@@ -1,6 +1,6 @@
 """The optics groups of a RELION particle file, and what they say of each particle."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -62,7 +62,15 @@ class Optics:
             return self.words(OPTICS_GROUP)
         return np.array([b"%d" % number for number in range(1, self.n_rows + 1)] or [b"1"])
 
-    def of_rows(self, group: Array | None, label: str, rows: int, path: str, start: int) -> Array:
+    def of_rows(
+        self,
+        group: Array | None,
+        label: str,
+        rows: int,
+        path: str,
+        start: int,
+        row_number: Callable[[int], int] = int,
+    ) -> Array:
         """Value of a label in the optics group of each particle, (rows,) float64.
 
         Parameters
@@ -75,6 +83,8 @@ class Optics:
             Of the file, for messages.
         start : int
             First row, for messages.
+        row_number : callable, optional
+            As of `numbers`.
 
         Raises
         ------
@@ -90,7 +100,7 @@ class Optics:
                 )
             return np.full(rows, values[0])
         known = numbers(self.groups(), f"{path}: data_optics: _{OPTICS_GROUP}", 0)
-        wanted = numbers(group, f"{path}: _{OPTICS_GROUP}", start)
+        wanted = numbers(group, f"{path}: _{OPTICS_GROUP}", start, row_number)
         if not len(known):
             raise SourceError(f"{path}: data_optics has no rows: add those of the groups")
         order = np.argsort(known, kind="stable")
@@ -99,7 +109,7 @@ class Optics:
         if missing.any():
             row = int(np.argmax(missing))
             raise SourceError(
-                f"{path}: row {start + row} is of optics group {wanted[row]:g}, for which "
-                f"data_optics has no _{label}: add it"
+                f"{path}: row {row_number(start + row)} is of optics group {wanted[row]:g}, for "
+                f"which data_optics has no _{label}: add it"
             )
         return values[order][place]

@@ -146,13 +146,13 @@ class StarRows(WordRows):
         if self._rows.components == 3:
             self._rows.require_psize("coordinates of a tomogram need origins in A")
             self.notes.append("coordinates are new: extract the particles again")
-            return Coordinates.of(self._reader, self._source.path)
+            return Coordinates.of(self._reader, self._source)
         micrographs = Micrographs.of(self._rows, choice)
         self.notes.append(
             f"coordinates are new (coordinates_y={choice.coordinates_y}), in whole pixels (the "
             "rest is in the origins): extract the particles again"
         )
-        return MicrographCoordinates(micrographs, choice.flips, self._source.path)
+        return MicrographCoordinates(micrographs, choice.flips, self._source)
 
     def _premultiplied(self) -> list[str]:
         """What is to be said of images that hold the CTF of the place where they were cut out."""
