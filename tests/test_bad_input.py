@@ -350,6 +350,24 @@ def test_links_lead_nowhere(refuse, tmp_path, columns):
     refuse("no pose column", f"columns: {SHIFT})")
 
 
+@pytest.mark.parametrize("kept", ["virtual", "external"])
+def test_rows_of_a_column_are_in_another_file(kept, refuse, tmp_path, columns):
+    pose = columns.pop(POSE)
+    write_table(tmp_path / "in.h5", columns)
+    with h5py.File(tmp_path / "twin.h5", "w") as file:
+        file["pose"] = pose
+    (tmp_path / "numbers.bin").write_bytes(pose.tobytes())
+    with h5py.File(tmp_path / "in.h5", "r+") as file:
+        if kept == "virtual":
+            layout = h5py.VirtualLayout(pose.shape, pose.dtype)
+            layout[...] = h5py.VirtualSource("twin.h5", "pose", pose.shape)
+            file.create_virtual_dataset(f"particles/{POSE}", layout)
+        else:
+            numbers = [(str(tmp_path / "numbers.bin"), 0, pose.nbytes)]
+            file.create_dataset(f"particles/{POSE}", pose.shape, pose.dtype, external=numbers)
+    refuse(f"in.h5: {POSE} keeps its rows in other files, which are not followed")
+
+
 # The output
 
 
